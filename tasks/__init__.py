@@ -1,0 +1,1 @@
+"""What the Nox sessions do: `python -m tasks COMMAND`. Sessions, CI and people are its front."""

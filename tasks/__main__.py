@@ -1,0 +1,74 @@
+"""`python -m tasks COMMAND`: finds the command, and turns expected failures into one line."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from tasks import console
+from tasks.errors import Interrupted, TaskError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+#: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
+COMMANDS: Final = {
+    "doctor": "doctor",
+    "local-test": "local_test",
+    "reap": "reap",
+    "setup": "setup",
+    "snapshot-local": "snapshot_local",
+    "web-test": "web_test",
+}
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main(arguments: list[str]) -> int:
+    name, *rest = arguments or ["--help"]
+    if name in {"-h", "--help"}:
+        console.say("usage: python -m tasks COMMAND [--help]\ncommands: " + " ".join(COMMANDS))
+        return 0
+    if name not in COMMANDS:
+        console.fail(f"there is no command `{console.printable(name)}` → one of: {' '.join(COMMANDS)}")
+        return 2
+    _end_as_if_interrupted()
+    try:
+        importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(rest)
+    except TaskError as error:
+        console.fail(str(error))
+        return error.exit_status
+    except (KeyboardInterrupt, Interrupted) as interrupt:
+        signum = interrupt.signum if isinstance(interrupt, Interrupted) else signal.SIGINT
+        console.fail(f"interrupted: `{name}` was ended and has cleaned up")
+        return 128 + signum
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+def _end_as_if_interrupted() -> None:
+    """SIGTERM runs every `finally`, and so does the death of nox (which may leave children).
+
+    prctl(2), PR_SET_PDEATHSIG: the kernel signals us when our parent dies.
+    """
+
+    def interrupted(signum: int, _frame: FrameType | None) -> NoReturn:
+        raise Interrupted(signum)
+
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGHUP, interrupted)
+    if sys.platform == "linux" and "NOX_CURRENT_SESSION" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() == 1:
+            raise Interrupted(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
