@@ -40,6 +40,11 @@ class CommandFailed(TaskError):
         self.status = status
         self.output = output
 
+    @property
+    def last_line(self) -> str:
+        """The last thing the child said, "" for nothing."""
+        return next(iter(self.output.strip().splitlines()[::-1]), "")
+
 
 class MissingTool(TaskError):
     code = "missing-tool"

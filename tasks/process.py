@@ -26,13 +26,13 @@ def run(
     args: Sequence[str],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stdout: int | None = None,
     quiet: bool = False,
 ) -> None:
     """Run `args` with the user's terminal, its output on stderr; a failure is `CommandFailed`.
 
-    `env` is added to the environment.
+    `env` is laid over the environment; None takes a variable out.
     """
     if not quiet:
         console.say(f"$ {show(args)}", "dim")
@@ -46,7 +46,7 @@ def capture(
     args: Sequence[str],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stdin: bytes = b"",
     timeout: float | None = 60,
     check: bool = True,
@@ -81,7 +81,7 @@ def start(
     args: Sequence[str],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     stdin: int | None = subprocess.DEVNULL,
     stdout: int | None = None,
     stderr: int | None = None,
@@ -116,8 +116,10 @@ def stop(child: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _merged(env: Mapping[str, str] | None) -> dict[str, str] | None:
-    return None if env is None else {**os.environ, **env}
+def _merged(env: Mapping[str, str | None] | None) -> dict[str, str] | None:
+    if env is None:
+        return None
+    return {k: v for k, v in {**os.environ, **env}.items() if v is not None}
 
 
 def _missing(args: Sequence[str], error: FileNotFoundError) -> MissingTool:

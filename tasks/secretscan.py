@@ -1,0 +1,110 @@
+"""Files that must never get into an image: environment files, keys, tokens.
+
+Names decide first; of small text files the content is read too, for tokens whose form leaves no
+doubt (issuers publish these prefixes so that scanners find them).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from tasks import console
+from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+#: Name → what it is. Matched against the last part of a path, in lower case.
+NAMES: Final[Mapping[str, str]] = {
+    ".env": "environment file",
+    ".env.*": "environment file",
+    "*.env": "environment file",
+    ".netrc": "credentials",
+    "_netrc": "credentials",
+    ".git-credentials": "credentials",
+    ".pgpass": "credentials",
+    ".pypirc": "credentials",
+    "id_rsa": "private key",
+    "id_dsa": "private key",
+    "id_ecdsa": "private key",
+    "id_ed25519": "private key",
+    "*.p12": "key file",
+    "*.pfx": "key file",
+    "*.jks": "key file",
+    "*.keystore": "key file",
+    "*.kdbx": "key file",
+    "*.key": "key file",
+    "*.ppk": "private key",
+}
+#: Examples are meant to be shared.
+EXAMPLES: Final = (".example", ".sample", ".template", ".dist")
+
+CONTENT: Final[Mapping[str, re.Pattern[bytes]]] = {
+    "private key": re.compile(
+        rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----\s+[A-Za-z0-9+/=:,\s-]{64}"
+    ),
+    "GitHub token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),
+    "GitLab token": re.compile(rb"\bglpat-[\w-]{20}"),
+    "Anthropic key": re.compile(rb"\bsk-ant-[a-z0-9]{3,8}-[\w-]{40}"),
+    "OpenAI key": re.compile(rb"\bsk-(?:proj-|svcacct-)?[\w-]{20,}T3BlbkFJ[\w-]{20}"),
+    "Daytona key": re.compile(rb"\bdtn_[0-9a-f]{64}"),
+    "AWS key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
+    "npm token": re.compile(rb"\bnpm_[A-Za-z0-9]{36}|:_(?:authToken|password)\s*=\s*[^\s$]{8}"),
+    "PyPI token": re.compile(rb"\bpypi-AgE[\w-]{50}"),
+    "Slack token": re.compile(rb"\bxox[abposr]-[\w-]{20}"),
+    "Google key": re.compile(rb"\bAIza[\w-]{35}\b"),
+    "Stripe key": re.compile(rb"\b[rs]k_live_\w{24}"),
+}
+_LARGEST_READ: Final = 1 << 20
+_SHOWN: Final = 10
+
+
+def by_name(path: bytes, *, tracked: bool) -> str | None:
+    """What a file of this name is, when no image may hold it."""
+    name = path.rpartition(b"/")[2].decode(errors="replace").lower()
+    if tracked and name.endswith(EXAMPLES):
+        return None
+    return next((what for form, what in NAMES.items() if fnmatchcase(name, form)), None)
+
+
+def by_content(content: bytes) -> str | None:
+    """The kind of secret that stands in `content`, if any."""
+    if b"\0" in content[:4096]:
+        return None
+    return next((what for what, form in CONTENT.items() if form.search(content)), None)
+
+
+def worth_reading(size: int) -> bool:
+    return 0 < size <= _LARGEST_READ
+
+
+def allowed(root: Path) -> list[str]:
+    """Path patterns that the checkout's pyproject.toml lets through (`[tool.sandbox.secrets]`)."""
+    try:
+        settings = tomllib.loads((root / "pyproject.toml").read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return []
+    patterns = settings.get("tool", {}).get("sandbox", {}).get("secrets", {}).get("allow", [])
+    return [pattern for pattern in patterns if isinstance(pattern, str)]
+
+
+def is_allowed(path: bytes, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path.decode(errors="replace"), pattern) for pattern in patterns)
+
+
+def refuse(found: list[tuple[bytes, str]]) -> None:
+    """Raise `BadInput` naming what was found; nothing when that is empty."""
+    if not found:
+        return
+    shown = [f"{console.printable(path.decode(errors='backslashreplace'))} ({what})"
+             for path, what in found[:_SHOWN]]  # fmt: skip
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise BadInput(
+        f"secrets must not get into an image: {', '.join(shown)}{more}",
+        fix="remove them or add them to .gitignore; a false alarm goes into "
+        "pyproject.toml, [tool.sandbox.secrets] allow",
+    )

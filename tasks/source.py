@@ -1,0 +1,80 @@
+"""Which version of the repository is built: resolved once, named by one identity everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks import worktree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+#: Part of every identity: raise it when the same source is to give another image.
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scanned working tree. `identity` is 64 hexadecimal digits that name its content, its git
+    state and the build arguments; equal identities give equal images.
+    """
+
+    tree: worktree.Tree
+    identity: str
+
+    @property
+    def sha(self) -> str:
+        return self.tree.sha
+
+    @property
+    def branch(self) -> str | None:
+        return self.tree.branch
+
+    @property
+    def dirty(self) -> bool:
+        return self.tree.changes > 0
+
+    def describe(self) -> str:
+        state = f", {self.tree.changes} uncommitted changes" if self.dirty else ""
+        return f"{self.branch or 'detached HEAD'} at {self.sha[:12]}{state}"
+
+    def record(self) -> dict[str, Any]:
+        """What the image says of its source in /etc/sandbox-build.json."""
+        return {
+            "sha": self.sha,
+            "branch": self.branch,
+            "dirty": self.dirty,
+            "identity": self.identity,
+        }
+
+
+def from_working_tree(
+    path: Path, *, build_args: Mapping[str, str], trust_index: bool = True
+) -> Source:
+    """The checkout at `path` as it is on disk. Raises `BadInput` where there is none."""
+    tree = worktree.scan(path, trust_index=trust_index)
+    return Source(tree, identity(tree, build_args))
+
+
+def identity(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
+    """Hash of what decides the image: git ids, modes, the index, HEAD and the build arguments.
+
+    The Dockerfile is one of the entries. Every field ends in NUL, so no two lists read alike.
+    """
+    digest = hashlib.sha256(b"iterate-sandbox %d\0" % FORMAT)
+    for name, value in sorted(build_args.items()):
+        digest.update(f"{name}={value}\0".encode())
+    _add(digest, tree)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, tree: worktree.Tree) -> None:
+    digest.update(tree.prefix + b"\0" + f"{tree.sha}\0{tree.branch or ''}\0".encode())
+    digest.update(hashlib.sha256(tree.index.clean).digest())
+    for entry in tree.entries:
+        digest.update(b"%o %s %s\0" % (entry.git_mode, entry.oid.encode(), entry.path))
+    for nested in tree.nested:
+        _add(digest, nested)

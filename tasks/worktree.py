@@ -1,0 +1,239 @@
+"""What a checkout holds, as git sees it: tracked files as they are on disk, and untracked files
+that git does not ignore; submodules and nested repositories included, each with its own git data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from tasks import console, git, gitindex
+from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kind = Literal["file", "executable", "symlink", "directory"]
+_GIT_MODE: Final[dict[Kind, int]] = {
+    "file": 0o100644,
+    "executable": 0o100755,
+    "symlink": 0o120000,
+    "directory": 0o40000,
+}
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to copy. `path` is relative to the outermost checkout; `oid` is the id of the
+    blob that git would make of the bytes on disk ("" for a directory).
+    """
+
+    path: bytes
+    kind: Kind
+    oid: str
+    status: os.stat_result
+
+    @property
+    def git_mode(self) -> int:
+        return _GIT_MODE[self.kind]
+
+    @property
+    def size(self) -> int:
+        return 0 if self.kind == "directory" else self.status.st_size
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A scanned checkout. `prefix` is "" for the outermost one, else `folder/` within it."""
+
+    repo: git.Repo
+    prefix: bytes
+    sha: str
+    branch: str | None
+    index: gitindex.Index
+    entries: tuple[Entry, ...]
+    changes: int
+    nested: tuple[Tree, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def everything(self) -> list[Entry]:
+        """All entries, those of nested repositories included, in order of their paths."""
+        found = [*self.entries, *(e for tree in self.nested for e in tree.everything())]
+        return sorted(found, key=lambda entry: entry.path)
+
+    def all_notes(self) -> list[str]:
+        return [*self.notes, *(note for tree in self.nested for note in tree.all_notes())]
+
+
+@dataclass
+class _Walk:
+    """What one walk through the folders of a checkout gathers."""
+
+    repo: git.Repo
+    prefix: bytes
+    ignored: frozenset[bytes]
+    tracked: dict[bytes, gitindex.IndexEntry]
+    index: gitindex.Index
+    trust_index: bool
+    trust_modes: bool
+    sha256: bool
+    entries: list[Entry] = field(default_factory=list)
+    nested: list[bytes] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def scan(path: Path, *, trust_index: bool = True) -> Tree:
+    """List the checkout at `path`.
+
+    Files whose stat data git's index vouches for are not read again, unless `trust_index` is
+    off. Raises `BadInput` where there is no checkout with a commit, or a file cannot be read.
+    """
+    return _scan(git.open_repo(path), b"", trust_index=trust_index)
+
+
+def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
+    sha, branch = git.head(repo)
+    sha256 = len(sha) == 64
+    index = gitindex.read(repo, sha256=sha256)
+    listed = repo.git(
+        "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"
+    )
+    walk = _Walk(
+        repo=repo,
+        prefix=prefix,
+        ignored=frozenset(name.rstrip(b"/") for name in listed.split(b"\0") if name),
+        tracked={entry.path: entry for entry in index.entries if entry.stage in {0, 2}},
+        index=index,
+        trust_index=trust_index and not _converts(repo, index),
+        trust_modes=repo.config("core.fileMode") != "false",
+        sha256=sha256,
+    )
+    _folder(walk, b"")
+    _refuse_unreadable(walk)
+    nested = tuple(
+        _scan(git.open_repo(repo.root / os.fsdecode(name)), prefix + name + b"/",
+              trust_index=trust_index)
+        for name in walk.nested
+    )  # fmt: skip
+    status = repo.git("status", "--porcelain", "-z", "--ignore-submodules=dirty")
+    return Tree(
+        repo=repo,
+        prefix=prefix,
+        sha=sha,
+        branch=branch,
+        index=index,
+        entries=tuple(walk.entries),
+        changes=status.count(b"\0") + sum(tree.changes for tree in nested),
+        nested=nested,
+        notes=tuple(walk.notes),
+    )
+
+
+def _converts(repo: git.Repo, index: gitindex.Index) -> bool:
+    """Whether checked-out bytes may differ from the blob's: line ends, filters, ident."""
+    if any(entry.path.rpartition(b"/")[2] == b".gitattributes" for entry in index.entries):
+        return True
+    if (repo.git_dir / "info/attributes").exists() or repo.config("core.attributesFile"):
+        return True
+    return repo.config("core.autocrlf") in {"true", "input"}
+
+
+def _folder(walk: _Walk, folder: bytes) -> bool:
+    """Gather what is in `folder` ("" or `a/b/`); whether anything is there at all."""
+    at = os.path.join(os.fsencode(walk.repo.root), folder)
+    try:
+        found = sorted(os.scandir(at), key=lambda item: item.name)
+    except PermissionError:
+        walk.unreadable.append(_shown(walk, folder))
+        return True
+    something = False
+    for item in found:
+        path = folder + item.name
+        if item.name == b".git":
+            something = True
+            continue
+        if path in walk.ignored and path not in walk.tracked:
+            something = True
+            continue
+        something |= _item(walk, item, path)
+    return something
+
+
+def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
+    try:
+        status = item.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False  # gone since the folder was read
+    if stat.S_ISDIR(status.st_mode):
+        known = walk.tracked.get(path)
+        if known and known.mode == gitindex.GITLINK and not os.path.lexists(item.path + b"/.git"):
+            walk.notes.append(
+                f"submodule {_shown(walk, path)} is not initialised: its folder stays empty "
+                "(git submodule update --init)"
+            )
+            walk.entries.append(Entry(walk.prefix + path, "directory", "", status))
+        elif os.path.lexists(item.path + b"/.git"):
+            walk.nested.append(path)
+        elif not _folder(walk, path + b"/"):
+            walk.entries.append(Entry(walk.prefix + path, "directory", "", status))
+        return True
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+        walk.notes.append(f"{_shown(walk, path)} is neither file, link nor folder: left out")
+        return False
+    _file(walk, item, path, status)
+    return True
+
+
+def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_result) -> None:
+    known = walk.tracked.get(path)
+    kind: Kind
+    if stat.S_ISLNK(status.st_mode):
+        kind = "symlink"
+    elif walk.trust_modes or known is None:
+        kind = "executable" if status.st_mode & stat.S_IXUSR else "file"
+    else:
+        kind = "executable" if known.mode == 0o100755 else "file"
+    if known and walk.trust_index and known.unchanged(status, walk.index.mtime_ns):
+        oid = known.oid
+        if kind != "symlink" and not os.access(item.path, os.R_OK):
+            walk.unreadable.append(_shown(walk, path))
+    else:
+        try:
+            oid = blob_id(item.path, status, sha256=walk.sha256)
+        except PermissionError:
+            walk.unreadable.append(_shown(walk, path))
+            return
+        except FileNotFoundError:
+            return
+    walk.entries.append(Entry(walk.prefix + path, kind, oid, status))
+
+
+def blob_id(path: bytes, status: os.stat_result, *, sha256: bool) -> str:
+    """The id git gives the bytes of a file, or the target of a link, as they are on disk."""
+    digest = (hashlib.sha256 if sha256 else hashlib.sha1)(usedforsecurity=False)
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink(path)
+        digest.update(b"blob %d\0" % len(target) + target)
+        return digest.hexdigest()
+    digest.update(b"blob %d\0" % status.st_size)
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _refuse_unreadable(walk: _Walk) -> None:
+    if not walk.unreadable:
+        return
+    more = len(walk.unreadable) - _SHOWN
+    names = ", ".join(walk.unreadable[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    raise BadInput(f"cannot read {names}", fix="chmod u+r them, or add them to .gitignore")
+
+
+def _shown(walk: _Walk, path: bytes) -> str:
+    return console.printable((walk.prefix + path).decode(errors="backslashreplace"))
