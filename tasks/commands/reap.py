@@ -1,0 +1,43 @@
+"""Delete what runs left behind on an engine. Live runs are never touched without being named."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tasks import console
+from tasks.sandbox import providers, reaper
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tasks reap", description=__doc__)
+    parser.add_argument(
+        "--run", metavar="ID", help="delete all of this run, kept or alive; without it: of dead runs"
+    )
+    parser.add_argument("--provider", choices=providers.NAMES, default="docker")
+    parser.add_argument("--list", action="store_true", help="only show what there is")
+    parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.watch and not options.run:
+        parser.error("--watch needs --run")
+    provider = providers.connect(options.provider)
+    try:
+        if options.list:
+            things = provider.belongings()
+            judged = reaper.verdicts(things, now=time.time())
+            for thing in things:
+                console.say(f"{judged[thing.run]:8} {thing.kind:10} {thing.name}")
+            return
+        if options.watch:
+            removed = reaper.watch(provider, options.run, sys.stdin.buffer)
+        elif options.run:
+            removed = reaper.reap_run(provider, options.run)
+        else:
+            removed = reaper.reap_dead(provider)
+    finally:
+        provider.close()
+    for thing in removed:
+        console.say(f"deleted {thing.kind} {thing.name} of run {thing.run}")
+    if not removed and not options.watch:
+        console.good("nothing to delete")

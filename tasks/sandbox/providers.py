@@ -1,0 +1,20 @@
+"""The providers by name. Each brings a heavy SDK, so it is imported when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from tasks.sandbox.interface import Provider
+
+NAMES: Final = ("docker",)
+
+
+def connect(name: str) -> Provider:
+    if name == "docker":
+        from tasks.sandbox.docker import DockerProvider  # noqa: PLC0415
+
+        return DockerProvider.connect()
+    raise BadInput(f"there is no provider `{name}`", fix=f"one of: {', '.join(NAMES)}")

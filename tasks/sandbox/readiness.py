@@ -1,0 +1,108 @@
+"""Waiting for the readiness contract: GET /readyz answers 200. Ends at once when that is hopeless."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from tasks import console, settings, waiting
+from tasks.errors import TaskError
+from tasks.sandbox.interface import SandboxEnded, ServiceFailed
+
+if TYPE_CHECKING:
+    from tasks.sandbox.interface import Sandbox
+
+#: How often the supervisors are asked whether a service has given up, in seconds.
+_SUPERVISOR_INTERVAL: Final = 2.0
+#: The live scan directory; s6-svstat reads it whatever the repo's copy looks like.
+_SCAN: Final = "/run/service"
+
+
+def wait(sandbox: Sandbox, *, timeout: float) -> dict[str, Any]:
+    """What /readyz says once all services answer."""
+    return _Wait(sandbox).until_ready(timeout=timeout)
+
+
+def given_up(sandbox: Sandbox) -> list[str]:
+    """Services that are down for good: down, not wanted up any more, though normally up."""
+    script = "; ".join(
+        f"echo {service} $(s6-svstat -o up,wantedup,normallyup {_SCAN}/{service})"
+        for service in settings.SERVICES
+    )
+    answer = sandbox.exec(["sh", "-c", script], check=False, timeout=10)
+    return parse_given_up(answer.stdout)
+
+
+def parse_given_up(text: str) -> list[str]:
+    """From lines of `SERVICE UP WANTEDUP NORMALLYUP`; a service without an answer is undecided."""
+    words = (line.split() for line in text.splitlines())
+    return [w[0] for w in words if len(w) == 4 and w[1:] == ["false", "false", "true"]]
+
+
+class _Wait:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._last = "nothing answered yet"
+        self._ask_supervisors_at = time.monotonic() + _SUPERVISOR_INTERVAL
+
+    def until_ready(self, *, timeout: float) -> dict[str, Any]:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            return waiting.until(
+                lambda: self._probe(client),
+                what=f"readiness of {self._sandbox.name}",
+                timeout=timeout,
+                state=lambda: f"{self._last}; {last_lines(self._sandbox)}",
+            )
+
+    def _probe(self, client: httpx.Client) -> dict[str, Any] | None:
+        if how := self._sandbox.ended():
+            raise SandboxEnded(
+                f"{self._sandbox.name} {how} before it was ready: {last_lines(self._sandbox)}"
+            )
+        try:
+            port = settings.DAEMON_PORT
+            answer = client.get(
+                f"{self._sandbox.url(port)}/readyz", headers=dict(self._sandbox.headers(port))
+            )
+            said = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            self._last = f"/readyz: {console.printable(str(error)) or type(error).__name__}"
+        except SandboxEnded:
+            return None  # between two questions; the next round says how
+        else:
+            self._last = f"/readyz: {answer.status_code} {console.printable(answer.text)[:300]}"
+            if answer.status_code == httpx.codes.OK:
+                return dict(said)
+        self._end_if_given_up()
+        return None
+
+    def _end_if_given_up(self) -> None:
+        if time.monotonic() < self._ask_supervisors_at:
+            return
+        self._ask_supervisors_at = time.monotonic() + _SUPERVISOR_INTERVAL
+        try:
+            services = given_up(self._sandbox)
+        except TaskError:
+            return  # it has just ended, or is too busy: the next round says more
+        if services:
+            raise ServiceFailed(
+                f"{', '.join(services)} in {self._sandbox.name} gave up: "
+                f"{service_lines(self._sandbox, services[0])}",
+                fix=f"{self._sandbox.how_to_reach()}, then s6-svstat {_SCAN}/{services[0]}",
+            )
+
+
+def last_lines(sandbox: Sandbox, *, count: int = 5) -> str:
+    """The end of the console on one line, for an error message."""
+    with suppress(TaskError):
+        lines = sandbox.console(tail=count).strip().splitlines()[-count:]
+        return "its last lines: " + " | ".join(console.printable(line) for line in lines)
+    return "its console cannot be read"
+
+
+def service_lines(sandbox: Sandbox, service: str, *, count: int = 3) -> str:
+    log = sandbox.exec(["tail", "-n", str(count), f"/var/log/{service}/current"], check=False)
+    return " | ".join(console.printable(line) for line in log.stdout.splitlines())
