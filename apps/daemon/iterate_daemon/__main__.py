@@ -1,0 +1,112 @@
+"""`python -m iterate_daemon`: serve until told to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from iterate_daemon import __version__
+from iterate_daemon.app import create_app
+from iterate_daemon.config import ConfigError, from_env
+
+if TYPE_CHECKING:
+    from iterate_daemon.config import Config
+
+#: sysexits.h: the environment is wrong, and trying again will not help.
+EX_CONFIG: Final = 78
+_log = logging.getLogger("iterate_daemon")
+
+
+class _Server(uvicorn.Server):
+    """Tells the supervisor once connections are accepted."""
+
+    def __init__(self, config: uvicorn.Config, *, notify_fd: int | None) -> None:
+        super().__init__(config)
+        self._notify_fd = notify_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._notify_fd is not None:
+            try:
+                os.write(self._notify_fd, b"\n")
+                os.close(self._notify_fd)
+            except OSError as error:
+                _log.warning("cannot notify on descriptor %d: %s", self._notify_fd, error)
+
+
+class _Redact(logging.Formatter):
+    """The token in no line, whoever wrote it there: a path, an exception, a library."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__("%(levelname)s %(message)s")
+        self._token = token
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace(self._token, "***")
+
+
+def main() -> int:
+    try:
+        config = from_env(os.environ)
+    except ConfigError as error:
+        return _fail(str(error), EX_CONFIG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redact(config.token))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        listener = _listen(config)
+    except OSError as error:
+        where = f"{config.host}:{config.port}"
+        return _fail(
+            f"cannot listen on {where}: {error.strerror} → end what uses it "
+            "(`ss -ltnp`), or set ITERATE_DAEMON_HOST and ITERATE_DAEMON_PORT",
+            1,
+        )
+    server = _Server(
+        uvicorn.Config(
+            create_app(config),
+            access_log=False,
+            http="h11",
+            lifespan="on",
+            limit_concurrency=256,
+            log_config=None,
+            loop="asyncio",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ws="none",
+        ),
+        notify_fd=config.notify_fd,
+    )
+    host, port = listener.getsockname()[:2]
+    _log.info("iterate-daemon %s listens on %s:%d", __version__, host, port)
+    server.run([listener])
+    return 0
+
+
+def _listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _fail(text: str, status: int) -> int:
+    sys.stderr.write(f"iterate-daemon: {text}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

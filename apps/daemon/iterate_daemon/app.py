@@ -1,0 +1,177 @@
+"""The ASGI application: routes, and who may use them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from iterate_daemon import opencode
+from iterate_daemon.auth import SESSION_SECONDS, Guesses, Sessions, same_secret
+from iterate_daemon.guard import Guard
+from iterate_daemon.health import Health
+from iterate_daemon.ui import Assets, Index
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from iterate_daemon.config import Config
+
+_log = logging.getLogger("iterate_daemon")
+
+_BODY_LIMIT: Final = 4096
+_BODY_SECONDS: Final = 5.0
+
+
+def create_app(config: Config) -> Starlette:
+    daemon = Daemon(config)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with opencode.client(config.opencode_url, config.opencode_password) as http:
+            daemon.health = Health(config, http)
+            yield
+            await daemon.health.close()
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", daemon.healthz),
+            Route("/readyz", daemon.readyz),
+            Route("/api/status", daemon.status),
+            Route("/api/session", daemon.sign_in, methods=["POST"]),
+            Route("/api/session", daemon.sign_out, methods=["DELETE"]),
+            Route("/", Index(config.ui_dir).__call__),
+            Mount("/assets", Assets(config.ui_dir)),
+        ],
+        middleware=[Middleware(Guard, allowed_hosts=config.allowed_hosts)],
+        exception_handlers={HTTPException: _plain_error},
+        lifespan=lifespan,
+    )
+    # `//evil.example/` would be redirected to that host.
+    app.router.redirect_slashes = False
+    return app
+
+
+class Daemon:
+    health: Health
+
+    def __init__(self, config: Config) -> None:
+        self._token = config.token
+        self._sessions = Sessions(config.token)
+        self._guesses = Guesses()
+        self._limited: set[str] = set()
+
+    async def healthz(self, _request: Request) -> Response:
+        return JSONResponse(await self.health.live())
+
+    async def readyz(self, _request: Request) -> Response:
+        ready, answer = await self.health.ready()
+        return JSONResponse(answer, status_code=200 if ready else 503)
+
+    async def status(self, request: Request) -> Response:
+        self._require(request)
+        return JSONResponse(await self.health.status())
+
+    async def sign_in(self, request: Request) -> Response:
+        token = await _token_in_body(request)
+        if not same_secret(token, self._token):
+            raise self._wrong(request)
+        response = Response(status_code=204)
+        response.set_cookie(
+            self._sessions.cookie_name,
+            self._sessions.start(),
+            max_age=SESSION_SECONDS,
+            secure=_came_by_https(request),
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        self._sessions.end(request.cookies.get(self._sessions.cookie_name, ""))
+        response = Response(status_code=204)
+        response.delete_cookie(
+            self._sessions.cookie_name,
+            secure=_came_by_https(request),
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    def _require(self, request: Request) -> None:
+        """The token as a Bearer header, or a session's cookie; nothing else, no query string."""
+        if "authorization" in request.headers:
+            scheme, _, given = request.headers["authorization"].partition(" ")
+            # Starlette reads headers as Latin-1; a token may have been sent as UTF-8.
+            given = given.strip().encode("latin-1").decode(errors="replace")
+            if scheme.lower() != "bearer" or not same_secret(given, self._token):
+                raise self._wrong(request)
+            return
+        if not self._sessions.is_valid(request.cookies.get(self._sessions.cookie_name, "")):
+            raise _unauthorized("Sign in, or send the token as a Bearer header")
+
+    def _wrong(self, request: Request) -> HTTPException:
+        client = request.client.host if request.client else "-"
+        wait = self._guesses.spend(client)
+        if wait <= 0:
+            return _unauthorized("The token is wrong")
+        _log.log(
+            logging.DEBUG if client in self._limited else logging.WARNING,
+            "too many wrong tokens from %s: refused with 429 from now on",
+            client,
+        )
+        self._limited = {*list(self._limited)[-99:], client}
+        return HTTPException(
+            429, "Too many wrong tokens; wait", headers={"Retry-After": str(math.ceil(wait))}
+        )
+
+
+def _unauthorized(text: str) -> HTTPException:
+    return HTTPException(401, text, headers={"WWW-Authenticate": 'Bearer realm="iterate"'})
+
+
+def _plain_error(_request: Request, error: Exception) -> Response:
+    """Errors as JSON, which says what to do and nothing about the inside."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse(
+        {"error": error.detail}, status_code=error.status_code, headers=error.headers
+    )
+
+
+async def _token_in_body(request: Request) -> str:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, 'Send JSON: {"token": "…"}')
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _BODY_LIMIT:
+                    raise HTTPException(413, "That is no token", headers={"Connection": "close"})
+    except TimeoutError:
+        raise HTTPException(408, "The request did not end", {"Connection": "close"}) from None
+    try:
+        data: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        data = None
+    token = data.get("token") if isinstance(data, dict) else None
+    if not isinstance(token, str):
+        raise HTTPException(400, 'Send JSON: {"token": "…"}')
+    return token.strip()
+
+
+def _came_by_https(request: Request) -> bool:
+    """Only makes the sender's own cookie stricter, so a proxy's word needs no proof."""
+    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto")}

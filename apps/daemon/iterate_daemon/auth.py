@@ -1,0 +1,120 @@
+"""Who may see the status: the daemon's token, or a session cookie that was got with it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from itsdangerous import BadSignature, TimestampSigner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SESSION_SECONDS: Final = 12 * 3600
+
+
+class Sessions:
+    """Signed, expiring session cookies. Their key comes from the token, so that they outlive a
+    restart of the daemon and end with the token.
+    """
+
+    def __init__(self, token: str, *, now: Callable[[], float] = time.time) -> None:
+        key = hashlib.sha256(b"iterate session\0" + token.encode(errors="surrogateescape")).digest()
+        self._signer = _Signer(key, now=now)
+        self._now = now
+        self._ended: dict[str, float] = {}
+        # Cookies do not know ports: with the key in the name, sandboxes on several ports of one
+        # host do not sign each other out.
+        self.cookie_name: Final = f"iterate_session_{hashlib.sha256(key).hexdigest()[:8]}"
+
+    def start(self) -> str:
+        return self._signer.sign(secrets.token_urlsafe(16)).decode()
+
+    def is_valid(self, cookie: str) -> bool:
+        session = self._session(cookie)
+        return session is not None and session not in self._ended
+
+    def end(self, cookie: str) -> None:
+        """Refuse this session from now on, also to whoever has copied its cookie."""
+        now = self._now()
+        self._ended = {s: until for s, until in self._ended.items() if until > now}
+        session = self._session(cookie)
+        if session is not None:
+            self._ended[session] = now + SESSION_SECONDS
+
+    def _session(self, cookie: str) -> str | None:
+        try:
+            return self._signer.unsign(cookie, max_age=SESSION_SECONDS).decode()
+        except (BadSignature, UnicodeError):
+            return None
+
+
+class _Signer(TimestampSigner):
+    def __init__(self, key: bytes, *, now: Callable[[], float]) -> None:
+        super().__init__(key, salt="session", digest_method=hashlib.sha256)
+        self._now = now
+
+    def get_timestamp(self) -> int:
+        return int(self._now())
+
+
+class Guesses:
+    """A budget of wrong tokens for each client, refilled steadily.
+
+    Behind a published port all clients may share one address, so a right token always passes:
+    nobody can lock the owner out.
+    """
+
+    def __init__(
+        self,
+        *,
+        burst: int = 10,
+        seconds_each: float = 6.0,
+        clients: int = 1024,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._burst = burst
+        self._seconds_each = seconds_each
+        self._clients = clients
+        self._now = now
+        #: client → when its budget will be full again; the longest unseen client is first.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    def spend(self, client: str) -> float:
+        """Count a wrong token; returns 0, or the seconds to wait when the budget is used up."""
+        key = _network(client)
+        now = self._now()
+        full_at = max(self._full_at.get(key, now), now)
+        wait = full_at - now - (self._burst - 1) * self._seconds_each
+        if wait <= 0:
+            full_at += self._seconds_each
+        self._full_at[key] = full_at
+        self._full_at.move_to_end(key)
+        while len(self._full_at) > self._clients:
+            self._full_at.popitem(last=False)
+        return max(wait, 0.0)
+
+
+def same_secret(given: str, wanted: str) -> bool:
+    """Compared through digests, so that neither content nor length shows in the time taken."""
+
+    def digest(text: str) -> bytes:
+        return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+
+    return hmac.compare_digest(digest(given), digest(wanted))
+
+
+def _network(client: str) -> str:
+    """A client has one IPv4 address, but a whole /64 of IPv6."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if address.version == 4:
+        return client
+    return str(ipaddress.ip_network((int(address), 64), strict=False))

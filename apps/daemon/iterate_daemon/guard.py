@@ -1,0 +1,119 @@
+"""The outermost layer: who may speak to the daemon at all, and what every answer carries."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+from iterate_daemon import hosts
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger("iterate_daemon.access")
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Asked every few seconds by health checks and open pages; success is not worth a line.
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/api/status"})
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class Guard:
+    """Refuses foreign hosts, foreign origins, WebSockets and odd request targets; logs the rest.
+
+    Request lines are logged without their query, where someone may have put a secret.
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: tuple[str, ...]) -> None:
+        self._app = app
+        self._allowed_hosts = allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # There is none. Before it is accepted, closing it answers the handshake with 403.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.monotonic()
+        status = 500
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            if refusal is None:
+                await self._app(scope, receive, send_guarded)
+            else:
+                code, text = refusal
+                response = PlainTextResponse(
+                    f"{text}\n", status_code=code, headers={"Connection": "close"}
+                )
+                await response(scope, receive, send_guarded)
+        finally:
+            _log_request(scope, status, time.monotonic() - start)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers = Headers(scope=scope)
+        given = headers.getlist("host")
+        host = hosts.parse_authority(given[0]) if len(given) == 1 else None
+        if host is None:
+            return 400, "Bad request: one well-formed Host header is needed."
+        if not hosts.is_allowed(host, self._allowed_hosts):
+            return 421, (
+                "This host name is not allowed. Use localhost or an IP address, or start the "
+                "sandbox with the name in ITERATE_ALLOWED_HOSTS."
+            )
+        if not scope["path"].startswith("/") or _CONTROL.search(scope["path"]):
+            return 400, "Bad request: the request target must be a plain path."
+        if "websocket" in headers.get("upgrade", "").lower() or "sec-websocket-key" in headers:
+            return 403, "There are no WebSockets here."
+        if scope["method"] not in _READING and not _is_own_page(headers, host):
+            return 403, "This request comes from a foreign page."
+        return None
+
+
+def _is_own_page(headers: Headers, host: hosts.Authority) -> bool:
+    """Browsers say where a writing request comes from; programs do not, and send no cookies."""
+    origins = headers.getlist("origin")
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return False
+    if not origins:
+        return "cookie" not in headers
+    return len(origins) == 1 and hosts.is_same_origin(origins[0], host)
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    if status < 400 and scope["path"] in _QUIET:
+        return
+    if status == 429:
+        return  # Said once, when a client's budget of guesses was used up.
+    client = (scope.get("client") or ("-",))[0]
+    path = scope["path"].encode("unicode_escape").decode()[:200]
+    _log.info("%s %s %s %d %.1fms", client, scope["method"], path, status, seconds * 1000)

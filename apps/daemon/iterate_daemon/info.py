@@ -1,0 +1,108 @@
+"""What the image and this start of the sandbox say about themselves, in two JSON files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Source:
+    sha: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something went wrong while the sandbox started; it runs on without it."""
+
+    step: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildInfo:
+    """/etc/sandbox-build.json: what was built into the image."""
+
+    source: Source = Source()
+    identity: str | None = None
+    pins: dict[str, str] = field(default_factory=dict)
+    base_image: str | None = None
+    built_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """/run/iterate/state.json: what runs since this start; in local mode not what was built."""
+
+    mode: str | None = None
+    started_at: str | None = None
+    source: Source | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def read_build_info(path: Path) -> tuple[BuildInfo, tuple[Problem, ...]]:
+    data, problems = _read(path, step="build-info")
+    pins = data.get("pins")
+    return (
+        BuildInfo(
+            source=_source(data) or Source(),
+            identity=_text(data, "identity"),
+            pins={k: v for k, v in pins.items() if isinstance(v, str)}
+            if isinstance(pins, dict)
+            else {},
+            base_image=_text(data, "base_image"),
+            built_at=_text(data, "built_at"),
+        ),
+        problems,
+    )
+
+
+def read_state(path: Path) -> State:
+    data, problems = _read(path, step="state")
+    listed = data.get("problems")
+    return State(
+        mode=_text(data, "mode"),
+        started_at=_text(data, "started_at"),
+        source=_source(data.get("source")),
+        problems=problems
+        + tuple(
+            Problem(_text(item, "step") or "start", _text(item, "message") or "no message")
+            for item in (listed if isinstance(listed, list) else [])
+            if isinstance(item, dict)
+        ),
+    )
+
+
+def _read(path: Path, *, step: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """An absent file is no problem: the daemon also runs outside a sandbox, in development."""
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}, ()
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, (Problem(step, f"{path} cannot be read: {error}"),)
+    if not isinstance(data, dict):
+        return {}, (Problem(step, f"{path} is not a JSON object"),)
+    return data, ()
+
+
+def _source(data: object) -> Source | None:
+    if not isinstance(data, dict) or not _text(data, "sha"):
+        return None
+    dirty = data.get("dirty")
+    return Source(
+        sha=_text(data, "sha"),
+        branch=_text(data, "branch"),
+        dirty=dirty if isinstance(dirty, bool) else None,
+    )
+
+
+def _text(data: dict[str, Any], key: str) -> str | None:
+    value = data.get(key)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,3 @@
+import { render } from "preact";
+
+render(<p>Sandbox</p>, document.getElementById("app")!);
