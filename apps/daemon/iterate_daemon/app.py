@@ -49,6 +49,7 @@ def create_app(config: Config) -> Starlette:
             Route("/healthz", daemon.healthz),
             Route("/readyz", daemon.readyz),
             Route("/api/status", daemon.status),
+            Route("/api/session", daemon.session),
             Route("/api/session", daemon.sign_in, methods=["POST"]),
             Route("/api/session", daemon.sign_out, methods=["DELETE"]),
             Route("/", Index(config.ui_dir).__call__),
@@ -82,6 +83,10 @@ class Daemon:
     async def status(self, request: Request) -> Response:
         self._require(request)
         return JSONResponse(await self.health.status())
+
+    async def session(self, request: Request) -> Response:
+        """Whether the browser is signed in, without the 401 that it would show as an error."""
+        return JSONResponse({"signed_in": self._has_session(request)})
 
     async def sign_in(self, request: Request) -> Response:
         token = await _token_in_body(request)
@@ -118,8 +123,11 @@ class Daemon:
             if scheme.lower() != "bearer" or not same_secret(given, self._token):
                 raise self._wrong(request)
             return
-        if not self._sessions.is_valid(request.cookies.get(self._sessions.cookie_name, "")):
+        if not self._has_session(request):
             raise _unauthorized("Sign in, or send the token as a Bearer header")
+
+    def _has_session(self, request: Request) -> bool:
+        return self._sessions.is_valid(request.cookies.get(self._sessions.cookie_name, ""))
 
     def _wrong(self, request: Request) -> HTTPException:
         client = request.client.host if request.client else "-"

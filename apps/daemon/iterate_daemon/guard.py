@@ -31,7 +31,7 @@ HEADERS: Final = {
 }
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Asked every few seconds by health checks and open pages; success is not worth a line.
-_QUIET: Final = frozenset({"/healthz", "/readyz", "/api/status"})
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/api/status", "/api/session"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -110,7 +110,7 @@ def _is_own_page(headers: Headers, host: hosts.Authority) -> bool:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    if status < 400 and scope["path"] in _QUIET:
+    if status < 400 and scope["path"] in _QUIET and scope["method"] in _READING:
         return
     if status == 429:
         return  # Said once, when a client's budget of guesses was used up.

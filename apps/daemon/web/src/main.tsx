@@ -1,3 +1,8 @@
 import { render } from "preact";
 
-render(<p>Sandbox</p>, document.getElementById("app")!);
+import { App } from "./app";
+import { takeToken } from "./fragment";
+
+const token = takeToken();
+const root = document.getElementById("app");
+if (root) render(<App token={token} />, root);
