@@ -82,7 +82,7 @@ def write(source: Source, out: IO[bytes]) -> None:
     ):  # fmt: skip
         for entry in source.tree.everything():
             _add_entry(tar, root, entry, mtime)
-        for number, tree in enumerate(_trees(source.tree)):
+        for number, tree in enumerate(trees(source.tree)):
             clean = Path(folder) / str(number)
             cleangit.export(tree, clean)
             if number == 0:
@@ -148,12 +148,12 @@ def _info(name: str, mtime: int) -> tarfile.TarInfo:
     return info
 
 
-def _trees(tree: Tree) -> Iterator[Tree]:
+def trees(tree: Tree) -> Iterator[Tree]:
     yield tree
     for nested in tree.nested:
-        yield from _trees(nested)
+        yield from trees(nested)
 
 
 def _tracked(tree: Tree) -> Iterator[bytes]:
-    for part in _trees(tree):
+    for part in trees(tree):
         yield from (part.prefix + entry.path for entry in part.index.entries)

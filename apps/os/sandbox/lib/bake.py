@@ -1,0 +1,94 @@
+"""At build time: split the build context into what the image's last layers are made of.
+
+`bake.py OUT` finds the context in OUT/tree and leaves there the files alone, their .git in OUT/git
+and the image's record in OUT/sandbox-build.json. A context packed by tasks/context.py is clean
+already and says what its source is; for a build by hand from a plain clone the same code does
+both here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks import cleangit, console, context, source
+from tasks.errors import BadInput, TaskError
+
+PINS = Path("/pins")
+
+
+def main(out: Path) -> None:
+    tree = out / "tree"
+    packed = tree / context.SOURCE_FILE
+    if packed.exists():
+        record = json.loads(packed.read_text())
+        packed.unlink()
+        shutil.move(tree / ".git", out / "git")
+    else:
+        record = _clean_by_hand(tree, out)
+    (out / "sandbox-build.json").write_text(json.dumps(_complete(record), indent=2) + "\n")
+
+
+def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
+    if not (tree / ".git").is_dir():
+        raise BadInput(
+            "the build context has no .git directory (a linked worktree has only a file)",
+            fix="build in a plain clone, or with nox -s snapshot_local",
+        )
+    found = source.from_working_tree(tree, build_args=_build_args(), trust_index=False)
+    for note in found.tree.all_notes():
+        console.warn(note)
+    context.refuse_secrets(found)
+    for number, part in enumerate(context.trees(found.tree)):
+        clean = out / f"git-{number}" if number else out / "git"
+        cleangit.export(part, clean)
+    kept = _keep_listed(os.fsencode(tree), found)
+    for number, part in enumerate(context.trees(found.tree)):
+        if number:
+            shutil.move(out / f"git-{number}", tree / os.fsdecode(part.prefix) / ".git")
+    console.good(f"{kept} files of {found.describe()}")
+    return found.record()
+
+
+def _keep_listed(root: bytes, found: source.Source) -> int:
+    """Remove what git does not list, all git data included; give the rest git's modes."""
+    listed = {entry.path: entry for entry in found.tree.everything()}
+    for folder, folders, files in os.walk(root, topdown=False):
+        for name in [*files, *folders]:
+            path = os.path.join(folder, name)
+            entry = listed.get(os.path.relpath(path, root))
+            if entry is None and (name in files or os.path.islink(path)):
+                os.unlink(path)
+            elif entry is None:
+                if not os.listdir(path):
+                    os.rmdir(path)
+            elif entry.kind != "symlink":
+                os.chmod(path, 0o644 if entry.kind == "file" else 0o755)
+    return len(listed)
+
+
+def _build_args() -> dict[str, str]:
+    return {"BASE_IMAGE": os.environ["BASE_IMAGE"]}
+
+
+def _complete(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        **record,
+        "pins": {pin.name: pin.read_text() for pin in sorted(PINS.iterdir())},
+        "base_image": os.environ["BASE_IMAGE"],
+        "built_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except TaskError as error:
+        console.fail(str(error))
+        sys.exit(error.exit_status)

@@ -1,0 +1,79 @@
+"""At every start, before s6 takes over: the repository, its dependencies, the service folders.
+
+With a checkout mounted at /local-iterate-repo (local mode) the sandbox's repository is made equal
+to it. A sync that fails ends the start, since a half-copied tree must not be served; a failing
+install or UI build leaves what was there before in service, and is said on the daemon's health.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import build
+import services
+import sync
+
+from tasks import console, git
+from tasks.errors import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOUNT = Path("/local-iterate-repo")
+REPO = Path.home() / "src/github.com/iterate/iterate"
+STATE_FILE = Path("/run/iterate/state.json")
+
+
+def main() -> None:
+    started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    services.writable(STATE_FILE.parent)
+    problems: list[dict[str, str]] = []
+    local = MOUNT.exists()
+    if local:
+        _step("sync", partial(sync.mirror, MOUNT, REPO))
+        steps = {step.name: step.run for step in build.STEPS} | {"home": build.set_up_home}
+        for name, work in steps.items():
+            try:
+                _step(name, partial(work, REPO))
+            except TaskError as error:
+                console.fail(f"{name}: {error}")
+                problems.append({"step": name, "message": str(error)})
+    services.lay_out(REPO)
+    state = {
+        "mode": "local" if local else "baked",
+        "started_at": started_at,
+        "source": _source(),
+        "problems": problems,
+    }
+    STATE_FILE.write_text(json.dumps(state, indent=2) + "\n")
+
+
+def _step(name: str, work: Callable[[], str]) -> None:
+    start = time.monotonic()
+    said = work()
+    console.good(f"{name}: {said} ({console.seconds(time.monotonic() - start)})")
+
+
+def _source() -> dict[str, Any]:
+    """What the repository is at now; agents may have committed since the image was made."""
+    repo = git.open_repo(REPO)
+    sha, branch = git.head(repo)
+    dirty = bool(repo.git("status", "--porcelain", "--untracked-files=normal"))
+    return {"sha": sha, "branch": branch, "dirty": dirty}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TaskError as error:
+        console.fail(str(error))
+        sys.exit(error.exit_status)
+    except OSError as error:
+        console.fail(f"the sandbox cannot start: {error.strerror} ({error.filename})")
+        sys.exit(1)

@@ -1,0 +1,289 @@
+"""Local mode: make the sandbox's repository equal to a checkout mounted from the host.
+
+What git lists there, tracked and untracked-not-ignored, deletions included, so that `git status`
+says the same inside and outside. What git ignores in the sandbox (dependencies, builds) stays.
+The mount is only read. Whatever was changed in the sandbox since the last sync is kept first, as a
+commit under refs/sandbox/before-sync/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks import cleangit, console, git, worktree
+from tasks.context import trees
+from tasks.errors import TaskError
+
+if TYPE_CHECKING:
+    from tasks.worktree import Entry, Tree
+
+_STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
+_PASSES: Final = 5
+
+
+@dataclass
+class State:
+    """What the last sync left. `files`: path → mode, blob id and the copy's ctime and inode.
+
+    `running` is set while a sync is under way: a tree found so was not touched by anyone else.
+    """
+
+    running: bool = False
+    sha: str = ""
+    branch: str | None = None
+    index: str = ""
+    config: str = ""
+    files: dict[str, list[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls) -> State:
+        try:
+            return cls(**json.loads(_STATE_FILE.read_text()))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def save(self) -> None:
+        _STATE_FILE.parent.mkdir(parents=True, exist_ok=True)
+        _replace(os.fsencode(_STATE_FILE), json.dumps(asdict(self)).encode())
+
+
+def mirror(source: Path, repo: Path) -> str:
+    """Copy until nothing changed in between; says what was done.
+
+    Raises `TaskError` when the host's files never hold still, or cannot be read.
+    """
+    state = State.load()
+    if state.files and not state.running:
+        _keep_changes(repo, state)
+    state.running = True
+    state.save()
+    copied = removed = 0
+    tree = worktree.scan(source)
+    for _ in range(_PASSES):
+        copied += _copy(source, repo, tree.everything(), state)
+        removed += _remove_others(repo, tree, state)
+        for part in trees(tree):
+            _take_over_git(part, repo / os.fsdecode(part.prefix), state)
+        again = worktree.scan(source)
+        if _moment(again) == _moment(tree):
+            state.running = False
+            state.save()
+            for note in tree.all_notes():
+                console.warn(note)
+            return (
+                f"{len(tree.everything())} files as on the host, {copied} copied, {removed} removed"
+            )
+        tree = again
+    raise TaskError(
+        f"the files at {source} keep changing, so no single moment of them could be copied",
+        fix="start the sandbox again once nothing writes there",
+    )
+
+
+def _moment(tree: Tree) -> list[tuple[Any, ...]]:
+    entries = [(e.path, e.kind, e.oid, e.status.st_ctime_ns) for e in tree.everything()]
+    return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in trees(tree)), *entries]
+
+
+def _copy(source: Path, repo: Path, entries: list[Entry], state: State) -> int:
+    """Bring every entry over that is not there already; the number of those."""
+    copied = 0
+    root, target = os.fsencode(source), os.fsencode(repo)
+    files: dict[str, list[Any]] = {}
+    for entry in entries:
+        to = os.path.join(target, entry.path)
+        name = os.fsdecode(entry.path)
+        if not _is_there(entry, to, state.files.get(name)):
+            _make_way(target, entry)
+            _bring(os.path.join(root, entry.path), to, entry)
+            copied += 1
+        status = os.lstat(to)
+        files[name] = [entry.git_mode, entry.oid, status.st_ctime_ns, status.st_ino]
+    # What was synced once and is no longer listed is for _remove_others to find.
+    state.files = {**{k: v for k, v in state.files.items() if k not in files}, **files}
+    return copied
+
+
+def _is_there(entry: Entry, to: bytes, noted: list[Any] | None) -> bool:
+    try:
+        status = os.lstat(to)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if entry.kind == "directory":
+        return stat.S_ISDIR(status.st_mode)
+    if _git_mode(status) != entry.git_mode or _through_link(to, entry.path):
+        return False
+    if noted == [entry.git_mode, entry.oid, status.st_ctime_ns, status.st_ino]:
+        return True
+    return worktree.blob_id(to, status, sha256=len(entry.oid) == 64) == entry.oid
+
+
+def _git_mode(status: os.stat_result) -> int:
+    if stat.S_ISLNK(status.st_mode):
+        return 0o120000
+    if not stat.S_ISREG(status.st_mode):
+        return 0
+    return 0o100755 if status.st_mode & stat.S_IXUSR else 0o100644
+
+
+def _through_link(to: bytes, path: bytes) -> bool:
+    """Whether a folder on the way to `to`, within the repository, is a link."""
+    for _ in range(path.count(b"/")):
+        to = os.path.dirname(to)
+        if os.path.islink(to):
+            return True
+    return False
+
+
+def _make_way(root: bytes, entry: Entry) -> None:
+    """Make real folders on the way to `entry`, and remove what stands in its place."""
+    at = root
+    for part in entry.path.split(b"/")[:-1]:
+        at = os.path.join(at, part)
+        if os.path.islink(at) or (os.path.lexists(at) and not os.path.isdir(at)):
+            os.unlink(at)
+        with suppress(FileExistsError):
+            os.mkdir(at)
+    place = os.path.join(root, entry.path)
+    if os.path.isdir(place) and not os.path.islink(place) and entry.kind != "directory":
+        shutil.rmtree(place)
+    elif os.path.lexists(place) and entry.kind == "directory":
+        os.unlink(place)
+
+
+def _bring(source: bytes, to: bytes, entry: Entry) -> None:
+    if entry.kind == "directory":
+        os.makedirs(to, exist_ok=True)
+        return
+    new = to + b".sync-new"
+    with suppress(FileNotFoundError):
+        os.unlink(new)
+    # A file that vanishes meanwhile is noticed by the scan after this pass.
+    with suppress(FileNotFoundError):
+        if entry.kind == "symlink":
+            os.symlink(os.readlink(source), new)
+        else:
+            shutil.copyfile(source, new, follow_symlinks=False)
+            os.chmod(new, 0o755 if entry.kind == "executable" else 0o644)
+    if os.path.lexists(new):
+        os.replace(new, to)
+    elif not os.path.lexists(to):
+        open(to, "xb").close()
+
+
+def _remove_others(repo: Path, tree: Tree, state: State) -> int:
+    """Remove what the host does not list: leftovers of former syncs, and new files of the sandbox
+    that git does not ignore. The number of those.
+    """
+    wanted = {entry.path for entry in tree.everything()}
+    folders = {part.prefix for part in trees(tree)}
+    found = {os.fsencode(name) for name in state.files}
+    here = worktree.scan(repo)
+    for part in trees(here):
+        if part.prefix in folders:
+            found.update(entry.path for entry in part.entries)
+        else:
+            name = console.printable(os.fsdecode(part.prefix))
+            console.warn(f"{name} is a repository of its own, made in the sandbox: left there")
+    removed = 0
+    for path in sorted(found - wanted, reverse=True):
+        state.files.pop(os.fsdecode(path), None)
+        removed += _remove(os.fsencode(repo), path)
+    return removed
+
+
+def _remove(root: bytes, path: bytes) -> bool:
+    at = os.path.join(root, path)
+    if _through_link(at, path):
+        return False
+    try:
+        if os.path.isdir(at) and not os.path.islink(at):
+            os.rmdir(at)
+        else:
+            os.unlink(at)
+    except OSError:
+        return False  # gone, or a folder that still holds something
+    with suppress(OSError):
+        while (at := os.path.dirname(at)) != root:
+            os.rmdir(at)
+    return True
+
+
+def _take_over_git(tree: Tree, to: Path, state: State) -> None:
+    """Give the repository at `to` the commit, branch and index of `tree`; its own branches stay."""
+    git_dir = to / ".git"
+    if not git_dir.is_dir():
+        with tempfile.TemporaryDirectory(dir=to, prefix=".git-new-") as folder:
+            cleangit.export(tree, Path(folder) / "git")
+            (Path(folder) / "git").rename(git_dir)
+        return
+    repo = git.open_repo(to)
+    head, branch = git.head(repo)
+    shallow, was_shallow = cleangit.shallow_commits(tree), (git_dir / "shallow").exists()
+    known = head if not (shallow or was_shallow) and _has(tree.repo, head) else None
+    if head != tree.sha or (git_dir / "index").read_bytes() != tree.index.clean:
+        cleangit.copy_objects(tree, git_dir, known=known)
+    _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
+    if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
+        repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
+        repo.git("update-ref", "-d", f"refs/heads/{branch}")
+    if tree.branch:
+        repo.git("update-ref", f"refs/heads/{tree.branch}", tree.sha)
+        repo.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
+    else:
+        repo.git("update-ref", "--no-deref", "HEAD", tree.sha)
+    config = cleangit.config(tree)
+    if not tree.prefix:
+        # A configuration that was edited in the sandbox stays as it is.
+        if state.config in {"", (git_dir / "config").read_bytes().hex()}:
+            _replace(os.fsencode(git_dir / "config"), config)
+        state.config = config.hex()
+        state.sha, state.branch = tree.sha, tree.branch
+    _replace(os.fsencode(git_dir / "index"), tree.index.clean)
+    repo.git("update-index", "-q", "--refresh", check=False)
+
+
+def _has(repo: git.Repo, sha: str) -> bool:
+    return repo.line("cat-file", "-t", sha, check=False) == "commit"
+
+
+def _write_or_remove(path: Path, content: bytes) -> None:
+    if content:
+        _replace(os.fsencode(path), content)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _replace(path: bytes, content: bytes) -> None:
+    with open(path + b".new", "wb") as file:
+        file.write(content)
+    os.replace(path + b".new", path)
+
+
+def _keep_changes(repo: Path, state: State) -> None:
+    """Commit, on a ref of its own, what was changed in the sandbox since the last sync."""
+    here = worktree.scan(repo)
+    now = {os.fsdecode(e.path): [e.git_mode, e.oid] for e in here.everything()}
+    then = {path: noted[:2] for path, noted in state.files.items()}
+    if now == then and here.sha == state.sha:
+        return
+    ref = f"refs/sandbox/before-sync/{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    with tempfile.TemporaryDirectory(prefix="iterate-keep-") as folder:
+        index = Path(folder) / "index"
+        shutil.copyfile(here.repo.index_path, index)
+        here.repo.git("add", "--all", index=index)
+        tree = here.repo.git("write-tree", index=index).decode().strip()
+    who = ["-c", "user.name=iterate sandbox", "-c", "user.email=sandbox@localhost"]
+    message = "Work in the sandbox before it was synced with the host"
+    commit = here.repo.line(*who, "commit-tree", tree, "-p", here.sha, "-m", message)
+    here.repo.git("update-ref", ref, commit)
+    console.warn(f"what was changed in the sandbox is kept as {ref}")
