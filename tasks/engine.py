@@ -10,8 +10,10 @@ import grp
 import os
 import re
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tasks import console, process
@@ -177,13 +179,13 @@ def check(engine: Engine) -> None:
         )
 
 
-def answers() -> bool:
-    """Whether an engine answers, also when there is no docker CLI."""
+def trouble() -> EngineError | None:
+    """Why no engine answers, or None when one does; also where there is no docker CLI."""
     try:
         _answering(shutil.which("docker"), time.monotonic() + _patience())
-    except EngineError:
-        return False
-    return True
+    except EngineError as error:
+        return error
+    return None
 
 
 def host_for_sdk(engine: Engine) -> dict[str, Any]:
@@ -284,7 +286,7 @@ def _explain(endpoint: Endpoint, error: OSError) -> EngineError:
     if isinstance(error, at.NoAnswer):
         return EngineHangs(
             f"the engine at {endpoint} accepts connections but does not answer",
-            fix="restart it (`sudo systemctl restart docker`, or Docker Desktop), then try again",
+            fix=_how_to_restart(endpoint),
         )
     if isinstance(error, PermissionError) and endpoint.scheme == "unix":
         return EngineDenied(f"you may not use the engine at {endpoint}", fix=_how_to_be_allowed())
@@ -310,6 +312,16 @@ def _how_to_start(endpoint: Endpoint) -> str:
     if endpoint.chosen_by == "DOCKER_HOST":
         return "start it, or unset DOCKER_HOST"
     return "nox -s setup"
+
+
+def _how_to_restart(endpoint: Endpoint) -> str:
+    if endpoint.scheme != "unix":
+        return "restart it on its machine"
+    if endpoint.socket_path != at.DEFAULT_HOST.removeprefix("unix://") or sys.platform == "darwin":
+        return "restart it (Docker Desktop, Colima, …), then try again"
+    if Path("/run/systemd/system").is_dir():
+        return "sudo systemctl restart docker"
+    return "end it (pkill -KILL dockerd, as root), then nox -s setup"
 
 
 def _how_to_be_allowed() -> str:

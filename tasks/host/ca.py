@@ -57,8 +57,9 @@ def find_with_reason(
             )
         return Path(given).absolute(), VARIABLE
     for name in OTHERS:
-        if (given := environment.get(name)) and _is_bundle(Path(given)):
-            return Path(given).absolute(), name
+        path = environment.get(name)
+        if path and _is_bundle(Path(path)):
+            return Path(path).absolute(), name
     for added, bundle in system:
         if any(Path(added).glob("**/*")) and _is_bundle(Path(bundle)):
             return Path(bundle), f"certificates were added in {added}"
