@@ -1,0 +1,99 @@
+"""BuildKit's plain progress, line by line: which steps run, which were cached, what failed.
+
+The format is `docker buildx build --progress=plain`: `#N [stage 2/5] RUN …` names a step, then
+`#N CACHED`, `#N DONE 3.2s` or `#N ERROR: …` ends it; anything else after `#N ` is its output.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+State = Literal["running", "done", "cached", "failed"]
+
+_LINE: Final = re.compile(r"^#(\d+) (.*)$")
+_NAME: Final = re.compile(
+    r"^\[(?:(?P<stage>[^\]]*?) ?(?P<at>\d+/\d+)|(?P<other>[^\]]*))\] ?(?P<text>.*)$"
+)
+_DONE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
+_OUTPUT: Final = re.compile(r"^\d+\.\d+ ?(.*)$")
+_TRAILER: Final = re.compile(r"^ERROR: (?:failed to build: )?(?:failed to solve: )?(.*)$")
+_KEPT: Final = 15
+
+
+@dataclass
+class Step:
+    """One vertex of the build. `internal` ones (loading, exporting) are not a Dockerfile line."""
+
+    number: int
+    name: str
+    internal: bool
+    state: State = "running"
+    seconds: float = 0.0
+    error: str = ""
+    output: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+
+@dataclass
+class Build:
+    """What the log has told so far."""
+
+    steps: dict[int, Step] = field(default_factory=dict)
+    trailer: str = ""
+
+    def feed(self, line: str) -> Step | None:
+        """Take in one line; the step whose state it changed, None when it changed none."""
+        line = line.rstrip()
+        match = _LINE.match(line)
+        if not match:
+            trailer = _TRAILER.match(line)
+            if trailer:
+                self.trailer = trailer[1]
+            return None
+        number, rest = int(match[1]), match[2]
+        step = self.steps.get(number)
+        if step is None:
+            return self._begin(number, rest)
+        return _advance(step, rest)
+
+    def _begin(self, number: int, rest: str) -> Step | None:
+        name = _NAME.match(rest)
+        internal = not name or name["at"] is None
+        self.steps[number] = Step(number, rest, internal)
+        return self.steps[number]
+
+    @property
+    def running(self) -> list[Step]:
+        return [step for step in self.steps.values() if step.state == "running"]
+
+    @property
+    def failed(self) -> Step | None:
+        """The step that broke the build: the others that fail with it were only cancelled."""
+        broken = [step for step in self.steps.values() if step.state == "failed"]
+        return next((s for s in broken if "cancel" not in s.error), broken[0] if broken else None)
+
+    def counts(self) -> tuple[int, int]:
+        """How many Dockerfile steps were executed, and how many came from the cache."""
+        steps = [step for step in self.steps.values() if not step.internal]
+        return (
+            sum(step.state in {"done", "failed"} for step in steps),
+            sum(step.state == "cached" for step in steps),
+        )
+
+
+def _advance(step: Step, rest: str) -> Step | None:
+    done = _DONE.match(rest)
+    if rest == "CACHED":
+        step.state = "cached"
+    elif done:
+        step.state, step.seconds = "done", float(done[1])
+    elif rest.startswith(("ERROR: ", "CANCELED")):
+        step.state, step.error = "failed", rest.removeprefix("ERROR: ")
+    else:
+        output = _OUTPUT.match(rest)
+        if output and output[1].strip():
+            step.output.append(output[1])
+        return None
+    return step

@@ -1,0 +1,99 @@
+"""`nox -s snapshot_local`: build the image from the working tree."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tasks import console, context, engine, image, source
+from tasks.host import ca
+from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
+
+if TYPE_CHECKING:
+    from tasks.source import Source
+
+_ATTEMPTS = 3
+
+
+def main(arguments: list[str]) -> None:
+    options = _parse(arguments)
+    tag = image.check_tag(options.tag)
+    watch = console.Stopwatch()
+    found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+    report = context.report(found)
+    console.step(
+        f"source: {found.describe()}; {report.files} files, {console.size(report.bytes)}; "
+        f"identity {found.identity[:12]}"
+    )
+    for note in found.tree.all_notes():
+        console.warn(note)
+    result: dict[str, Any] = {**found.record(), "image": tag, "context": asdict(report)}
+    if options.dry_run:
+        context.refuse_secrets(found)
+        console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
+        console.good("dry run: nothing was built")
+        _finish(result, json=options.json)
+        return
+    there = engine.require()
+    already = image.find(there, tag)
+    if already and already.identity == found.identity and not (options.force or options.no_cache):
+        console.good(f"{tag} is this source already; nothing to do (-- --force builds it again)")
+        built = already
+        result |= {"reused": True}
+    else:
+        built = _build(there, found, tag=tag, no_cache=options.no_cache, result=result)
+    result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
+    _finish(result, json=options.json)
+
+
+def _build(
+    there: engine.Engine, found: Source, *, tag: str, no_cache: bool, result: dict[str, Any]
+) -> image.Image:
+    log = state_dir() / "logs" / f"snapshot-local-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    bundle = ca.find_ca_bundle()
+    if bundle:
+        console.step(f"CA bundle {bundle} goes along as a build secret")
+    watch = console.Stopwatch()
+    for attempt in range(1, _ATTEMPTS + 1):
+        context.refuse_secrets(found)
+        try:
+            told = image.build(there, found, tag=tag, log=log, ca_bundle=bundle, no_cache=no_cache)
+            break
+        except context.FileChanged as error:
+            if attempt == _ATTEMPTS:
+                raise
+            console.warn(f"{error.what}; listing the files again")
+            found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+            result |= found.record()
+    built = image.find(there, tag)
+    if built is None:
+        raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
+    executed, cached = told.counts()
+    console.good(
+        f"{tag} is built: {console.size(built.size)}, {executed} steps executed, {cached} cached, "
+        f"in {watch}"
+    )
+    result |= {"reused": False, "log": str(log), "executed": executed, "cached": cached}
+    return built
+
+
+def _finish(result: dict[str, Any], *, json: bool) -> None:
+    if json:
+        console.emit_json(result)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nox -s snapshot_local --",
+        description="Build the sandbox image from the working tree.",
+    )
+    parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
+    parser.add_argument("--force", action="store_true", help="build even if nothing changed")
+    parser.add_argument("--no-cache", action="store_true", help="build every layer anew")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would go in; build nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    return parser.parse_args(arguments)

@@ -1,0 +1,228 @@
+"""Building the sandbox image with buildx, and finding the one that is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from tasks import buildlog, console, context, process
+from tasks.errors import BadInput, TaskError
+from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tasks.engine import Engine
+    from tasks.source import Source
+
+#: What decides the image beside its source.
+BUILD_ARGS: Final = {"BASE_IMAGE": BASE_IMAGE}
+IDENTITY_LABEL: Final = f"{LABEL}.identity"
+_HEARTBEAT: Final = 10.0
+# The reference grammar of the OCI distribution specification, without a digest.
+_TAG: Final = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*(?::[\w][\w.-]{0,127})?"
+)
+
+
+class BuildFailed(TaskError):
+    """The build ended with an error; `step` is the Dockerfile step that broke it."""
+
+    code = "build-failed"
+
+    def __init__(self, what: str, *, step: str, fix: str) -> None:
+        super().__init__(what, fix=fix)
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image on the engine: its id (`sha256:…`), bytes, and the identity it was built from."""
+
+    id: str
+    size: int
+    identity: str | None
+
+
+def check_tag(tag: str) -> str:
+    """`tag` if it can name an image; raises `BadInput`."""
+    if len(tag) > 255 or not _TAG.fullmatch(tag):
+        raise BadInput(
+            f"`{console.printable(tag)}` cannot name an image", fix="use a form like name:tag"
+        )
+    return tag
+
+
+def find(engine: Engine, tag: str) -> Image | None:
+    """The image of that name on the engine, if there is one."""
+    result = process.capture(
+        engine.command("image", "inspect", tag), env=engine.environment, check=False
+    )
+    if result.returncode:
+        return None
+    found: dict[str, Any] = json.loads(result.stdout)[0]
+    labels = found["Config"].get("Labels") or {}
+    return Image(found["Id"], found["Size"], labels.get(IDENTITY_LABEL))
+
+
+def build(
+    engine: Engine,
+    source: Source,
+    *,
+    tag: str,
+    log: Path,
+    ca_bundle: Path | None = None,
+    no_cache: bool = False,
+) -> buildlog.Build:
+    """Build `source` and name the result `tag`; the whole log goes to the file `log`.
+
+    Raises `BuildFailed`, and `FileChanged` when the working tree changed meanwhile; the image of
+    that name stays as it was.
+    """
+    command = engine.command(
+        "buildx", "build", "--progress=plain", "--load", "--provenance=false",
+        "--file", DOCKERFILE, "--tag", tag,
+    )  # fmt: skip
+    for name, value in BUILD_ARGS.items():
+        command += ["--build-arg", f"{name}={value}"]
+    for name, value in labels(source).items():
+        command += ["--label", f"{name}={value}"]
+    if ca_bundle:
+        command += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
+    if no_cache:
+        command.append("--no-cache")
+    with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
+        context.write(source, packed)
+        size = packed.tell()
+        packed.seek(0)
+        console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")
+        return _run([*command, "-"], engine.environment, packed, log)
+
+
+def labels(source: Source) -> dict[str, str]:
+    """OCI's own labels, and ours. https://specs.opencontainers.org/image-spec/annotations/"""
+    return {
+        "org.opencontainers.image.revision": source.sha,
+        "org.opencontainers.image.ref.name": source.branch or source.sha,
+        "org.opencontainers.image.base.name": BUILD_ARGS["BASE_IMAGE"],
+        IDENTITY_LABEL: source.identity,
+        f"{LABEL}.dirty": str(source.dirty).lower(),
+    }
+
+
+def _run(
+    command: list[str], environment: Mapping[str, str], packed: IO[bytes], log: Path
+) -> buildlog.Build:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    told = buildlog.Build()
+    child = process.start(
+        command,
+        env=environment,
+        stdin=packed.fileno(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    display = Display(told)
+    try:
+        with log.open("w", encoding="utf-8") as file:
+            for raw in child.stdout or ():
+                line = raw.decode(errors="replace").rstrip("\n")
+                file.write(line + "\n")
+                display.changed(told.feed(line))
+        status = process.wait(child)
+    finally:
+        display.close()
+        process.stop(child)
+    if status:
+        raise _failure(told, log, status)
+    return told
+
+
+def _failure(told: buildlog.Build, log: Path, status: int) -> BuildFailed:
+    step = told.failed
+    lines = [f"    {console.printable(line)}" for line in (step.output if step else [])]
+    if step:
+        console.fail(f"failed: {console.printable(step.name)}")
+        for line in lines:
+            console.say(line)
+    why = console.printable(told.trailer or (step.error if step else "") or f"status {status}")
+    return BuildFailed(
+        f"the build failed: {why}", step=step.name if step else "", fix=_advice(why, log)
+    )
+
+
+def _advice(why: str, log: Path) -> str:
+    if BASE_IMAGE in why and ("resolve" in why or "pull" in why or "not found" in why):
+        return "nox -s setup gets the base image"
+    if "no space left" in why:
+        return "free some disk, for instance with docker buildx prune"
+    if "error reading from server" in why or "Cannot connect" in why:
+        return "the engine went away; nox -s setup starts it"
+    return f"the whole log is in {log}"
+
+
+class Display:
+    """Says on stderr what the build does: one line a step, and what runs while it is silent."""
+
+    def __init__(self, told: buildlog.Build) -> None:
+        self._told = told
+        self._watch = console.Stopwatch()
+        self._live = console.is_terminal()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        self._ticker.start()
+
+    def changed(self, step: buildlog.Step | None) -> None:
+        if step is None or (step.internal and step.state != "failed"):
+            return
+        name = console.printable(step.name)
+        with self._lock:
+            self._wipe()
+            match step.state:
+                case "cached":
+                    console.say(f"{self._watch!s:>6} = {_cut(name)} (cached)", "dim")
+                case "done":
+                    console.say(
+                        f"{self._watch!s:>6} ✓ {_cut(name)} ({console.seconds(step.seconds)})"
+                    )
+                case "failed":
+                    console.say(f"{self._watch!s:>6} ✗ {_cut(name)}", "red")
+
+    def close(self) -> None:
+        self._over.set()
+        self._ticker.join()
+        with self._lock:
+            self._wipe()
+
+    def _tick(self) -> None:
+        while not self._over.wait(0.2 if self._live else _HEARTBEAT):
+            with self._lock:
+                running = [s.name for s in self._told.running if not s.internal] or ["working"]
+                text = f"{self._watch!s:>6} … {len(running)} running: {_cut(running[0])}"
+                if self._live:
+                    self._wipe()
+                    print(_fit(console.printable(text)), end="\r", file=sys.stderr, flush=True)
+                else:
+                    console.say(console.printable(text))
+
+    def _wipe(self) -> None:
+        if self._live:
+            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+
+
+def _cut(name: str) -> str:
+    name = re.sub(r"--mount=\S+ *\\? *|\s+", lambda m: " " if m[0].isspace() else "", name)
+    return name if len(name) <= 100 else name[:99] + "…"
+
+
+def _fit(text: str) -> str:
+    return text[: max(20, os.get_terminal_size(2).columns - 1)]
