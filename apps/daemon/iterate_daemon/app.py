@@ -7,11 +7,13 @@ import contextlib
 import json
 import logging
 import math
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
@@ -32,6 +34,8 @@ _log = logging.getLogger("iterate_daemon")
 
 _BODY_LIMIT: Final = 4096
 _BODY_SECONDS: Final = 5.0
+#: However many clients guess, the log has one line about it in this time.
+_WARN_SECONDS: Final = 60.0
 
 
 def create_app(config: Config) -> Starlette:
@@ -49,9 +53,7 @@ def create_app(config: Config) -> Starlette:
             Route("/healthz", daemon.healthz),
             Route("/readyz", daemon.readyz),
             Route("/api/status", daemon.status),
-            Route("/api/session", daemon.session),
-            Route("/api/session", daemon.sign_in, methods=["POST"]),
-            Route("/api/session", daemon.sign_out, methods=["DELETE"]),
+            Route("/api/session", daemon.session, methods=["GET", "POST", "DELETE"]),
             Route("/", Index(config.ui_dir).__call__),
             Mount("/assets", Assets(config.ui_dir)),
         ],
@@ -71,7 +73,7 @@ class Daemon:
         self._token = config.token
         self._sessions = Sessions(config.token)
         self._guesses = Guesses()
-        self._limited: set[str] = set()
+        self._warned_at = -math.inf
 
     async def healthz(self, _request: Request) -> Response:
         return JSONResponse(await self.health.live())
@@ -85,10 +87,15 @@ class Daemon:
         return JSONResponse(await self.health.status())
 
     async def session(self, request: Request) -> Response:
-        """Whether the browser is signed in, without the 401 that it would show as an error."""
+        match request.method:
+            case "POST":
+                return await self._sign_in(request)
+            case "DELETE":
+                return self._sign_out(request)
+        # Without the 401 that a browser would show as an error.
         return JSONResponse({"signed_in": self._has_session(request)})
 
-    async def sign_in(self, request: Request) -> Response:
+    async def _sign_in(self, request: Request) -> Response:
         token = await _token_in_body(request)
         if not same_secret(token, self._token):
             raise self._wrong(request)
@@ -103,7 +110,7 @@ class Daemon:
         )
         return response
 
-    async def sign_out(self, request: Request) -> Response:
+    def _sign_out(self, request: Request) -> Response:
         self._sessions.end(request.cookies.get(self._sessions.cookie_name, ""))
         response = Response(status_code=204)
         response.delete_cookie(
@@ -134,12 +141,10 @@ class Daemon:
         wait = self._guesses.spend(client)
         if wait <= 0:
             return _unauthorized("The token is wrong")
-        _log.log(
-            logging.DEBUG if client in self._limited else logging.WARNING,
-            "too many wrong tokens from %s: refused with 429 from now on",
-            client,
-        )
-        self._limited = {*list(self._limited)[-99:], client}
+        now = time.monotonic()
+        if now - self._warned_at >= _WARN_SECONDS:
+            self._warned_at = now
+            _log.warning("too many wrong tokens, just now from %s: answered with 429", client)
         return HTTPException(
             429, "Too many wrong tokens; wait", headers={"Retry-After": str(math.ceil(wait))}
         )
@@ -168,7 +173,7 @@ async def _token_in_body(request: Request) -> str:
                 body += chunk
                 if len(body) > _BODY_LIMIT:
                     raise HTTPException(413, "That is no token", headers={"Connection": "close"})
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):
         raise HTTPException(408, "The request did not end", {"Connection": "close"}) from None
     try:
         data: Any = json.loads(body)

@@ -92,6 +92,8 @@ class Guard:
             )
         if not scope["path"].startswith("/") or _CONTROL.search(scope["path"]):
             return 400, "Bad request: the request target must be a plain path."
+        if "transfer-encoding" in headers and "content-length" in headers:
+            return 400, "Bad request: one length of the body is enough."
         if "websocket" in headers.get("upgrade", "").lower() or "sec-websocket-key" in headers:
             return 403, "There are no WebSockets here."
         if scope["method"] not in _READING and not _is_own_page(headers, host):

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from iterate_daemon.config import ConfigError, from_env
+
+
+def test_the_contract_s_names() -> None:
+    config = from_env(
+        {
+            "ITERATE_DAEMON_TOKEN": " secret\n",
+            "ITERATE_DAEMON_HOST": "0.0.0.0",  # noqa: S104 - what the image sets
+            "ITERATE_DAEMON_PORT": "3000",
+            "ITERATE_DAEMON_NOTIFY_FD": "3",
+            "ITERATE_S6_DIR": "/run/service",
+            "ITERATE_ALLOWED_HOSTS": "Sandbox.example.com, *.preview.example",
+            "OPENCODE_SERVER_PASSWORD": "pw",
+        }
+    )
+    assert config.token == "secret"
+    assert (config.host, config.port, config.notify_fd) == ("0.0.0.0", 3000, 3)  # noqa: S104
+    assert config.s6_dir == Path("/run/service")
+    assert config.allowed_hosts == ("sandbox.example.com", "*.preview.example")
+    assert config.opencode_password == "pw"
+
+
+def test_alone_it_listens_on_loopback_only() -> None:
+    assert from_env({"ITERATE_DAEMON_TOKEN": "t"}).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("env", [{}, {"ITERATE_DAEMON_TOKEN": ""}, {"ITERATE_DAEMON_TOKEN": " \n"}])
+def test_no_token_is_refused_with_what_to_do(env: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"ITERATE_DAEMON_TOKEN is not set → .*openssl"):
+        from_env(env)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ITERATE_DAEMON_PORT", "http"),
+        ("ITERATE_DAEMON_PORT", "65536"),
+        ("ITERATE_DAEMON_PORT", "-1"),
+        ("ITERATE_DAEMON_PORT", "٣٠٠٠"),
+        ("ITERATE_DAEMON_NOTIFY_FD", "three"),
+        ("ITERATE_ALLOWED_HOSTS", "https://a.example"),
+        ("ITERATE_ALLOWED_HOSTS", "a.example:3000"),
+        ("ITERATE_ALLOWED_HOSTS", "*"),
+    ],
+)
+def test_nonsense_is_named_with_its_variable(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_env({"ITERATE_DAEMON_TOKEN": "t", name: value})
+    assert str(caught.value).startswith(f"{name} ")
+    assert " → " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_secrets_are_not_in_its_repr() -> None:
+    shown = repr(from_env({"ITERATE_DAEMON_TOKEN": "s3cret", "OPENCODE_SERVER_PASSWORD": "pa55"}))
+    assert "s3cret" not in shown
+    assert "pa55" not in shown

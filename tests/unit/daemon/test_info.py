@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from iterate_daemon.info import BuildInfo, Problem, Source, State, read_build_info, read_state
+
+from tests.unit.daemon.support import BUILD_INFO, SHA, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_build_info(tmp_path: Path) -> None:
+    write_json(tmp_path / "build.json", BUILD_INFO)
+    built, problems = read_build_info(tmp_path / "build.json")
+    assert problems == ()
+    assert built.source == Source(SHA, "main", dirty=False)
+    assert built.identity == "8d" * 32
+    assert built.pins["SANDBOX_BUN_VERSION"] == "1.4.4"
+    assert (built.base_image, built.built_at) == ("debian:trixie-slim", "2026-11-23T09:00:00Z")
+
+
+def test_state(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "state.json",
+        {
+            "mode": "local",
+            "started_at": "2026-11-23T09:20:00Z",
+            "source": {"sha": SHA, "branch": None, "dirty": True},
+            "problems": [{"step": "ui", "message": "vite build failed"}],
+        },
+    )
+    assert read_state(tmp_path / "state.json") == State(
+        mode="local",
+        started_at="2026-11-23T09:20:00Z",
+        source=Source(SHA, None, dirty=True),
+        problems=(Problem("ui", "vite build failed"),),
+    )
+
+
+def test_outside_a_sandbox_there_is_nothing_and_no_problem(tmp_path: Path) -> None:
+    assert read_build_info(tmp_path / "absent") == (BuildInfo(), ())
+    assert read_state(tmp_path / "absent") == State()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"', "[" * 5000, "\xff"])
+def test_a_broken_file_is_a_problem_that_names_it(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(content.encode("latin-1"))
+    (problem,) = read_state(path).problems
+    assert problem.step == "state"
+    assert str(path) in problem.message
+    assert read_build_info(path)[1][0].step == "build-info"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["sha", "source", "problems", "pins", "mode", "step", "message", "dirty"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_json_is_there_it_is_read(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "any.json"
+    write_json(path, value)
+    state, (built, _) = read_state(path), read_build_info(path)
+    assert state.mode is None or isinstance(state.mode, str)
+    assert all(isinstance(p.message, str) for p in state.problems)
+    assert all(isinstance(pin, str) for pin in built.pins.values())
