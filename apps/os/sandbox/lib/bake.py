@@ -1,7 +1,8 @@
 """At build time: split the build context into what the image's last layers are made of.
 
-`bake.py OUT` finds the context in OUT/tree and leaves there the files alone, their .git in OUT/git
-and the image's record in OUT/sandbox-build.json. A context packed by tasks/context.py is clean
+`bake.py OUT` finds the context in OUT/tree and leaves there the files alone, their .git in OUT/git,
+the image's record in OUT/sandbox-build.json, and in OUT/lib what /usr/local/lib/sandbox holds:
+copies, so that no sync or edit of the repository changes a start that is under way. A context packed by tasks/context.py is clean
 already and says what its source is; for a build by hand from a plain clone the same code does
 both here.
 """
@@ -20,6 +21,11 @@ from tasks import cleangit, console, context, source
 from tasks.errors import BadInput, TaskError
 
 PINS = Path("/pins")
+#: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
+RUNTIME_MODULES = (
+    "__init__", "cleangit", "console", "context", "errors", "git", "gitindex", "process",
+    "secretscan", "worktree",
+)  # fmt: skip
 
 
 def main(out: Path) -> None:
@@ -31,7 +37,19 @@ def main(out: Path) -> None:
         shutil.move(tree / ".git", out / "git")
     else:
         record = _clean_by_hand(tree, out)
+    _lay_out_lib(tree, out / "lib")
     (out / "sandbox-build.json").write_text(json.dumps(_complete(record), indent=2) + "\n")
+
+
+def _lay_out_lib(tree: Path, lib: Path) -> None:
+    sandbox = tree / "apps/os/sandbox"
+    shutil.copytree(sandbox / "lib", lib)
+    shutil.copy(sandbox / "entry.sh", lib)
+    (lib / "tasks").mkdir()
+    for module in RUNTIME_MODULES:
+        shutil.copy(tree / f"tasks/{module}.py", lib / "tasks")
+    for script in lib.glob("*.sh"):
+        script.chmod(0o755)
 
 
 def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _KEYS: Final = Path.home() / ".local/state/iterate/built"
 _VENV: Final = "apps/daemon/.venv"
 _WEB: Final = "apps/daemon/web"
-_BUILT: Final = frozenset({"node_modules", "dist", "dist.next", "dist.old", ".venv"})
+_BUILT: Final = frozenset({"node_modules", "dist", "dist.next", ".venv"})
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,18 @@ def _sync_packages(repo: Path) -> None:
 
 
 def _build_ui(repo: Path) -> None:
-    """Build beside the UI that is served, then swap: it is never half there."""
-    served, fresh, old = (repo / _WEB / name for name in ("dist", "dist.next", "dist.old"))
+    """Build beside the UI that is served, then swap: a failed build leaves the old one.
+
+    The old one is removed, not renamed: a folder of the image's layers cannot be (overlayfs).
+    """
+    served, fresh = repo / _WEB / "dist", repo / _WEB / "dist.next"
     build = ["pnpm", "--filter", "@iterate/daemon-web", "build", "--outDir", fresh.name]
     try:
         _run("the UI's build", build, repo)
-        shutil.rmtree(old, ignore_errors=True)
-        if served.exists():
-            served.rename(old)
+        shutil.rmtree(served, ignore_errors=True)
         fresh.rename(served)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 STEPS: Final = (

@@ -41,7 +41,7 @@ def main() -> None:
         for name, work in steps.items():
             try:
                 _step(name, partial(work, REPO))
-            except TaskError as error:
+            except (TaskError, OSError) as error:
                 console.fail(f"{name}: {error}")
                 problems.append({"step": name, "message": str(error)})
     services.lay_out(REPO)

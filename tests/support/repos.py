@@ -1,0 +1,92 @@
+"""Throw-away git repositories in every state that people have them in."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+from tasks import context, source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Independent of the developer's own git configuration.
+GIT_ENV = {
+    **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.invalid",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.invalid",
+}
+
+
+def git(at: Path, *args: str, check: bool = True) -> str:
+    command = ["git", "-C", str(at), "-c", "protocol.file.allow=always", *args]
+    result = subprocess.run(command, env=GIT_ENV, capture_output=True, check=False, timeout=60)
+    if check and result.returncode:
+        raise AssertionError(f"git {args}: {result.stderr.decode(errors='replace')}")
+    return os.fsdecode(result.stdout)
+
+
+def new(at: Path, **files: str) -> Path:
+    """A repository with one commit that holds `files`."""
+    at.mkdir(parents=True, exist_ok=True)
+    git(at, "init", "-q", "-b", "main")
+    write(at, {"readme.txt": "one\n", **files})
+    commit(at)
+    return at
+
+
+def write(at: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_text(content)
+
+
+def commit(at: Path, message: str = "change") -> str:
+    git(at, "add", "-A")
+    git(at, "commit", "-q", "--allow-empty", "-m", message)
+    return git(at, "rev-parse", "HEAD").strip()
+
+
+def status(at: Path) -> str:
+    return git(at, "status", "--porcelain", "-z")
+
+
+def unpack(repo: Path, to: Path) -> Path:
+    """The context of `repo`, unpacked as the image build would find it."""
+    found = source.from_working_tree(repo, build_args={})
+    packed = to.with_suffix(".tar")
+    with packed.open("wb") as file:
+        context.write(found, file)
+    with tarfile.open(packed, encoding="utf-8", errors="surrogateescape") as tar:
+        tar.extractall(to, filter="fully_trusted")
+    (to / context.SOURCE_FILE).unlink()
+    return to
+
+
+def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
+    """Every file, link and empty folder below `at`, git data aside: kind and content."""
+    found: dict[bytes, tuple[str, bytes]] = {}
+    root = os.fsencode(at)
+    for folder, folders, files in os.walk(root):
+        if b".git" in folders:
+            folders.remove(b".git")
+        for name in [*files, *folders]:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            relative = os.path.relpath(path, root)
+            if stat.S_ISLNK(status.st_mode):
+                found[relative] = ("link", os.readlink(path))
+            elif stat.S_ISREG(status.st_mode):
+                kind = "executable" if status.st_mode & stat.S_IXUSR else "file"
+                with open(path, "rb") as file:
+                    found[relative] = (kind, file.read())
+            elif stat.S_ISDIR(status.st_mode) and not os.listdir(path):
+                found[relative] = ("empty", b"")
+    return found
