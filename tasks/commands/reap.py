@@ -13,7 +13,9 @@ from tasks.sandbox import providers, reaper
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tasks reap", description=__doc__)
     parser.add_argument(
-        "--run", metavar="ID", help="delete all of this run, kept or alive; without it: of dead runs"
+        "--run",
+        metavar="ID",
+        help="all of this run, kept or alive; otherwise of all dead runs",
     )
     parser.add_argument("--provider", choices=providers.NAMES, default="docker")
     parser.add_argument("--list", action="store_true", help="only show what there is")

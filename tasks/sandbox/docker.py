@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import socket
+import tarfile
 import threading
 import time
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import docker
 import docker.errors
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from tasks.sandbox.interface import Capability
 
 BUILD: Final = "nox -s snapshot_local"
+#: LABEL org.opencontainers.image.title in the Dockerfile.
+IMAGE_TITLE: Final = "iterate sandbox"
 _LOOPBACK: Final = "127.0.0.1"
 #: What `uname -m` and Go call the same machine.
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
@@ -105,7 +109,7 @@ class DockerProvider(Provider):
         with _engine("connecting to the engine"):
             return cls(docker.DockerClient(**engine.host_for_sdk(found), timeout=60))
 
-    def __enter__(self) -> DockerProvider:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -117,7 +121,7 @@ class DockerProvider(Provider):
     def check(self, image: str) -> None:
         try:
             with _engine(f"looking for image {image}"):
-                attrs: dict[str, Any] = self.client.api.inspect_image(image)
+                attrs = dict(self.client.images.get(image).attrs)
                 machine = str(self.client.info().get("Architecture", ""))
         except EngineFailed as error:
             if isinstance(error.__cause__, docker.errors.ImageNotFound):
@@ -142,7 +146,8 @@ class DockerProvider(Provider):
                 labels=run.labels(spec.purpose),
                 environment=dict(spec.env),
                 mounts=mounts,
-                ports={f"{p}/tcp": (_LOOPBACK, w or None) for p, w in spec.ports.items()},
+                # Port 0: the engine chooses.
+                ports={f"{p}/tcp": (_LOOPBACK, w) for p, w in spec.ports.items()},
                 init=spec.under_init or None,
             )
         return DockerSandbox(self, container, spec, run)
@@ -215,7 +220,9 @@ def check_image(image: str, attrs: Mapping[str, Any], *, machine: str) -> None:
             fix=build_command(image),
         )
     labels = (attrs.get("Config") or {}).get("Labels") or {}
-    if not any(key.startswith(f"{settings.LABEL}.") for key in labels):
+    # A build by hand sets no label of a source, but the Dockerfile itself sets the title.
+    title = labels.get("org.opencontainers.image.title")
+    if title != IMAGE_TITLE and not any(key.startswith(f"{settings.LABEL}.") for key in labels):
         raise TaskError(
             f"image {image} is not a sandbox image: it has no label {settings.LABEL}.*",
             fix=build_command(image),
@@ -316,6 +323,18 @@ class DockerSandbox(Sandbox):
         )
         return result, timed_out
 
+    def read(self, path: str) -> bytes:
+        """Of a container that has ended, too: that is when its logs matter most."""
+        try:
+            return super().read(path)
+        except SandboxEnded:
+            with _engine(f"reading {path} of {self.name}"):
+                chunks, _ = self._api.get_archive(self._id, path)
+                packed = io.BytesIO(b"".join(chunks))
+        with tarfile.open(fileobj=packed) as archive:
+            member = archive.extractfile(archive.next() or "")
+            return b"" if member is None else member.read()
+
     # ── from outside ────────────────────────────────────────────────────────────────────────
 
     def url(self, port: int) -> str:
@@ -378,7 +397,8 @@ class _Conversation:
 
     def _drain(self) -> None:
         with suppress(OSError, ValueError):  # closed at the deadline
-            for stream, chunk in frames_iter(self._connection, tty=False):
+            frames: Any = frames_iter
+            for stream, chunk in frames(self._connection, tty=False):
                 (self.stdout if stream == 1 else self.stderr).extend(chunk)
 
     def _feed(self, stdin: bytes) -> None:
@@ -393,6 +413,11 @@ class _Conversation:
         for thread in self._threads:
             thread.join(5)
         # docker-py hands out a reader, over a response, over the socket: each wants its close.
-        for layer in (getattr(self._connection, "_response", None), self._connection, raw):
+        layers: tuple[Any, ...] = (
+            getattr(self._connection, "_response", None),
+            self._connection,
+            raw,
+        )
+        for layer in layers:
             with suppress(OSError, ValueError, AttributeError):
                 layer.close()

@@ -236,7 +236,10 @@ class Sandbox(ABC):
         self, path: str, content: bytes, *, mode: int = 0o644, user: str = settings.USER
     ) -> None:
         """Write a file and the folders above it, as `user`."""
-        script = 'mkdir -p -- "$(dirname -- "$1")" && : >"$1" && chmod "$2" -- "$1" && head -c "$3" >"$1"'
+        script = (
+            'mkdir -p -- "$(dirname -- "$1")" && : >"$1" && chmod "$2" -- "$1"'
+            ' && head -c "$3" >"$1"'
+        )
         args = ["sh", "-c", script, "sh", path, f"{mode:o}", str(len(content))]
         self.exec(args, user=user, stdin=content)
 
@@ -272,9 +275,9 @@ class Sandbox(ABC):
 
     def wait_until_ready(self, *, timeout: float = 90) -> dict[str, Any]:
         """Wait for the readiness contract and return what /readyz said."""
-        from tasks.sandbox import readiness  # noqa: PLC0415 - it needs this module
+        from tasks.sandbox.readiness import wait_until_ready  # noqa: PLC0415 - it needs this module
 
-        return readiness.wait(self, timeout=timeout)
+        return wait_until_ready(self, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

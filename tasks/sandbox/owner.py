@@ -52,7 +52,7 @@ def _here() -> tuple[str, str, str]:
 
 
 def current(pid: int | None = None) -> Owner:
-    """This process, or the living process `pid`."""
+    """The owner that this process is, or the living process `pid`."""
     pid = os.getpid() if pid is None else pid
     host, boot, namespace = _here()
     return Owner(host=host, boot=boot, namespace=namespace, pid=pid, start=_start(pid) or "")

@@ -1,4 +1,4 @@
-"""Waiting for the readiness contract: GET /readyz answers 200. Ends at once when that is hopeless."""
+"""Waiting for the readiness contract, GET /readyz answers 200, for as long as there is hope."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SUPERVISOR_INTERVAL: Final = 2.0
 _SCAN: Final = "/run/service"
 
 
-def wait(sandbox: Sandbox, *, timeout: float) -> dict[str, Any]:
+def wait_until_ready(sandbox: Sandbox, *, timeout: float) -> dict[str, Any]:
     """What /readyz says once all services answer."""
     return _Wait(sandbox).until_ready(timeout=timeout)
 

@@ -108,8 +108,12 @@ def run_dir(run: str) -> Path:
 
 
 def _sweep_folders(judged: dict[str, Verdict]) -> None:
-    """Folders of dead runs that own nothing any more: their owner is noted inside."""
+    """Folders of dead runs that own nothing any more (the owner is noted inside), and old logs."""
     for folder in (settings.state_dir() / "runs").glob("*"):
+        if folder.suffix == ".log":
+            if time.time() - folder.stat().st_mtime > STRANGER_AGE:
+                folder.unlink(missing_ok=True)
+            continue
         if folder.name in judged:
             continue
         with contextlib.suppress(OSError):

@@ -1,0 +1,139 @@
+"""One folder that tells what was the matter with a sandbox: the same files for every provider."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from tasks import console, settings
+from tasks.errors import TaskError
+from tasks.sandbox import redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tasks.sandbox.interface import Sandbox
+
+_SECRET_FILES: Final = (
+    f"{settings.HOME}/.iterate/daemon-token",
+    f"{settings.HOME}/.iterate/opencode-password",
+)
+_ENV_FILE: Final = f"{settings.HOME}/.iterate/.env"
+
+#: File of the bundle → shell text (run as root) whose output it holds.
+_COMMANDS: Final = {
+    "services.txt": 'for s in /run/service/*/; do echo "$s $(s6-svstat $s)"; done 2>&1',
+    "processes.txt": "ps -eo pid,ppid,user,stat,etime,rss,args --forest",
+    "ports.txt": "ss -tlnp",
+    "disk.txt": "df -h / /run /tmp; free -m; du -sh /var/log/*",
+    "environment.txt": (
+        "for s in 1 $(pgrep -u iterate); do tr '\\0' '\\n' </proc/$s/environ | cut -d= -f1;"
+        " done 2>/dev/null | sort -u"
+    ),
+    "versions.txt": (
+        "for t in node npm pnpm uv bun claude opencode pi git python3 s6-svscan; do"
+        ' echo "$t $(timeout 20 sudo -u iterate env HOME=$HOME $t --version 2>&1 </dev/null'
+        ' | head -1)"; done'
+    ),
+    "git.txt": (
+        f"cd {settings.REPO};"
+        " sudo -u iterate git status --porcelain=v1 --branch | head -100;"
+        " sudo -u iterate git log -3 --oneline; sudo -u iterate git remote -v"
+    ),
+    "kernel.txt": "dmesg 2>/dev/null | tail -20",
+}
+_FILES: Final = {
+    "state.json": "/run/iterate/state.json",
+    "build.json": settings.BUILD_INFO,
+    **{f"{service}.log": f"/var/log/{service}/current" for service in settings.SERVICES},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    folder: Path
+    summary: str
+
+
+def collect(sandbox: Sandbox, folder: Path, *, reason: str) -> Bundle:
+    """Write everything known about `sandbox` into `folder`, free of secrets.
+
+    Never raises for what the sandbox cannot tell any more: the reason stands in its place.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    secrets = _secrets(sandbox)
+    parts = {name: _text(partial(_shell, sandbox, script)) for name, script in _COMMANDS.items()}
+    parts |= {name: _text(partial(_file, sandbox, path)) for name, path in _FILES.items()}
+    parts["console.log"] = _text(lambda: sandbox.console(tail=2000))
+    parts["provider.json"] = _text(lambda: json.dumps(sandbox.describe(), indent=2, default=str))
+    parts["readyz.json"] = _text(lambda: _http(sandbox, "/readyz"))
+    parts["healthz.json"] = _text(lambda: _http(sandbox, "/healthz"))
+    parts["reason.txt"] = reason
+    parts = {name: redaction.redact(text, secrets) for name, text in parts.items()}
+    parts["summary.txt"] = _summary(sandbox, parts)
+    for name, text in parts.items():
+        (folder / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8", errors="replace")
+    return Bundle(folder=folder, summary=parts["summary.txt"])
+
+
+def folder_for(run: str, test: str, sandbox: str) -> Path:
+    slug = re.sub(r"[^\w.-]+", "-", test).strip("-")[-120:]
+    return settings.state_dir() / "diagnostics" / run / slug / sandbox
+
+
+def _secrets(sandbox: Sandbox) -> set[str]:
+    """What must not be told: what the sandbox was given, and what it made up itself."""
+    secrets = redaction.secrets_in(sandbox.spec.env)
+    for path in _SECRET_FILES:
+        with suppress(TaskError):
+            secrets.add(sandbox.read(path).decode(errors="replace").strip())
+    with suppress(TaskError):
+        secrets |= set(
+            redaction.parse_env_file(sandbox.read(_ENV_FILE).decode(errors="replace")).values()
+        )
+    return secrets
+
+
+def _text(ask: Callable[[], str]) -> str:
+    try:
+        return ask()
+    except (TaskError, httpx.HTTPError, OSError) as error:
+        return f"(not available: {console.printable(str(error))})"
+
+
+def _shell(sandbox: Sandbox, script: str) -> str:
+    env = {"HOME": settings.HOME}
+    result = sandbox.exec(
+        ["sh", "-c", script], user="root", cwd="/", env=env, timeout=60, check=False
+    )
+    return result.stdout + result.stderr
+
+
+def _file(sandbox: Sandbox, path: str) -> str:
+    return sandbox.read(path).decode(errors="replace")
+
+
+def _http(sandbox: Sandbox, path: str) -> str:
+    port = settings.DAEMON_PORT
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        answer = client.get(f"{sandbox.url(port)}{path}", headers=dict(sandbox.headers(port)))
+    return f"{answer.status_code} {answer.text}"
+
+
+def _summary(sandbox: Sandbox, parts: dict[str, str]) -> str:
+    def tail(name: str, count: int) -> list[str]:
+        return [f"    {console.printable(line)}" for line in parts[name].splitlines()[-count:]]
+
+    lines = [f"{sandbox.name}: {_text(lambda: sandbox.ended() or 'runs')}"]
+    lines += [f"  {parts['readyz.json'][:300]}", "  services:", *tail("services.txt", 6)]
+    for service in settings.SERVICES:
+        lines += [f"  end of the log of {service}:", *tail(f"{service}.log", 5)]
+    lines += ["  end of the console:", *tail("console.log", 8)]
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""Taking secrets out of text that people will paste into issues."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MASK: Final = "[redacted]"
+#: A shorter value is no secret, and would tear holes into everything.
+_SHORTEST: Final = 6
+
+_SECRET_NAME: Final = re.compile(
+    r"token|passw|secret|credential|private|auth|api_?key|access_?key|_key$|_pat$|session",
+    re.IGNORECASE,
+)
+#: What looks like a secret wherever it stands; group 1, where there is one, is kept.
+_PATTERNS: Final = (
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}"),
+    re.compile(
+        r"(?i)(\b[\w-]*(?:token|password|passwd|secret|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
+        r"[^\s\"'&,;{}<>]{6,}"
+    ),
+    re.compile(r"(://[^/\s:@]+:)[^@\s/]+(?=@)"),
+    re.compile(r"()\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|npm_\w{20,})"),
+    re.compile(
+        r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
+    ),
+)
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a variable of this name holds one, to judge by its name."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def secrets_in(env: Mapping[str, str]) -> set[str]:
+    return {value for name, value in env.items() if names_a_secret(name)}
+
+
+def parse_env_file(text: str) -> dict[str, str]:
+    """NAME=value lines as shells and `.env` files have them."""
+    result = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            result[name.strip()] = value.strip().strip("\"'")
+    return result
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without the given values and without what has the form of a secret."""
+    # The longest first: one secret may be the beginning of another.
+    for secret in sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\1{MASK}", text)
+    return text

@@ -1,0 +1,80 @@
+"""What several test modules ask a sandbox for."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tasks import settings, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.sandbox.interface import Sandbox
+
+DAEMON = settings.DAEMON_PORT
+OPENCODE = settings.OPENCODE_PORT
+TOKEN_FILE = f"{settings.HOME}/.iterate/daemon-token"
+PASSWORD_FILE = f"{settings.HOME}/.iterate/opencode-password"
+
+#: As the README has it, so that its commands are tested as they stand.
+S6DIR = "S6DIR=~/src/github.com/iterate/iterate/apps/os/sandbox/s6-daemons"
+
+
+@contextlib.contextmanager
+def client(sandbox: Sandbox, port: int, **options: Any) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=sandbox.url(port),
+        headers=dict(sandbox.headers(port)),
+        trust_env=False,
+        timeout=15,
+        **options,
+    ) as http:
+        yield http
+
+
+def get(sandbox: Sandbox, path: str, *, port: int = DAEMON, **options: Any) -> httpx.Response:
+    with client(sandbox, port) as http:
+        return http.get(path, **options)
+
+
+def health(sandbox: Sandbox) -> dict[str, Any]:
+    return dict(get(sandbox, "/healthz").json())
+
+
+def secret(sandbox: Sandbox, path: str) -> str:
+    return sandbox.read(path).decode().strip()
+
+
+def svstat(sandbox: Sandbox, service: str, field: str) -> str:
+    return sandbox.login(f"{S6DIR}; s6-svstat -o {field} $S6DIR/{service}").stdout.strip()
+
+
+def pid(sandbox: Sandbox, service: str) -> int:
+    return int(svstat(sandbox, service, "pid"))
+
+
+def up_again(sandbox: Sandbox, service: str, *, than: int, timeout: float = 30) -> int:
+    """Wait until `service` runs under another pid than `than` and says it is ready; that pid."""
+    new = waiting.until(
+        lambda: (now := pid(sandbox, service)) not in {than, -1} and now,
+        what=f"a new start of {service}",
+        timeout=timeout,
+    )
+    ms = int(timeout * 1000)
+    sandbox.login(f"{S6DIR}; s6-svwait -U -t {ms} $S6DIR/{service}", timeout=timeout + 5)
+    return int(new)
+
+
+def answers(sandbox: Sandbox) -> bool:
+    """Whether /readyz says 200, nothing else."""
+    try:
+        return get(sandbox, "/readyz").status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def until_ready(sandbox: Sandbox, *, timeout: float = 40) -> None:
+    waiting.until(lambda: answers(sandbox), what="readiness", timeout=timeout)

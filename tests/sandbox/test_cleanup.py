@@ -1,0 +1,280 @@
+"""Whatever becomes of a run, its sandboxes are gone; and nobody else's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tasks import settings, waiting
+from tasks.sandbox import owner, reaper
+from tasks.sandbox.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tasks.sandbox.interface import Belonging, Provider
+    from tests.sandbox.conftest import Maker
+
+#: F5 allows the reaper this long.
+REAPED = 15.0
+
+#: A run as the suite and commands have it, which says its ids and then waits for its end.
+RUNNER = textwrap.dedent("""
+    import sys, time, signal
+    from tasks.sandbox import providers
+    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.run import Run
+    def end(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, end)
+    provider = providers.connect(sys.argv[1])
+    with Run(provider) as run:
+        with provider.create(Spec(image=sys.argv[2], purpose="runner"), run) as sandbox:
+            sandbox.start()
+            print(run.id, run.reaper_pid, flush=True)
+            while True:
+                time.sleep(1)
+""")
+
+
+class Runner:
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self.child = child
+        assert child.stdout
+        words = child.stdout.readline().split()
+        assert len(words) == 2, "the runner did not start"
+        self.run, self.reaper = words[0], int(words[1])
+
+    def end(self, signum: int) -> None:
+        self.child.send_signal(signum)
+        self.child.wait(timeout=30)
+
+
+@pytest.fixture
+def start(provider: Provider, image: str) -> Iterator[Callable[[], Runner]]:
+    runners: list[Runner] = []
+
+    def start_one() -> Runner:
+        args = [sys.executable, "-c", RUNNER, provider.name, image]
+        child = subprocess.Popen(args, cwd=settings.ROOT, stdout=subprocess.PIPE, text=True)
+        runners.append(Runner(child))
+        return runners[-1]
+
+    yield start_one
+    for runner in runners:
+        if runner.child.poll() is None:
+            runner.end(signal.SIGTERM)
+        assert runner.child.stdout
+        runner.child.stdout.close()
+        reaper.reap_run(provider, runner.run)
+
+
+def of(provider: Provider, run: str) -> list[str]:
+    return [thing.name for thing in provider.belongings() if thing.run == run]
+
+
+def gone(provider: Provider, run: str, *, timeout: float = REAPED) -> None:
+    waiting.until(
+        lambda: not of(provider, run),
+        what=f"the end of all of run {run}",
+        timeout=timeout,
+        state=lambda: str(of(provider, run)),
+    )
+
+
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_nothing(
+    provider: Provider, start: Callable[[], Runner], signum: signal.Signals
+) -> None:
+    """F5."""
+    runner = start()
+    assert of(provider, runner.run)
+    runner.end(signum)
+    gone(provider, runner.run)
+    waiting.until(lambda: ended(runner.reaper), what="the reaper's end", timeout=REAPED)
+    assert not reaper.run_dir(runner.run).exists()
+
+
+def test_killed_while_it_creates_it_leaves_nothing(provider: Provider, image: str) -> None:
+    """SIGKILL at the moment the engine is at work for it: the answer never arrives."""
+    program = RUNNER.replace(
+        'with provider.create(Spec(image=sys.argv[2], purpose="runner"), run) as sandbox:\n',
+        "print(run.id, run.reaper_pid, flush=True)\n"
+        "        while True:\n"
+        '            provider.create(Spec(image=sys.argv[2], purpose="runner"), run)\n'
+        "        if sandbox := None:\n",
+    )
+    assert program != RUNNER
+    for pause in (0.0, 0.05, 0.3):
+        args = [sys.executable, "-c", program, provider.name, image]
+        with subprocess.Popen(args, cwd=settings.ROOT, stdout=subprocess.PIPE, text=True) as child:
+            runner = Runner(child)
+            time.sleep(pause)
+            runner.end(signal.SIGKILL)
+        gone(provider, runner.run)
+        waiting.until(partial(ended, runner.reaper), what="the reaper's end", timeout=REAPED)
+        assert of(provider, runner.run) == []
+
+
+def test_when_the_reaper_died_too_the_next_run_reaps(
+    provider: Provider, start: Callable[[], Runner]
+) -> None:
+    """F6: and it leaves alone what belongs to a run that lives."""
+    dead, living = start(), start()
+    os.kill(dead.reaper, signal.SIGKILL)
+    waiting.until(lambda: ended(dead.reaper), what="the reaper's death", timeout=5)
+    dead.end(signal.SIGKILL)
+    time.sleep(1)
+    assert of(provider, dead.run), "somebody else reaped it: this test proves nothing"
+
+    with Run(provider) as run:
+        assert of(provider, dead.run) == []
+        assert of(provider, living.run)
+        assert living.child.poll() is None
+        assert of(provider, run.id) == []
+    assert of(provider, living.run)
+    living.end(signal.SIGTERM)
+    gone(provider, living.run)
+
+
+def test_a_run_survives_the_death_of_its_reaper(
+    provider: Provider, start: Callable[[], Runner]
+) -> None:
+    runner = start()
+    os.kill(runner.reaper, signal.SIGKILL)
+    time.sleep(0.5)
+    assert of(provider, runner.run)
+    runner.end(signal.SIGTERM)
+    gone(provider, runner.run, timeout=5)
+
+
+def test_what_is_kept_stays_until_it_is_named(provider: Provider, image: str) -> None:
+    from tasks.sandbox.interface import Spec
+
+    with Run(provider, keep=True) as run, provider.create(Spec(image=image), run) as sandbox:
+        sandbox.start()
+        assert sandbox.name in sandbox.how_to_reach()
+        assert sandbox.name in sandbox.how_to_delete()
+    try:
+        with Run(provider):
+            assert of(provider, run.id) == [sandbox.name]
+    finally:
+        tasks("reap", "--run", run.id)
+    assert of(provider, run.id) == []
+    assert not run.folder.exists()
+
+
+def owned_by(thing: Belonging, pid: int) -> bool:
+    who = owner.Owner.from_label(thing.owner)
+    return who is not None and who.pid == pid
+
+
+def tasks(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tasks", *args],
+        cwd=settings.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_command_itself_cleans_up(
+    provider: Provider, image: str, signum: signal.Signals
+) -> None:
+    """`local-test`, ended while its sandbox starts; its status tells by what."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tasks", "local-test", "--image", image, "-k", "test_healthz"],
+        cwd=settings.ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        new = waiting.until(
+            lambda: {t.run for t in provider.belongings() if owned_by(t, child.pid)},
+            what="a sandbox of the command",
+            timeout=30,
+        )
+        child.send_signal(signum)
+        status = child.wait(timeout=30)
+    finally:
+        child.kill()
+        child.wait()
+    assert status == (-signum if signum == signal.SIGKILL else 128 + signum)
+    for run in new:
+        gone(provider, run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (["--image", "no-such-image:ever"], ["no-such-image:ever", "nox -s snapshot_local"], 1),
+        (["--image", settings.BASE_IMAGE], ["is not a sandbox image", "nox -s snapshot_local"], 1),
+        (["--nonsense"], ["--nonsense"], 2),
+        (["-k", "no_test_of_this_name"], ["no test matches"], 1),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    arguments: list[str], words: list[str], status: int, image: str, make: Maker
+) -> None:
+    """N40, N42: before anything is started."""
+    if "--image" not in arguments:
+        arguments = ["--image", image, *arguments]
+    said = tasks("local-test", *arguments)
+    assert said.returncode == status, said.stderr
+    for word in words:
+        assert word in said.stderr
+    assert "Traceback" not in said.stderr
+    assert make.made == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TMPDIR": "/no/such/folder"},
+        {"HOME": None},
+        {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"},
+        {"COLUMNS": "40", "TERM": "dumb"},
+    ],
+    ids="-".join,
+)
+def test_the_command_works_in_odd_places(
+    environment: dict[str, str | None], provider: Provider
+) -> None:
+    """N43."""
+    env = {**os.environ, **{k: v for k, v in environment.items() if v is not None}}
+    for name in (k for k, v in environment.items() if v is None):
+        env.pop(name, None)
+    said = tasks("reap", "--list", env=env)
+    assert said.returncode == 0, said.stderr
+    mine = [thing.name for thing in provider.belongings()]
+    assert all(name in said.stderr for name in mine)
+
+
+def test_the_command_works_without_its_streams() -> None:
+    """N43: standard input and output closed."""
+    command = f'exec "{sys.executable}" -m tasks reap --list <&- >&-'
+    said = subprocess.run(
+        ["sh", "-c", command], cwd=settings.ROOT, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert b"Traceback" not in said.stderr

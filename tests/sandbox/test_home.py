@@ -1,0 +1,113 @@
+"""The home folder: the skeleton is in it, and whatever somebody puts there stays."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks import settings
+
+if TYPE_CHECKING:
+    from tasks.sandbox.interface import Sandbox
+
+SKELETON = f"{settings.REPO}/{settings.SANDBOX_DIR}/home-skeleton"
+SETUP = f"{settings.REPO}/{settings.SANDBOX_DIR}/setup-home.sh"
+FILES = (".claude/CLAUDE.md", ".config/opencode/AGENTS.md", ".pi/agent/AGENTS.md")
+
+LIST = (
+    'cd "$1" && find . -type f -exec sha256sum {} + | sort -k2; find . -type l -printf "%p %l\\n"'
+)
+STAT = 'cd "$1" && find . -printf "%p %i %T@ %m %u\\n" | sort'
+
+
+@pytest.fixture
+def home(sandbox: Sandbox) -> str:
+    """A home folder of the test's own, in the shared sandbox."""
+    folder = f"/tmp/home-{uuid.uuid4().hex}"
+    sandbox.exec(["mkdir", folder])
+    return folder
+
+
+def set_up(sandbox: Sandbox, home: str) -> None:
+    sandbox.exec(["bash", SETUP], env={"HOME": home})
+
+
+def listing(sandbox: Sandbox, folder: str, script: str = LIST) -> list[str]:
+    return sandbox.exec(["sh", "-c", script, "sh", folder]).stdout.splitlines()
+
+
+def test_the_skeleton_is_in_the_home(sandbox: Sandbox) -> None:
+    skeleton = listing(sandbox, SKELETON)
+    assert skeleton
+    assert set(skeleton) <= set(listing(sandbox, settings.HOME))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_agent_has_its_instructions(sandbox: Sandbox, name: str) -> None:
+    text = sandbox.exec(["cat", f"{settings.HOME}/{name}"]).stdout
+    assert len(text) > 200
+    assert settings.REPO in text or "~/src/github.com/iterate/iterate" in text
+
+
+def test_setup_puts_the_whole_skeleton_into_an_empty_home(sandbox: Sandbox, home: str) -> None:
+    set_up(sandbox, home)
+    assert set(listing(sandbox, SKELETON)) <= set(listing(sandbox, home))
+
+
+def test_setup_twice_changes_nothing(sandbox: Sandbox, home: str) -> None:
+    set_up(sandbox, home)
+    before = listing(sandbox, home, STAT)
+    set_up(sandbox, home)
+    assert listing(sandbox, home, STAT) == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_setup_keeps_what_somebody_edited(sandbox: Sandbox, home: str, name: str) -> None:
+    set_up(sandbox, home)
+    sandbox.write(f"{home}/{name}", b"mine now\n", mode=0o640)
+    set_up(sandbox, home)
+    assert sandbox.read(f"{home}/{name}") == b"mine now\n"
+    assert sandbox.exec(["stat", "-c", "%a", f"{home}/{name}"]).stdout.strip() == "640"
+
+
+def test_setup_keeps_what_was_there_before_it(sandbox: Sandbox, home: str) -> None:
+    sandbox.write(f"{home}/{FILES[0]}", b"older than the skeleton\n")
+    sandbox.write(f"{home}/.claude/projects/notes.txt", b"of an agent\n")
+    set_up(sandbox, home)
+    assert sandbox.read(f"{home}/{FILES[0]}") == b"older than the skeleton\n"
+    assert sandbox.read(f"{home}/.claude/projects/notes.txt") == b"of an agent\n"
+
+
+def test_setup_does_not_follow_a_link_out_of_the_home(sandbox: Sandbox, home: str) -> None:
+    target = f"/tmp/target-{uuid.uuid4().hex}"
+    sandbox.write(target, b"elsewhere\n")
+    sandbox.exec(["mkdir", "-p", f"{home}/.claude"])
+    sandbox.exec(["ln", "-s", target, f"{home}/{FILES[0]}"])
+    set_up(sandbox, home)
+    assert sandbox.read(target) == b"elsewhere\n"
+    assert sandbox.exec(["readlink", f"{home}/{FILES[0]}"]).stdout.strip() == target
+
+
+def test_edits_in_the_home_survive_a_restart(own: Sandbox) -> None:
+    own.write(f"{settings.HOME}/{FILES[1]}", b"mine now\n")
+    own.write(f"{settings.HOME}/notes/new.txt", b"new\n")
+    own.restart(grace=3)
+    own.wait_until_ready()
+    assert own.read(f"{settings.HOME}/{FILES[1]}") == b"mine now\n"
+    assert own.read(f"{settings.HOME}/notes/new.txt") == b"new\n"
+
+
+def test_login_shells_load_the_users_secrets(own: Sandbox) -> None:
+    own.write(f"{settings.HOME}/.iterate/.env", b"MY_RUN_TIME_SETTING='a value'\n", mode=0o600)
+    assert own.login('echo "$MY_RUN_TIME_SETTING"').stdout.strip() == "a value"
+
+
+def test_services_load_the_users_secrets(own: Sandbox) -> None:
+    own.write(f"{settings.HOME}/.iterate/.env", b"MY_RUN_TIME_SETTING=here\n", mode=0o600)
+    for service in settings.SERVICES:
+        own.exec(f"s6-svc -r /run/service/{service}; s6-svwait -U -t 20000 /run/service/{service}")
+        pid = own.exec(["s6-svstat", "-o", "pid", f"/run/service/{service}"]).stdout.strip()
+        names = own.read(f"/proc/{pid}/environ").decode().split("\0")
+        assert "MY_RUN_TIME_SETTING=here" in names, service

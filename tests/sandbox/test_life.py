@@ -1,0 +1,113 @@
+"""Stop, start again, other parents: the life of a sandbox as a whole."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks import settings
+from tests.sandbox.support import answers, svstat
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from tasks.sandbox.interface import Sandbox
+    from tests.sandbox.conftest import Maker
+
+#: A stop must not need the engine's patience (10 s), which ends in SIGKILL.
+STOP = 3.0
+
+
+def test_stops_in_time(own: Sandbox) -> None:
+    begun = time.monotonic()
+    own.stop(grace=20)
+    assert time.monotonic() - begun < STOP
+    assert own.ended()
+
+
+@pytest.mark.needs("exit_status")
+def test_a_stop_is_no_failure(own: Sandbox) -> None:
+    own.stop(grace=20)
+    assert own.exit_status() == 0
+
+
+@pytest.mark.needs("exit_status")
+def test_stops_in_time_while_it_starts(
+    make: Maker, rng: random.Random, times: Callable[[int, int], int]
+) -> None:
+    sandbox = make(ready=False)
+    for _ in range(times(4, 100)):
+        sandbox.start()
+        time.sleep(rng.uniform(0, 2))
+        begun = time.monotonic()
+        sandbox.stop(grace=20)
+        assert time.monotonic() - begun < STOP
+        assert sandbox.exit_status() in {0, 143}
+    sandbox.start()
+    sandbox.wait_until_ready()
+
+
+def test_a_restart_keeps_logs_and_files(own: Sandbox) -> None:
+    own.write(f"{settings.HOME}/work.txt", b"not lost\n")
+    before = own.read("/var/log/iterate-daemon/current")
+    own.restart(grace=3)
+    own.wait_until_ready()
+    assert own.read(f"{settings.HOME}/work.txt") == b"not lost\n"
+    after = own.exec("cat /var/log/iterate-daemon/@* /var/log/iterate-daemon/current 2>/dev/null;:")
+    assert before[:2000] in after.stdout_bytes
+    assert len(after.stdout_bytes) > len(before)
+
+
+def test_work_in_the_repository_survives_a_restart(own: Sandbox) -> None:
+    """Baked mode: the agent's work is the only copy there is."""
+    own.write(f"{settings.REPO}/agent-work.txt", b"half done\n")
+    own.exec(
+        "git rm -q --cached LICENSE && rm LICENSE && echo more >>README.md || true",
+        cwd=settings.REPO,
+    )
+    before = own.exec(["git", "status", "--porcelain"], cwd=settings.REPO).stdout
+    assert "agent-work.txt" in before
+    own.restart(grace=3)
+    own.wait_until_ready()
+    assert own.exec(["git", "status", "--porcelain"], cwd=settings.REPO).stdout == before
+
+
+@pytest.mark.needs("init_control")
+def test_works_under_another_init(make: Maker) -> None:
+    sandbox = make(under_init=True)
+    first = sandbox.exec(["cat", "/proc/1/comm"]).stdout.strip()
+    assert first != "s6-svscan"
+    assert sandbox.exec(["pgrep", "-x", "s6-svscan"]).stdout.strip() != "1"
+    for service in settings.SERVICES:
+        assert svstat(sandbox, service, "up,ready") == "true true"
+    sandbox.restart(grace=3)
+    sandbox.wait_until_ready()
+    begun = time.monotonic()
+    sandbox.stop(grace=20)
+    assert time.monotonic() - begun < STOP
+
+
+def test_works_as_a_shells_child(own: Sandbox) -> None:
+    """The entry point once more in the background, as a provider with its own init starts it.
+
+    The first one's tree is still there: the second must not wreck it.
+    """
+    said = own.exec(
+        "timeout 5 setsid /usr/local/lib/sandbox/entry.sh </dev/null; echo status $?",
+        check=False,
+        timeout=20,
+    )
+    assert "status 0" not in said.stdout
+    assert answers(own)
+    for service in settings.SERVICES:
+        assert svstat(own, service, "up,ready") == "true true"
+
+
+@pytest.mark.needs("init_control")
+def test_nothing_runs_as_a_zombie(sandbox: Sandbox) -> None:
+    sandbox.exec("for i in 1 2 3 4 5; do (setsid sh -c 'sleep 0.1 & exit' &); done; sleep 1")
+    states = sandbox.exec(["ps", "-eo", "stat="]).stdout.split()
+    assert not [s for s in states if s.startswith("Z")]

@@ -1,0 +1,249 @@
+"""A checkout of this machine in the sandbox: the same inside as outside, at every start."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tasks import settings
+from tasks.errors import TaskError
+from tests.sandbox.checkout import state_inside
+from tests.sandbox.support import get, health, pid, svstat, until_ready, up_again
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from tasks.sandbox.interface import Sandbox
+    from tests.sandbox.checkout import Checkout
+    from tests.sandbox.conftest import Maker
+
+pytestmark = pytest.mark.needs("local_mode")
+
+REPO = settings.REPO
+UI = "apps/daemon/web"
+PAGE = f"{UI}/index.html"
+#: The first start with an unknown checkout may install and build.
+FIRST = 120.0
+
+
+def again(sandbox: Sandbox) -> dict[str, Any]:
+    sandbox.restart(grace=3)
+    return sandbox.wait_until_ready(timeout=FIRST)
+
+
+def assert_same(sandbox: Sandbox, checkout: Checkout) -> None:
+    inside, outside = state_inside(sandbox), checkout.state()
+    differing = sorted(
+        path
+        for path in inside["tree"].keys() | outside["tree"].keys()
+        if inside["tree"].get(path) != outside["tree"].get(path)
+    )
+    assert differing == []
+    assert inside == outside
+
+
+def change_everything(checkout: Checkout) -> None:
+    """Each state a path can be in, for git."""
+    checkout.write("staged-new.txt", "staged\n")
+    checkout.write("README.md", "staged change\n")
+    checkout.git("add", "staged-new.txt", "README.md")
+    checkout.write("README.md", "and another one on top\n")
+    checkout.write("pyproject.toml", checkout.read("pyproject.toml") + "\n# changed, not staged\n")
+    checkout.write("deep/new folder/untracked ü.txt", "untracked\n")
+    (checkout.path / "LICENSE").unlink()
+    checkout.git("rm", "--quiet", ".editorconfig")
+    checkout.git("mv", "noxfile.py", "renamed noxfile.py")
+    (checkout.path / "a-link").symlink_to("nowhere/at/all")
+    (checkout.path / "an-executable").write_text("#!/bin/sh\n")
+    (checkout.path / "an-executable").chmod(0o755)
+    (checkout.path / "staged-new.txt").chmod(0o755)
+    (checkout.path / b"odd \xff\nname".decode("utf-8", "surrogateescape")).write_text("odd\n")
+
+
+def test_the_same_inside_as_outside(make: Maker, checkout: Checkout) -> None:
+    change_everything(checkout)
+    checkout.write("ignored/.gitignore", "*.junk\n")
+    checkout.write("ignored/big.junk", "not for the sandbox\n")
+    checkout.write(".env", "SECRET_OF_THE_HOST=1\n")
+    before = checkout.bytes_on_disk()
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    assert_same(sandbox, checkout)
+    for name in ("ignored/big.junk", ".env"):
+        assert sandbox.exec(["test", "-e", f"{REPO}/{name}"], check=False).exit_code == 1, name
+    state = sandbox.read_json("/run/iterate/state.json")
+    assert state["mode"] == "local"
+    assert state["source"]["sha"] == checkout.git("rev-parse", "HEAD").strip()
+    assert state["source"]["dirty"] is True
+    assert checkout.bytes_on_disk() == before
+
+    # And after the host has gone on.
+    checkout.git("commit", "--quiet", "--all", "-m", "Go on")
+    checkout.write("README.md", "edited\n")
+    (checkout.path / "deep/new folder/untracked ü.txt").unlink()
+    (checkout.path / "a-link").unlink()
+    checkout.write("a-link/is-a-folder-now.txt", "now\n")
+    checkout.git("switch", "--quiet", "-c", "another/branch")
+    before = checkout.bytes_on_disk()
+    said = again(sandbox)
+    assert_same(sandbox, checkout)
+    assert said["sha"] == checkout.git("rev-parse", "HEAD").strip()
+    assert checkout.bytes_on_disk() == before
+
+
+def test_the_host_is_never_written(make: Maker, checkout: Checkout) -> None:
+    before = checkout.bytes_on_disk()
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    refused = sandbox.exec(["touch", f"{settings.LOCAL_MOUNT}/x"], user="root", check=False)
+    assert "Read-only" in refused.stderr
+    sandbox.login(f"cd {REPO} && echo x >>README.md && git add -A && git commit -qm x && git gc -q")
+    again(sandbox)
+    assert checkout.bytes_on_disk() == before
+
+
+def test_work_in_the_sandbox_gives_way_but_is_not_lost(make: Maker, checkout: Checkout) -> None:
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    sandbox.write(f"{REPO}/agent-work.txt", b"half a day of work\n")
+    sandbox.write(f"{REPO}/README.md", b"rewritten\n")
+    again(sandbox)
+    assert_same(sandbox, checkout)
+    found = sandbox.exec(
+        'for r in $(git for-each-ref --format="%(refname)"); do'
+        ' git show "$r:agent-work.txt" 2>/dev/null; done; true',
+        cwd=REPO,
+    )
+    assert "half a day of work" in found.stdout
+
+
+def test_services_stay_in_hand_after_a_sync(make: Maker, checkout: Checkout) -> None:
+    """F36: the sync deletes what the host does not have; supervisors are not cut off."""
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    checkout.write("one-more.txt", "so that there is work to do\n")
+    again(sandbox)
+    for service in settings.SERVICES:
+        assert svstat(sandbox, service, "up,ready") == "true true"
+        old = pid(sandbox, service)
+        sandbox.exec(f"s6-svc -t {settings.S6_DIR}/{service}")
+        up_again(sandbox, service, than=old)
+    until_ready(sandbox)
+    assert sandbox.exec(["git", "status", "--porcelain"], cwd=REPO).stdout == "?? one-more.txt\n"
+
+
+def test_an_edited_page_is_built_and_served(make: Maker, checkout: Checkout) -> None:
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    page = checkout.read(PAGE)
+    checkout.write(PAGE, page.replace("</head>", '<meta name="edited" content="4711" /></head>'))
+    again(sandbox)
+    assert "4711" in get(sandbox, "/").text
+    assert health(sandbox)["status"] == "ok"
+
+
+def test_a_page_that_does_not_build_leaves_the_old_one(make: Maker, checkout: Checkout) -> None:
+    """F38."""
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    served = get(sandbox, "/").text
+    main = f"{UI}/src/main.tsx"
+    good = checkout.read(main)
+    checkout.write(main, good + "\nconst broken = (=> {{{\n")
+    again(sandbox)
+    answer = get(sandbox, "/")
+    assert answer.status_code == httpx.codes.OK
+    assert answer.text == served
+    said = health(sandbox)
+    assert said["status"] == "degraded"
+    assert [p["step"] for p in said["problems"]] == ["ui"]
+    assert "main.tsx" in sandbox.console()
+    assert_same(sandbox, checkout)
+
+    checkout.write(main, good)
+    again(sandbox)
+    assert health(sandbox)["status"] == "ok"
+
+
+def test_a_lock_file_that_disagrees_is_loud_and_harmless(make: Maker, checkout: Checkout) -> None:
+    """F37."""
+    listing = f"cd {REPO} && find node_modules {UI}/node_modules -maxdepth 3 | sort | sha256sum"
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    modules, served = sandbox.exec(listing).stdout, get(sandbox, "/").text
+    package = f"{UI}/package.json"
+    good = checkout.read(package)
+    assert '"dependencies": {' in good
+    edited = good.replace('"dependencies": {', '"dependencies": {\n    "left-pad": "1.3.0",', 1)
+    checkout.write(package, edited)
+    again(sandbox)
+    said = health(sandbox)
+    assert said["status"] == "degraded"
+    assert "install" in [p["step"] for p in said["problems"]]
+    assert "ERR_PNPM_OUTDATED_LOCKFILE" in sandbox.console()
+    assert sandbox.exec(listing).stdout == modules
+    answer = get(sandbox, "/")
+    assert answer.status_code == httpx.codes.OK
+    assert answer.text == served
+
+    checkout.write(package, good)
+    again(sandbox)
+    assert health(sandbox)["status"] == "ok"
+    assert sandbox.exec(listing).stdout == modules
+
+
+def test_nothing_is_done_again_without_need(make: Maker, checkout: Checkout) -> None:
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    stamp = f"cd {REPO} && stat -c '%n %i %Y' node_modules {UI}/dist {UI}/dist/index.html README.md"
+    before = sandbox.exec(stamp).stdout
+    again(sandbox)
+    assert sandbox.exec(stamp).stdout == before
+
+
+def test_ended_at_any_moment_the_next_start_converges(
+    make: Maker,
+    checkout: Checkout,
+    rng: random.Random,
+    times: Callable[[int, int], int],
+) -> None:
+    """F34: restarts while it syncs, installs and builds; then it is the host's tree, whole."""
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    page, style = checkout.read(PAGE), checkout.read(f"{UI}/src/style.css")
+    for number in range(times(5, 200)):
+        edit(checkout, rng, number)
+        mark = f"round-{number}"
+        if rng.random() < 0.5:
+            checkout.write(PAGE, page.replace("</head>", f'<meta content="{mark}" /></head>'))
+            checkout.write(f"{UI}/src/style.css", f"{style}\n.{mark} {{ color: red }}\n")
+        for _ in range(rng.randint(1, 3)):
+            if rng.random() < 0.5:
+                with suppress(TaskError):  # it may have ended by itself, between two starts
+                    sandbox.kill()
+                sandbox.start()
+            else:
+                sandbox.restart(grace=3)
+            time.sleep(rng.uniform(0, 3.5))
+        if sandbox.ended():
+            sandbox.start()
+        sandbox.wait_until_ready(timeout=FIRST)
+        assert_same(sandbox, checkout)
+        assert health(sandbox)["status"] == "ok"
+        if mark in checkout.read(PAGE):
+            assert mark in get(sandbox, "/").text
+
+
+def edit(checkout: Checkout, rng: random.Random, number: int) -> None:
+    """What a person does between two starts."""
+    for _ in range(rng.randint(1, 4)):
+        name = f"work/{rng.randint(0, 6)}/file-{rng.randint(0, 6)}.txt"
+        match rng.choice(["write", "write", "delete", "stage", "commit", "many"]):
+            case "write":
+                checkout.write(name, f"{number} {rng.random()}\n" * rng.randint(1, 2000))
+            case "delete":
+                for file in list((checkout.path / "work").glob("*/*"))[: rng.randint(0, 5)]:
+                    file.unlink()
+            case "stage":
+                checkout.git("add", "--all")
+            case "commit":
+                checkout.git("commit", "--quiet", "--all", "--allow-empty", "-m", f"round {number}")
+            case "many":
+                for i in range(150):
+                    checkout.write(f"work/many/{i}.txt", f"{number} {i}\n" * 500)

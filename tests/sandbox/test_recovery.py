@@ -1,0 +1,304 @@
+"""Services die, hang, loop and flood; the sandbox lives on, and says what is the matter."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tasks import settings, waiting
+from tasks.errors import TaskError
+from tasks.sandbox import readiness
+from tests.sandbox.support import (
+    DAEMON,
+    S6DIR,
+    answers,
+    get,
+    health,
+    pid,
+    svstat,
+    until_ready,
+    up_again,
+)
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from tasks.sandbox.interface import Sandbox
+    from tests.sandbox.conftest import Maker
+
+SERVICES = settings.SERVICES
+
+
+def zombies(sandbox: Sandbox) -> list[str]:
+    lines = sandbox.exec(["ps", "-eo", "stat=,pid=,args="]).stdout.splitlines()
+    return [line for line in lines if line.startswith("Z")]
+
+
+def open_files(sandbox: Sandbox) -> dict[str, int]:
+    """Of s6-svscan and each supervisor, the ones that live as long as the sandbox."""
+    said = sandbox.exec(
+        'for p in $(pgrep "^s6-(svscan|supervise)"); do echo "$p $(ls /proc/$p/fd | wc -l)"; done',
+        user="root",
+    ).stdout
+    return {process: int(count) for process, count in (line.split() for line in said.splitlines())}
+
+
+def processes(sandbox: Sandbox) -> int:
+    return len(sandbox.exec(["ps", "-e", "-o", "pid="]).stdout.split())
+
+
+def listeners(sandbox: Sandbox, port: int) -> int:
+    said = sandbox.exec(["ss", "-Htln", f"sport = :{port}"]).stdout
+    return len(said.splitlines())
+
+
+def replace_run(sandbox: Sandbox, service: str, script: str) -> None:
+    """As one who works on a service would: a new run script, and a restart of the service."""
+    sandbox.write(f"/run/service/{service}/run.new", script.encode(), mode=0o755)
+    sandbox.exec(["mv", f"/run/service/{service}/run.new", f"/run/service/{service}/run"])
+
+
+def until_given_up(sandbox: Sandbox, service: str) -> None:
+    waiting.until(
+        lambda: service in readiness.given_up(sandbox),
+        what=f"giving up of {service}",
+        timeout=75,
+        state=lambda: svstat(sandbox, service, "up,wantedup,normallyup,exitcode"),
+    )
+
+
+def test_killed_again_and_again_it_comes_back(
+    own: Sandbox, rng: random.Random, times: Callable[[int, int], int]
+) -> None:
+    """F28."""
+    service = "iterate-daemon"
+    pid_before, files_before, processes_before = pid(own, service), open_files(own), processes(own)
+    current = pid_before
+    for _ in range(times(20, 500)):
+        time.sleep(rng.uniform(0, 0.3))
+        own.exec(["kill", "-9", str(current)])
+        current = up_again(own, service, than=current)
+    until_ready(own)
+    assert zombies(own) == []
+    assert open_files(own) == files_before
+    assert processes(own) <= processes_before + 1
+    assert listeners(own, DAEMON) == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_killed_while_it_starts_it_comes_back(
+    own: Sandbox, service: str, rng: random.Random, times: Callable[[int, int], int]
+) -> None:
+    for _ in range(times(3, 60)):
+        old = pid(own, service)
+        own.exec(f"s6-svc -k /run/service/{service}")
+        time.sleep(rng.uniform(0.0, 1.5))
+        own.exec(f"s6-svc -k /run/service/{service}")
+        up_again(own, service, than=old)
+    until_ready(own)
+    assert zombies(own) == []
+
+
+def test_opencode_that_always_fails_is_given_up_and_named(own: Sandbox) -> None:
+    """F29: it neither spins nor hides, and the other service does not feel it."""
+    daemon = pid(own, "iterate-daemon")
+    good = own.read("/run/service/opencode/run").decode()
+    replace_run(own, "opencode", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n")
+    begun = time.monotonic()
+    own.exec("s6-svc -k /run/service/opencode")
+    until_given_up(own, "opencode")
+    deaths = own.exec(["s6-svdt", "/run/service/opencode"]).stdout.splitlines()
+    assert len(deaths) <= 2 + (time.monotonic() - begun) * 1.1, "it was started too often"
+
+    assert own.ended() is None
+    assert pid(own, "iterate-daemon") == daemon
+    answer = get(own, "/readyz")
+    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    said = answer.json()
+    assert said["services"]["opencode"]["ready"] is False
+    assert said["services"]["opencode"]["reason"]
+    assert said["services"]["iterate-daemon"]["ready"] is True
+    assert get(own, "/healthz").status_code == httpx.codes.OK
+    assert b"no such luck" in own.read("/var/log/opencode/current")
+    with pytest.raises(TaskError, match=r"opencode.*gave up.*"):
+        own.wait_until_ready(timeout=60)
+
+    replace_run(own, "opencode", good)
+    own.exec("s6-svc -u /run/service/opencode")
+    until_ready(own)
+
+
+def test_daemon_that_always_fails_is_given_up(own: Sandbox) -> None:
+    """F29, for the one that answers for all."""
+    opencode = pid(own, "opencode")
+    good = own.read("/run/service/iterate-daemon/run").decode()
+    replace_run(own, "iterate-daemon", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n")
+    own.exec("s6-svc -k /run/service/iterate-daemon")
+    until_given_up(own, "iterate-daemon")
+    assert own.ended() is None
+    assert pid(own, "opencode") == opencode
+    begun = time.monotonic()
+    with pytest.raises(TaskError, match=r"iterate-daemon.*gave up.*no such luck"):
+        own.wait_until_ready(timeout=60)
+    assert time.monotonic() - begun < 10
+
+    replace_run(own, "iterate-daemon", good)
+    own.exec("s6-svc -u /run/service/iterate-daemon")
+    until_ready(own)
+
+
+@pytest.mark.needs("health")
+def test_the_images_own_check_finds_a_dead_service(own: Sandbox) -> None:
+    own.exec("s6-svc -d /run/service/opencode")
+    waiting.until(lambda: own.health() == "unhealthy", what="being unhealthy", timeout=60)
+    own.exec("s6-svc -u /run/service/opencode")
+    waiting.until(lambda: own.health() == "healthy", what="health", timeout=60)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_deaf_to_sigterm_it_is_killed(own: Sandbox, service: str) -> None:
+    """F30: stopped with SIGSTOP, no process hears SIGTERM; a restart comes about all the same."""
+    old = pid(own, service)
+    own.exec(["kill", "-STOP", str(old)])
+    begun = time.monotonic()
+    own.login(f"{S6DIR}; s6-svc -t $S6DIR/{service}")
+    up_again(own, service, than=old)
+    assert time.monotonic() - begun < 15
+    until_ready(own)
+    assert own.exec(["kill", "-0", str(old)], check=False).exit_code != 0
+
+
+def test_a_daemon_that_ignores_sigterm_is_killed(own: Sandbox) -> None:
+    """F30, with a program that refuses."""
+    good = own.read("/run/service/opencode/run").decode()
+    deaf = "#!/bin/bash\ntrap '' TERM\nprintf '\\n' >&3\nwhile :; do sleep 1000 & wait; done\n"
+    old = pid(own, "opencode")
+    replace_run(own, "opencode", deaf)
+    own.exec("s6-svc -k /run/service/opencode")
+    deaf_pid = up_again(own, "opencode", than=old)
+    replace_run(own, "opencode", good)
+    begun = time.monotonic()
+    own.exec("s6-svc -t /run/service/opencode")
+    up_again(own, "opencode", than=deaf_pid)
+    assert time.monotonic() - begun < 15
+    until_ready(own)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_killed_supervisor_is_replaced(own: Sandbox, service: str) -> None:
+    """F31: and never are there two of a service."""
+    supervisor = own.exec(["pgrep", "-f", f"^s6-supervise {service}$"]).stdout.split()[0]
+    old = pid(own, service)
+    own.exec(["kill", "-9", supervisor])
+    waiting.until(
+        lambda: (
+            own.exec(["pgrep", "-f", f"^s6-supervise {service}$"], check=False).stdout.strip()
+            not in {"", supervisor}
+        ),
+        what="a new supervisor",
+        timeout=10,
+    )
+    # The old daemon is nobody's child now. Whether it is taken over or ended is the image's
+    # choice; that there is one, supervised and serving, is not.
+    waiting.until(
+        lambda: svstat(own, service, "up,ready") == "true true",
+        what=f"{service} under its new supervisor",
+        timeout=30,
+        state=lambda: f"{svstat(own, service, 'up,ready,pid')}; the old one was {old}",
+    )
+    until_ready(own)
+    port = settings.DAEMON_PORT if service == "iterate-daemon" else settings.OPENCODE_PORT
+    assert listeners(own, port) == 1
+    pattern = "iterate_daemon" if service == "iterate-daemon" else "opencode serve"
+    roots = [
+        line
+        for line in own.exec(["pgrep", "-af", pattern]).stdout.splitlines()
+        if "s6-" not in line and "pgrep" not in line
+    ]
+    assert sum(str(pid(own, service)) == line.split()[0] for line in roots) <= 1
+    assert zombies(own) == []
+    current = pid(own, service)
+    own.exec(f"s6-svc -t /run/service/{service}")
+    up_again(own, service, than=current)
+    until_ready(own)
+
+
+@pytest.mark.needs("init_control")
+def test_killed_as_a_whole_and_started_again(
+    make: Maker, rng: random.Random, times: Callable[[int, int], int]
+) -> None:
+    """F32: SIGKILL for PID 1, at random moments; logs are appended to, no lock is stale."""
+    sandbox = make()
+    sandbox.exec("echo a line of old >>/var/log/iterate-daemon/current")
+    for _ in range(times(5, 100)):
+        sandbox.kill()
+        assert sandbox.ended()
+        sandbox.start()
+        # Ended again while it starts: half-way is the hardest.
+        time.sleep(rng.uniform(0, 2))
+        if rng.random() < 0.5:
+            sandbox.kill()
+            sandbox.start()
+        sandbox.wait_until_ready(timeout=40)
+    kept = sandbox.exec("cat /var/log/iterate-daemon/*").stdout
+    assert "a line of old" in kept
+    assert zombies(sandbox) == []
+    for service in SERVICES:
+        assert svstat(sandbox, service, "up,ready") == "true true"
+
+
+def test_a_flood_of_lines_stays_bounded(own: Sandbox) -> None:
+    """F33, smaller: 60 MB through the logger; what is kept is bounded, and it serves meanwhile."""
+    flood = (
+        "#!/bin/bash\nexec 2>&1\nprintf '\\n' >&3\n"
+        "yes 'a line that says nothing new, at some length, again and again' | head -c 60000000\n"
+        "echo the flood is over\nexec sleep 1000\n"
+    )
+    replace_run(own, "opencode", flood)
+    own.exec("s6-svc -k /run/service/opencode")
+    slowest = 0.0
+
+    def over() -> bool:
+        nonlocal slowest
+        begun = time.monotonic()
+        assert get(own, "/healthz").status_code == httpx.codes.OK
+        slowest = max(slowest, time.monotonic() - begun)
+        log = own.exec("tail -n 3 /var/log/opencode/current", check=False).stdout
+        return "the flood is over" in log
+
+    waiting.until(over, what="the end of the flood", timeout=90)
+    size = int(own.exec(["du", "-sb", "/var/log/opencode"]).stdout.split()[0])
+    assert size < 13_000_000, "the log outgrew its bound"
+    assert size > 1_000_000, "nearly nothing was kept"
+    assert slowest < 5
+    assert own.exec("ls /var/log/opencode | wc -l").stdout.strip() not in {"0", "1"}
+
+
+def test_health_names_no_problem_after_all_recovered(own: Sandbox) -> None:
+    for service in SERVICES:
+        old = pid(own, service)
+        own.exec(["kill", "-9", str(old)])
+        up_again(own, service, than=old)
+    until_ready(own)
+    assert answers(own)
+    assert health(own)["status"] == "ok"
+
+
+def test_the_repository_synced_over_leaves_services_in_hand(own: Sandbox) -> None:
+    """F36: `rsync --delete` over the repository, as a sync from elsewhere does."""
+    own.exec(
+        f"rsync -a --delete --exclude node_modules --exclude .venv --exclude dist"
+        f" {settings.REPO}/ /tmp/copy/ && cd /tmp/copy && git clean -xfdq"
+        f" && rsync -a --delete --exclude node_modules --exclude .venv --exclude dist"
+        f" /tmp/copy/ {settings.REPO}/",
+        timeout=60,
+    )
+    for service in SERVICES:
+        old = int(own.exec(["s6-svstat", "-o", "pid", f"/run/service/{service}"]).stdout)
+        own.exec(f"s6-svc -t /run/service/{service}")
+        up_again(own, service, than=old)
+    until_ready(own)

@@ -1,0 +1,149 @@
+"""Nobody gets in without the secret, and every sandbox has its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tasks import settings
+from tasks.sandbox import diagnostics
+from tests.sandbox.support import (
+    DAEMON,
+    OPENCODE,
+    PASSWORD_FILE,
+    TOKEN_FILE,
+    client,
+    get,
+    secret,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tasks.sandbox.interface import Sandbox
+    from tests.sandbox.conftest import Maker
+
+GUARDED = [(DAEMON, "/api/status"), (OPENCODE, "/"), (OPENCODE, "/session"), (OPENCODE, "/config")]
+
+
+@pytest.mark.parametrize("path", [TOKEN_FILE, PASSWORD_FILE])
+def test_a_generated_secret_is_the_users_alone(sandbox: Sandbox, path: str) -> None:
+    assert sandbox.exec(["stat", "-c", "%a %U", path]).stdout.split() == ["600", settings.USER]
+    assert len(secret(sandbox, path)) >= 32
+
+
+def test_every_sandbox_has_its_own(sandbox: Sandbox, make: Maker) -> None:
+    other = make()
+    for path in (TOKEN_FILE, PASSWORD_FILE):
+        assert secret(sandbox, path) != secret(other, path)
+
+
+def test_secrets_stay_over_a_restart(own: Sandbox) -> None:
+    before = [secret(own, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
+    own.restart(grace=3)
+    own.wait_until_ready()
+    assert [secret(own, path) for path in (TOKEN_FILE, PASSWORD_FILE)] == before
+
+
+def test_a_given_secret_wins(make: Maker) -> None:
+    given = {
+        "ITERATE_DAEMON_TOKEN": "given-token-" + "a" * 24,
+        "OPENCODE_SERVER_PASSWORD": "given-password-" + "b" * 24,
+    }
+    sandbox = make(env=given)
+    bearer = {"Authorization": f"Bearer {given['ITERATE_DAEMON_TOKEN']}"}
+    assert get(sandbox, "/api/status", headers=bearer).status_code == httpx.codes.OK
+    auth = ("opencode", given["OPENCODE_SERVER_PASSWORD"])
+    assert get(sandbox, "/config", port=OPENCODE, auth=auth).status_code == httpx.codes.OK
+
+
+@pytest.mark.parametrize(("port", "path"), GUARDED)
+def test_without_a_secret_nobody_gets_in(sandbox: Sandbox, port: int, path: str) -> None:
+    assert get(sandbox, path, port=port).status_code == httpx.codes.UNAUTHORIZED
+
+
+@pytest.mark.parametrize(("port", "path"), GUARDED)
+def test_a_wrong_secret_is_none(sandbox: Sandbox, port: int, path: str) -> None:
+    with client(sandbox, port) as http:
+        for headers, auth in (
+            ({"Authorization": "Bearer wrong"}, None),
+            ({"Authorization": "Bearer "}, None),
+            ({}, ("opencode", "wrong")),
+            ({}, ("opencode", "")),
+        ):
+            answer = http.get(path, headers=headers, auth=auth)
+            assert answer.status_code == httpx.codes.UNAUTHORIZED, (headers, auth)
+
+
+def test_with_the_secret_one_gets_in(sandbox: Sandbox) -> None:
+    bearer = {"Authorization": f"Bearer {secret(sandbox, TOKEN_FILE)}"}
+    assert get(sandbox, "/api/status", headers=bearer).status_code == httpx.codes.OK
+    auth = ("opencode", secret(sandbox, PASSWORD_FILE))
+    assert get(sandbox, "/config", port=OPENCODE, auth=auth).status_code == httpx.codes.OK
+
+
+def test_secrets_are_in_no_log_and_no_command_line(sandbox: Sandbox) -> None:
+    for path in (TOKEN_FILE, PASSWORD_FILE):
+        hidden = secret(sandbox, path)
+        # From a file, or the search itself would be found.
+        sandbox.write("/tmp/pattern", hidden.encode(), mode=0o600)
+        found = sandbox.exec(
+            "grep -rlFf /tmp/pattern /var/log /run/iterate /etc/sandbox-build.json;"
+            " ps -eo args | grep -Ff /tmp/pattern; rm /tmp/pattern",
+            user="root",
+            check=False,
+        )
+        assert found.stdout == ""
+
+
+@pytest.mark.needs("console")
+def test_secrets_are_not_on_the_console(sandbox: Sandbox) -> None:
+    said = sandbox.console()
+    for path in (TOKEN_FILE, PASSWORD_FILE):
+        assert secret(sandbox, path) not in said
+
+
+def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> None:
+    given = "very-secret-" + "c" * 20
+    sandbox = make(env={"SOME_API_KEY": given, "PLAIN_SETTING": "plain"})
+    sandbox.write(f"{settings.HOME}/.iterate/.env", b"OTHER_TOKEN=othersecret123456\n", mode=0o600)
+    hidden = [given, "othersecret123456"]
+    hidden += [secret(sandbox, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
+    # Where secrets get by accident: a log line, a command line.
+    for value in hidden:
+        sandbox.exec(["sh", "-c", 'echo "oops $1" >>/var/log/opencode/current', "sh", value])
+        sandbox.exec(["sh", "-c", 'setsid sh -c "sleep 100; : $1" >/dev/null 2>&1 &', "sh", value])
+
+    bundle = diagnostics.collect(sandbox, tmp_path / "bundle", reason=f"it broke: {given}")
+    files = {f.name: f.read_text() for f in bundle.folder.iterdir()}
+    assert set(files) >= {
+        *("services.txt", "processes.txt", "ports.txt", "versions.txt", "environment.txt"),
+        *("disk.txt", "git.txt", "state.json", "build.json", "readyz.json", "provider.json"),
+        *("console.log", "iterate-daemon.log", "opencode.log", "summary.txt", "reason.txt"),
+    }
+    for name, text in files.items():
+        assert text.strip() or name == "kernel.txt", name
+        for value in hidden:
+            assert value not in text, name
+    assert "oops [redacted]" in files["opencode.log"]
+    assert "up (pid" in files["services.txt"]
+    assert ":3000" in files["ports.txt"]
+    assert "SOME_API_KEY" in files["environment.txt"]
+    assert "plain" not in files["environment.txt"]
+    assert (
+        sandbox.read_json(settings.BUILD_INFO)["pins"]["SANDBOX_NODE_VERSION"]
+        in (files["versions.txt"])
+    )
+    assert "iterate_daemon" in files["processes.txt"]
+    assert "200" in files["readyz.json"]
+
+
+@pytest.mark.needs("exit_status")
+def test_diagnostics_of_a_sandbox_that_has_ended(own: Sandbox, tmp_path: Path) -> None:
+    own.stop(grace=3)
+    bundle = diagnostics.collect(own, tmp_path / "bundle", reason="it ended")
+    assert "ended with status" in bundle.summary
+    assert (bundle.folder / "iterate-daemon.log").read_text().strip()
+    assert "does not run" in (bundle.folder / "readyz.json").read_text()
