@@ -33,9 +33,10 @@ _COMMANDS: Final = {
     "processes.txt": "ps -eo pid,ppid,user,stat,etime,rss,args --forest",
     "ports.txt": "ss -tlnp",
     "disk.txt": "df -h / /run /tmp; free -m; du -sh /var/log/*",
+    # The user's own: root without CAP_SYS_PTRACE could not read them.
     "environment.txt": (
-        "for s in 1 $(pgrep -u iterate); do tr '\\0' '\\n' </proc/$s/environ | cut -d= -f1;"
-        " done 2>/dev/null | sort -u"
+        "sudo -u iterate sh -c 'cat /proc/[0-9]*/environ 2>/dev/null' |"
+        " tr '\\0' '\\n' | cut -d= -f1 | grep -E '^[A-Za-z_][A-Za-z0-9_]*$' | sort -u"
     ),
     "versions.txt": (
         "for t in node npm pnpm uv bun claude opencode pi git python3 s6-svscan; do"

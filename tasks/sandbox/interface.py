@@ -193,7 +193,7 @@ class Sandbox(ABC):
             timeout=timeout,
         )
         if timed_out:
-            self._end_marked(mark)
+            self._end_marked(mark, user)
             raise ExecTimedOut(
                 f"`{console.printable(shown)}` in {self.name} did not end within {timeout:g} s"
                 " and was killed",
@@ -207,20 +207,22 @@ class Sandbox(ABC):
             )
         return result
 
-    def _end_marked(self, mark: str) -> None:
+    def _end_marked(self, mark: str, user: str) -> None:
         kill = (
             'for e in /proc/[0-9]*/environ; do if grep -qzx "$1" "$e"; then'
             ' p=${e#/proc/}; kill -9 "${p%/environ}"; fi; done; true'
         )
-        with suppress(TaskError):  # a sandbox that has ended runs nothing any more
-            self.run_inside(
-                ["sh", "-c", f"{{ {kill}; }} 2>/dev/null", "sh", f"{EXEC_MARK}={mark}"],
-                user="root",
-                env={},
-                cwd="/",
-                stdin=b"",
-                timeout=15,
-            )
+        # As the user, too: root without CAP_SYS_PTRACE cannot look into other users' processes.
+        for who in dict.fromkeys((user, "root")):
+            with suppress(TaskError):  # a sandbox that has ended runs nothing any more
+                self.run_inside(
+                    ["sh", "-c", f"{{ {kill}; }} 2>/dev/null", "sh", f"{EXEC_MARK}={mark}"],
+                    user=who,
+                    env={},
+                    cwd="/",
+                    stdin=b"",
+                    timeout=15,
+                )
 
     def login(self, text: str, **options: Any) -> ExecResult:
         """Run shell text as a person who logged in would: through /etc/profile and ~/.profile."""

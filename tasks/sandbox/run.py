@@ -46,7 +46,7 @@ class Run:
 
     def name(self, purpose: str) -> str:
         """Unique, and as much of `purpose` as a name can hold."""
-        slug = re.sub(r"[^a-z0-9]+", "-", purpose.lower()).strip("-")[:32].strip("-")
+        slug = re.sub(r"[^a-z0-9]+", "-", purpose.lower()).strip("-")[:28].strip("-")
         return f"iterate-{self.id}-{next(self._numbers)}-{slug or 'sandbox'}"
 
     @property

@@ -105,6 +105,39 @@ def test_the_host_is_never_written(make: Maker, checkout: Checkout) -> None:
     assert checkout.bytes_on_disk() == before
 
 
+def test_origin_without_what_belongs_to_the_host(make: Maker, checkout: Checkout) -> None:
+    """What a CI checkout has in its configuration: a token twice, a hook, a stash, a reflog."""
+    token = "ghs_" + "T" * 36
+    checkout.git(
+        "remote", "set-url", "origin", f"https://x-access-token:{token}@example.com/a/b.git"
+    )
+    checkout.git("config", "http.https://example.com/.extraheader", f"AUTHORIZATION: basic {token}")
+    checkout.git("config", "core.fsmonitor", "touch /tmp/fsmonitor-ran")
+    checkout.git("branch", "another-branch")
+    checkout.write("README.md", "stashed\n")
+    checkout.git("-c", "core.fsmonitor=", "stash")
+    hook = checkout.path / ".git/hooks/post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch /tmp/hook-ran\n")
+    hook.chmod(0o755)
+
+    sandbox = make(checkout=checkout.path, timeout=FIRST)
+    found = sandbox.exec(["grep", "-rlF", token, REPO, settings.HOME], check=False, timeout=60)
+    assert found.stdout == ""
+    git = ["git", "-C", REPO]
+    url = sandbox.exec([*git, "remote", "get-url", "origin"]).stdout.strip()
+    assert url == "https://example.com/a/b.git"
+    spec = sandbox.exec([*git, "config", "remote.origin.fetch"]).stdout.strip()
+    assert spec == "+refs/heads/*:refs/remotes/origin/*"
+    assert "another-branch" not in sandbox.exec([*git, "branch", "--all"]).stdout
+    assert sandbox.exec([*git, "stash", "list"]).stdout == ""
+    for ran in ("/tmp/hook-ran", "/tmp/fsmonitor-ran"):
+        assert sandbox.exec(["test", "-e", ran], check=False).exit_code == 1
+    config = sandbox.read(f"{REPO}/.git/config").decode()
+    assert "extraheader" not in config
+    assert "fsmonitor" not in config
+
+
 def test_work_in_the_sandbox_gives_way_but_is_not_lost(make: Maker, checkout: Checkout) -> None:
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     sandbox.write(f"{REPO}/agent-work.txt", b"half a day of work\n")

@@ -69,7 +69,7 @@ def test_a_wrong_secret_is_none(sandbox: Sandbox, port: int, path: str) -> None:
     with client(sandbox, port) as http:
         for headers, auth in (
             ({"Authorization": "Bearer wrong"}, None),
-            ({"Authorization": "Bearer "}, None),
+            ({"Authorization": "Bearer"}, None),
             ({}, ("opencode", "wrong")),
             ({}, ("opencode", "")),
         ):

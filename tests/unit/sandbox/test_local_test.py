@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tasks.commands import local_test
+from tasks.errors import CommandFailed, Interrupted, TaskError
+
+ROOT = Path("/repo")
+
+
+def arguments(*given: str) -> list[str]:
+    return local_test.pytest_arguments(local_test.parse(list(given)), root=ROOT)
+
+
+def test_nothing_given() -> None:
+    result = arguments()
+    assert result[0] == "/repo/tests/sandbox"
+    assert "--image=iterate-sandbox:local" in result
+    assert "--provider=docker" in result
+    assert any(re.fullmatch(r"--seed=\d+", a) for a in result)
+    assert not {"--keep", "--soak", "-x", "-k"} & set(result)
+
+
+def test_everything_given() -> None:
+    result = arguments(
+        "--image", "a:b", "--keep", "-k", "git or home", "--soak", "--seed", "7", "-x"
+    )
+    assert {"--image=a:b", "--keep", "--soak", "--seed=7", "-x"} <= set(result)
+    assert result[result.index("-k") + 1] == "git or home"
+
+
+def test_each_run_has_a_seed_of_its_own() -> None:
+    assert len({a for _ in range(20) for a in arguments() if a.startswith("--seed")}) > 1
+
+
+@pytest.mark.parametrize(
+    "given", [["--nonsense"], ["--see", "1"], ["--seed", "x"], ["--image"], ["left-over"]]
+)
+def test_what_is_not_known_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        local_test.parse(given)
+    assert caught.value.code == 2
+    assert "usage: nox -s local_test" in capsys.readouterr().err
+
+
+def test_all_passed() -> None:
+    local_test._judge(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (1, CommandFailed),
+        (2, CommandFailed),
+        (4, CommandFailed),
+        (5, TaskError),
+        (130, KeyboardInterrupt),
+        (143, Interrupted),
+    ],
+)
+def test_any_other_status_is_a_failure(status: int, error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        local_test._judge(status)
+
+
+def test_the_signal_is_handed_on() -> None:
+    with pytest.raises(Interrupted) as caught:
+        local_test._judge(143)
+    assert caught.value.signum == 15
