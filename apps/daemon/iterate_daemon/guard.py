@@ -30,8 +30,14 @@ HEADERS: Final = {
     "X-Frame-Options": "DENY",
 }
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Asked every few seconds by health checks and open pages; success is not worth a line.
-_QUIET: Final = frozenset({"/healthz", "/readyz", "/api/status", "/api/session"})
+#: Asked every few seconds by health checks and open pages; the expected answers are not worth a
+#: line. That readiness changed is logged where it is found out.
+_QUIET: Final = {
+    "/healthz": {200},
+    "/readyz": {200, 503},
+    "/api/status": {200},
+    "/api/session": {200},
+}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -90,15 +96,20 @@ class Guard:
                 "This host name is not allowed. Use localhost or an IP address, or start the "
                 "sandbox with the name in ITERATE_ALLOWED_HOSTS."
             )
-        if not scope["path"].startswith("/") or _CONTROL.search(scope["path"]):
-            return 400, "Bad request: the request target must be a plain path."
-        if "transfer-encoding" in headers and "content-length" in headers:
-            return 400, "Bad request: one length of the body is enough."
+        if _is_odd(scope["path"], headers):
+            return 400, "Bad request: a plain path as target is needed, and one length at most."
         if "websocket" in headers.get("upgrade", "").lower() or "sec-websocket-key" in headers:
             return 403, "There are no WebSockets here."
         if scope["method"] not in _READING and not _is_own_page(headers, host):
             return 403, "This request comes from a foreign page."
         return None
+
+
+def _is_odd(path: str, headers: Headers) -> bool:
+    """An absolute target, control characters, or two lengths: what proxies read differently."""
+    if "transfer-encoding" in headers and "content-length" in headers:
+        return True
+    return not path.startswith("/") or _CONTROL.search(path) is not None
 
 
 def _is_own_page(headers: Headers, host: hosts.Authority) -> bool:
@@ -112,7 +123,7 @@ def _is_own_page(headers: Headers, host: hosts.Authority) -> bool:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    if status < 400 and scope["path"] in _QUIET and scope["method"] in _READING:
+    if status in _QUIET.get(scope["path"], ()):
         return
     if status == 429:
         return  # Said once, when a client's budget of guesses was used up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from iterate_daemon.config import Config
     from iterate_daemon.info import Problem, Source, State
     from iterate_daemon.services import Service
+
+_log = logging.getLogger("iterate_daemon")
 
 SELF: Final = "iterate-daemon"
 OPENCODE: Final = "opencode"
@@ -39,6 +42,7 @@ class Health:
         self._built, self._built_problems = info.read_build_info(config.build_info)
         self._services = Once(self._ask_services, seconds=_FRESH_SECONDS)
         self._versions = Versions()
+        self._said: str | None = "nobody has asked yet"
         self._started = time.monotonic()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -122,6 +126,9 @@ class Health:
         if not answer.ready and known and known.reason:
             # The supervisor knows why nobody answers.
             answer = opencode.Opencode(ready=False, reason=f"the service {known.reason}")
+        if answer.reason != self._said:
+            self._said = answer.reason
+            _log.info("opencode is %s", f"not ready: {answer.reason}" if answer.reason else "ready")
         return _Services(
             tuple(supervised)
             or (

@@ -1,0 +1,105 @@
+"""Test the daemon's page in a browser, on a running sandbox."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+from tasks import console, settings
+from tasks.errors import CommandFailed, MissingTool, TaskError
+from tasks.sandbox import providers
+from tasks.sandbox.interface import Spec
+from tasks.sandbox.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.sandbox.interface import Provider, Sandbox
+
+TESTS = "tests/web"
+#: Debian calls it chromium, other distributions chromium-browser.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nox -s web_test --", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--image", default=settings.LOCAL_IMAGE, help="default: %(default)s")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the sandbox, and say how to reach and delete it"
+    )
+    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
+    parser.add_argument("-x", action="store_true", help="end at the first failure")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    browser()
+    provider = providers.connect("docker")
+    try:
+        provider.check(options.image)
+        status = _run_pytest(options, provider)
+    finally:
+        provider.close()
+    _judge(status)
+
+
+def browser() -> str:
+    """The Chromium that the tests drive."""
+    wanted = os.environ.get("ITERATE_CHROMIUM")
+    found = next(filter(None, map(shutil.which, [wanted] if wanted else BROWSERS)), None)
+    if found is None:
+        what = f"ITERATE_CHROMIUM={wanted} cannot be run" if wanted else "there is no Chromium"
+        raise MissingTool(what, fix="nox -s setup, or set ITERATE_CHROMIUM to a Chromium's path")
+    return found
+
+
+def _run_pytest(options: argparse.Namespace, provider: Provider) -> int:
+    import pytest  # noqa: PLC0415 - not there in the sessions that only import this module
+
+    class OneSandbox:
+        """The fixture that the tests start from."""
+
+        @pytest.fixture(scope="session")
+        @classmethod
+        def sandbox(cls) -> Iterator[Sandbox]:
+            spec = Spec(image=options.image, purpose="web")
+            with Run(provider, keep=options.keep) as run, provider.create(spec, run) as sandbox:
+                sandbox.start()
+                sandbox.wait_until_ready()
+                yield sandbox
+                if options.keep:
+                    console.say(f"kept {sandbox.name}: {sandbox.how_to_reach()}")
+                    console.say(f"to delete it: {sandbox.how_to_delete()}")
+
+    # pytest tidies up after Ctrl-C, so every end comes as one.
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler)
+    os.chdir(settings.ROOT)
+    arguments = [TESTS, "-v"]
+    if options.x:
+        arguments.append("-x")
+    if options.k is not None:
+        arguments += ["-k", options.k]
+    return int(pytest.main(arguments, plugins=[OneSandbox()]))
+
+
+def _judge(status: int) -> None:
+    if status == 0:
+        console.good("the page passed every test")
+    elif status == 2:
+        raise KeyboardInterrupt
+    elif status == 5:
+        raise TaskError("no test matches", fix="leave out -k, or pytest --collect-only")
+    else:
+        where = (settings.state_dir() / "web").relative_to(settings.ROOT)
+        raise CommandFailed(
+            "tests of the page failed",
+            status=status,
+            fix=f"the summary above names each; their last pictures are in {where}/",
+        )
