@@ -8,77 +8,106 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.reuse_existing_virtualenvs = True
+nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "unit"]
 
-#: Seconds a child has to clean up after Ctrl-C before nox sends SIGTERM, then SIGKILL.
-PATIENCE = {"interrupt_timeout": 5.0, "terminate_timeout": 30.0}
+# Seconds a child has to clean up after Ctrl-C before nox sends SIGTERM, then SIGKILL.
+AFTER_INTERRUPT = 5.0
+AFTER_TERMINATE = 30.0
 
 
 def need(session: nox.Session, group: str) -> None:
     session.install("--require-hashes", "-r", f"requirements/{group}.txt")
 
 
-def task(session: nox.Session, command: str) -> None:
-    session.run("python", "-m", "tasks", command, *session.posargs, **PATIENCE)
-
-
-def bare_task(session: nox.Session, command: str) -> None:
-    """For what must run before anything is installed: the standard library is enough."""
-    arguments = ["-m", "tasks", command, *session.posargs]
-    session.run(sys.executable, *arguments, external=True, **PATIENCE)
+def task(session: nox.Session, command: str, *arguments: str) -> None:
+    """Run one of tasks/commands/, in the session's environment or, without one, in nox's own."""
+    session.run(
+        sys.executable if session.virtualenv.venv_backend == "none" else "python",
+        *("-m", "tasks", command, *arguments),
+        external=True,
+        interrupt_timeout=AFTER_INTERRUPT,
+        terminate_timeout=AFTER_TERMINATE,
+    )
 
 
 @nox.session(venv_backend="none", tags=["setup"])
 def setup(session: nox.Session) -> None:
-    """Get what is missing: engine, base image, browser"""
-    bare_task(session, "setup")
+    """Get what is missing: engine, base image, browser."""
+    task(session, "setup", *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["setup"])
 def doctor(session: nox.Session) -> None:
-    """Show every prerequisite: found, needed, how to fix"""
-    bare_task(session, "doctor")
+    """Show every prerequisite: found, needed, how to fix."""
+    task(session, "doctor", *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["build"])
 def snapshot_local(session: nox.Session) -> None:
-    """Build the image from the working tree"""
-    bare_task(session, "snapshot-local")
+    """Build iterate-sandbox:local from the working tree."""
+    task(session, "snapshot-local", *session.posargs)
 
 
 @nox.session(tags=["test"])
 def local_test(session: nox.Session) -> None:
-    """Test a running sandbox, black-box, on Docker"""
+    """Test a running sandbox, black-box, on Docker."""
     need(session, "test")
-    task(session, "local-test")
+    task(session, "local-test", *session.posargs)
+
+
+@nox.session(tags=["test"])
+def image_test(session: nox.Session) -> None:
+    """Test how the image is built, with real builds."""
+    need(session, "test")
+    task(session, "image-test", *session.posargs)
+
+
+@nox.session(tags=["test"])
+def web_test(session: nox.Session) -> None:
+    """Test the daemon's page in a real browser."""
+    need(session, "test")
+    task(session, "web-test", *session.posargs)
+
+
+@nox.session(
+    venv_backend="none",
+    requires=["lint", "types", "unit", "deps_check", "snapshot_local", "local_test", "web_test",
+              "image_test"],
+)  # fmt: skip
+def tests(session: nox.Session) -> None:
+    """Run every check and test there is."""
+    session.log("every check and test has passed")
 
 
 @nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
-    """Check style: ruff, shellcheck"""
+    """Check style: ruff, shellcheck."""
     need(session, "lint")
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    scripts = session.run("git", "ls-files", "*.sh", "apps/os/sandbox/s6-daemons/*", external=True, silent=True)
-    session.run("shellcheck", "-x", *[s for s in str(scripts).split() if s.endswith((".sh", "run", "finish"))])
+    task(session, "lint", *session.posargs)
 
 
 @nox.session(tags=["check"])
 def types(session: nox.Session) -> None:
-    """Check types strictly"""
+    """Check types, strictly."""
     need(session, "lint")
     session.run("mypy")
 
 
 @nox.session(tags=["check", "test"])
 def unit(session: nox.Session) -> None:
-    """Test what needs no engine"""
+    """Test what needs no engine."""
     need(session, "test")
-    session.run("pytest", "tests/unit", *session.posargs, **PATIENCE)
+    session.run("pytest", "tests/unit", *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["deps"])
 def deps_compile(session: nox.Session) -> None:
-    """Recompile requirements/*.txt from pyproject.toml"""
-    bare_task(session, "deps")
+    """Recompile the hash-pinned requirement files."""
+    task(session, "deps", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["deps"])
+def deps_check(session: nox.Session) -> None:
+    """Check that the requirement files are up to date."""
+    task(session, "deps", "--check")

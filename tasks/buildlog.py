@@ -54,6 +54,8 @@ class Build:
             return None
         number, rest = int(match[1]), match[2]
         step = self.steps.get(number)
+        if number == 0:
+            return None  # buildx itself: which builder it uses
         if step is None:
             return self._begin(number, rest)
         return _advance(step, rest)

@@ -91,10 +91,8 @@ def pins(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for instruction in parse(text):
         if instruction.keyword == "ENV":
-            for name, value in assignments(instruction.value):
-                if _PIN.fullmatch(name):
-                    found[name] = value
-    return found
+            found.update(assignments(instruction.value))
+    return {name: value for name, value in found.items() if _PIN.fullmatch(name)}
 
 
 def assignments(value: str) -> Iterator[tuple[str, str]]:
@@ -164,9 +162,8 @@ def _copies(text: str, instructions: list[Instruction]) -> Iterator[Finding]:
     for copy in (i for i in instructions if i.keyword == "COPY"):
         if "<<" in copy.value:
             yield Finding(copy.line, "COPY of a heredoc: Daytona's SDK skips the line")
-        for flag in copy.flags:
-            if flag.startswith(("--exclude", "--parents")):
-                yield Finding(copy.line, f"COPY {flag.partition('=')[0]}: not in every BuildKit")
+        for flag in {flag.partition("=")[0] for flag in copy.flags} & {"--exclude", "--parents"}:
+            yield Finding(copy.line, f"COPY {flag}: not in every BuildKit")
         if "$" in copy.value:
             yield Finding(copy.line, "a variable in COPY: Daytona's SDK does not expand it")
         if any(flag.startswith("--from=") for flag in copy.flags):
@@ -175,11 +172,14 @@ def _copies(text: str, instructions: list[Instruction]) -> Iterator[Finding]:
             yield Finding(copy.line, "COPY over several lines: Daytona's SDK reads line by line")
         if "'" in lines[copy.line - 1]:
             yield Finding(copy.line, "an apostrophe in COPY: Daytona's SDK then copies nothing")
-        for source in copy.operands[:-1]:
-            if source.startswith("/") or ".." in source.split("/"):
-                yield Finding(copy.line, f"COPY {source}: Daytona's SDK reads it from the host")
-            if "*" in source:
-                yield Finding(copy.line, f"COPY {source}: the builders differ on what * matches")
+        yield from (finding for source in copy.operands[:-1] for finding in _source(copy, source))
+
+
+def _source(copy: Instruction, source: str) -> Iterator[Finding]:
+    if source.startswith("/") or ".." in source.split("/"):
+        yield Finding(copy.line, f"COPY {source}: Daytona's SDK reads it from the host")
+    if "*" in source:
+        yield Finding(copy.line, f"COPY {source}: the builders differ on what * matches")
 
 
 def _mounts(_: str, instructions: list[Instruction]) -> Iterator[Finding]:

@@ -106,10 +106,8 @@ def open_repo(path: Path) -> Repo:
         ) from None
     top, git_dir = root.rstrip(b"\n").split(b"\n")[-2:]
     repo = Repo(Path(os.fsdecode(top)), Path(os.fsdecode(git_dir)))
-    listed = repo.git(
-        "config", "-z", "--name-only", "--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$",
-        check=False,
-    )  # fmt: skip
+    programs = r"^filter\..*\.(clean|smudge|process|required)$"
+    listed = repo.git("config", "-z", "--name-only", "--get-regexp", programs, check=False)
     names = sorted({os.fsdecode(name) for name in listed.split(b"\0") if name})
     return Repo(repo.root, repo.git_dir, tuple(names))
 
@@ -133,8 +131,8 @@ def clean_url(url: str) -> str | None:
     >>> clean_url("git@git.example:a/b.git")
     'git@git.example:a/b.git'
     """
-    if any(ord(c) < 32 for c in url):
-        return None
+    if any(ord(c) < 32 for c in url) or "::" in url.partition("/")[0]:
+        return None  # `helper::address` runs a program
     if "://" not in url:
         # scp form, `[user@]host:path`; anything else is a path on this machine
         scp = re.fullmatch(r"(?:(?P<user>[^:@/]+)@)?(?P<host>[^:@/]+):(?P<path>[^/\\].*|/.*)", url)

@@ -24,6 +24,7 @@ _GIT_MODE: Final[dict[Kind, int]] = {
     "directory": 0o40000,
 }
 _SHOWN: Final = 10
+_LFS: Final = b"version https://git-lfs.github.com/spec/v1"
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,18 @@ def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_re
         except FileNotFoundError:
             return
     walk.entries.append(Entry(walk.prefix + path, kind, oid, status))
+    if kind != "symlink" and _is_lfs_pointer(item.path, status):
+        walk.notes.append(
+            f"{_shown(walk, path)} is a Git LFS pointer, not the file it stands for (git lfs pull)"
+        )
+
+
+def _is_lfs_pointer(path: bytes, status: os.stat_result) -> bool:
+    """https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: three short lines."""
+    if not 100 < status.st_size < 200:
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_LFS)) == _LFS
 
 
 def blob_id(path: bytes, status: os.stat_result, *, sha256: bool) -> str:

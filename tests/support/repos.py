@@ -65,7 +65,7 @@ def unpack(repo: Path, to: Path) -> Path:
     with packed.open("wb") as file:
         context.write(found, file)
     with tarfile.open(packed, encoding="utf-8", errors="surrogateescape") as tar:
-        tar.extractall(to, filter="fully_trusted")
+        tar.extractall(to, filter="fully_trusted")  # noqa: S202 - our own
     (to / context.SOURCE_FILE).unlink()
     return to
 
@@ -77,7 +77,7 @@ def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
     for folder, folders, files in os.walk(root):
         if b".git" in folders:
             folders.remove(b".git")
-        for name in [*files, *folders]:
+        for name in (name for name in [*files, *folders] if name != b".git"):
             path = os.path.join(folder, name)
             status = os.lstat(path)
             relative = os.path.relpath(path, root)

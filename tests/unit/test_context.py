@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def test_ignored_files_stay_out_but_forced_ones_go_in(tmp_path: Path) -> None:
     repos.write(repo, {"x.log": "x", "keep.log": "k", "build/out.js": "o", "build/forced.js": "f"})
     repos.git(repo, "add", "-f", "build/forced.js")
     inside = repos.unpack(repo, tmp_path / "in")
-    assert {name for name in repos.listing(inside)} == {
+    assert set(repos.listing(inside)) == {
         b".gitignore", b"keep.log", b"readme.txt", b"build/forced.js",
     }  # fmt: skip
     assert repos.status(inside) == repos.status(repo)
@@ -156,7 +157,7 @@ def test_a_change_that_keeps_size_and_mtime_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("present", [True, False])
-def test_submodules(tmp_path: Path, present: bool) -> None:  # noqa: FBT001
+def test_submodules(tmp_path: Path, present: bool) -> None:
     library = repos.new(tmp_path / "library", **{"lib.txt": "l"})
     repo = repos.new(tmp_path / "repo")
     repos.git(repo, "submodule", "add", "-q", str(library), "vendor/library")
@@ -312,10 +313,10 @@ def test_a_file_that_changes_while_packed_is_noticed(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo")
     found = source.from_working_tree(repo, build_args={})
     (repo / "readme.txt").write_text("two, and longer\n")
-    with pytest.raises(context.FileChanged, match="readme.txt changed"):
+    with pytest.raises(context.FileChanged, match=r"readme\.txt changed"):
         context.write(found, io.BytesIO())
     (repo / "readme.txt").unlink()
-    with pytest.raises(context.FileChanged, match="readme.txt changed"):
+    with pytest.raises(context.FileChanged, match=r"readme\.txt changed"):
         context.write(found, io.BytesIO())
 
 
@@ -376,11 +377,11 @@ def test_checkouts_that_cannot_be_built_from(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
-    repo = repos.new(tmp_path / "repo", **{"secretive": "x"})
+    repo = repos.new(tmp_path / "repo", secretive="x")
     (repo / "secretive").chmod(0)
     script = (
-        "import os, sys, pathlib; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "from tasks import source;"
+        "import os, sys, pathlib; from tasks import source;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "source.from_working_tree(pathlib.Path(sys.argv[1]), build_args={})"
     )
     for folder in [repo, *repo.parents]:
@@ -390,7 +391,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
             )
     if os.geteuid() == 0:
         result = subprocess.run(
-            ["python3", "-c", script, str(repo)], check=False, capture_output=True, text=True,
+            [sys.executable, "-c", script, str(repo)], check=False, capture_output=True, text=True,
             env={**repos.GIT_ENV, "PYTHONPATH": os.getcwd(), "HOME": "/nonexistent"},
         )  # fmt: skip
         assert "BadInput: cannot read secretive" in result.stderr

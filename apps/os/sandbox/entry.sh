@@ -6,6 +6,7 @@ set -euo pipefail
 
 lib=/usr/local/lib/sandbox
 export HOME=${HOME:-/home/iterate} PYTHONPATH=$lib
+# shellcheck source=ca.sh
 . "$lib/ca.sh"
 
 # In the background, since bash acts on signals only between commands: `docker stop` must not

@@ -2,9 +2,10 @@
 
 `bake.py OUT` finds the context in OUT/tree and leaves there the files alone, their .git in OUT/git,
 the image's record in OUT/sandbox-build.json, and in OUT/lib what /usr/local/lib/sandbox holds:
-copies, so that no sync or edit of the repository changes a start that is under way. A context packed by tasks/context.py is clean
-already and says what its source is; for a build by hand from a plain clone the same code does
-both here.
+copies, so that no sync or edit of the repository changes a start that is under way.
+
+A context packed by tasks/context.py is clean already and says what its source is; for a build by
+hand from a plain clone the same code does both here.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 # npm-tool.sh NAME PACKAGE PIN: install PACKAGE at the version in /pins/PIN into /opt/NAME,
 # its commands in /opt/NAME/bin, and keep one copy of each binary.
 set -eu
+# shellcheck source=ca.sh
 . /usr/local/lib/sandbox/ca.sh
 prefix=/opt/$1
 version=$(cat "/pins/$3")

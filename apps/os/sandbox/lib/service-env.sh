@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by every service: where things are, run-time settings, secrets.
-SANDBOX_REPO=$HOME/src/github.com/iterate/iterate
+export SANDBOX_REPO=$HOME/src/github.com/iterate/iterate
+# shellcheck source=ca.sh
 . /usr/local/lib/sandbox/ca.sh
 
 if [ -r "$HOME/.iterate/.env" ]; then

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from tasks import buildlog
+
+# As `docker buildx build --progress=plain` of buildx 0.13.1 printed it, shortened.
+FAILED = """\
+#0 building with "default" instance using docker driver
+
+#1 [internal] load build definition from Dockerfile
+#1 transferring dockerfile: 8.33kB done
+#1 DONE 0.0s
+
+#5 [system 2/3] RUN --mount=type=cache,target=/var/cache/apt apt-get update
+#5 CACHED
+
+#6 [pi 2/2] RUN sh npm-tool.sh pi
+#6 0.321 npm start
+#6 ...
+
+#7 [bun 2/2] RUN sh npm-tool.sh bun
+#7 3.1 added 3 packages
+#7 DONE 3.2s
+
+#6 [pi 2/2] RUN sh npm-tool.sh pi
+#6 1.734 npm error code ETARGET
+#6 1.734
+#6 1.735 npm error notarget No matching version found
+#6 ERROR: process "/bin/sh -c sh npm-tool.sh pi" did not complete successfully: exit code: 1
+
+#8 [claude 2/2] RUN sh npm-tool.sh claude
+#8 CANCELED
+------
+ > [pi 2/2] RUN sh npm-tool.sh pi:
+1.735 npm error notarget No matching version found
+------
+Dockerfile:91
+--------------------
+  90 |     COPY --from=pins /pins/X /pins/
+  91 | >>> RUN sh npm-tool.sh pi
+--------------------
+ERROR: failed to solve: process "/bin/sh -c sh npm-tool.sh pi" did not complete: exit code: 1
+"""
+
+
+def fed(text: str) -> buildlog.Build:
+    build = buildlog.Build()
+    for line in text.splitlines():
+        build.feed(line)
+    return build
+
+
+def test_a_failed_build_names_its_step_and_last_lines() -> None:
+    build = fed(FAILED)
+    assert build.failed is not None
+    assert build.failed.name == "[pi 2/2] RUN sh npm-tool.sh pi"
+    assert list(build.failed.output)[-1] == "npm error notarget No matching version found"
+    assert build.trailer.endswith("exit code: 1")
+    assert build.counts() == (3, 1)
+    assert build.steps[7].seconds == 3.2
+
+
+def test_running_steps_are_known_at_any_moment() -> None:
+    build = fed("\n".join(FAILED.splitlines()[:12]))
+    assert [step.name for step in build.running] == ["[pi 2/2] RUN sh npm-tool.sh pi"]
+
+
+def test_output_is_bounded_and_noise_is_ignored() -> None:
+    lines = [f"#6 {n}.0 line {n}" for n in range(1000)]
+    build = fed("#6 [a 1/1] RUN x\n" + "\n".join(lines) + "\n#x y\n\n# 6 z\n#6\n")
+    assert list(build.steps[6].output) == [f"line {n}" for n in range(985, 1000)]
+    assert len(build.steps) == 1
+
+
+def test_internal_steps_are_not_counted_but_their_failure_is_found() -> None:
+    name = "#2 [internal] load metadata for docker.io/library/debian:trixie-slim"
+    build = fed(f"{name}\n#2 ERROR: failed to do request: dial tcp: no such host\n")
+    assert build.counts() == (0, 0)
+    assert build.failed is not None
+    assert "no such host" in build.failed.error
