@@ -30,6 +30,26 @@ Capability = Literal[
 
 #: Environment variable marking every process that one `exec` starts, so that it can be ended.
 EXEC_MARK: Final = "ITERATE_EXEC"
+#: $1: the mark. Prints the processes that carry it.
+_LIST_MARKED: Final = """
+for environ in /proc/[0-9]*/environ; do
+  if grep -qzx "$1" "$environ" 2>/dev/null; then p=${environ#/proc/}; echo "${p%/environ}"; fi
+done
+"""
+#: $1: the mark; the rest: processes known to carry it. Kills all, with their descendants.
+_KILL_MARKED: Final = f"""
+marked=$({_LIST_MARKED}); shift
+grep -s ^PPid: /proc/[0-9]*/status | awk -F '[/:\t]+' -v marked="$marked $*" '
+  BEGIN {{ n = split(marked, m, " "); for (i = 1; i <= n; i++) doomed[m[i]] = 1 }}
+  {{ parent[$3] = $6 }}
+  END {{
+    do {{
+      more = 0
+      for (p in parent) if (!(p in doomed) && parent[p] in doomed) {{ doomed[p] = 1; more = 1 }}
+    }} while (more)
+    for (p in doomed) print p
+  }}' | xargs -r kill -9 2>/dev/null
+"""
 
 
 class SandboxEnded(TaskError):
@@ -208,21 +228,20 @@ class Sandbox(ABC):
         return result
 
     def _end_marked(self, mark: str, user: str) -> None:
-        kill = (
-            'for e in /proc/[0-9]*/environ; do if grep -qzx "$1" "$e"; then'
-            ' p=${e#/proc/}; kill -9 "${p%/environ}"; fi; done; true'
-        )
-        # As the user, too: root without CAP_SYS_PTRACE cannot look into other users' processes.
-        for who in dict.fromkeys((user, "root")):
+        """Kill what carries the mark, and all it started: `sudo` drops the mark."""
+        given = [f"{EXEC_MARK}={mark}"]
+        # First as the user: root without CAP_SYS_PTRACE cannot look into others' processes.
+        for who, script in ((user, _LIST_MARKED), ("root", _KILL_MARKED)):
             with suppress(TaskError):  # a sandbox that has ended runs nothing any more
-                self.run_inside(
-                    ["sh", "-c", f"{{ {kill}; }} 2>/dev/null", "sh", f"{EXEC_MARK}={mark}"],
+                said, _ = self.run_inside(
+                    ["sh", "-c", script, "sh", *given],
                     user=who,
                     env={},
                     cwd="/",
                     stdin=b"",
                     timeout=15,
                 )
+                given += said.stdout.split()
 
     def login(self, text: str, **options: Any) -> ExecResult:
         """Run shell text as a person who logged in would: through /etc/profile and ~/.profile."""
