@@ -38,7 +38,8 @@ done
 """
 #: $1: the mark; the rest: processes known to carry it. Kills all, with their descendants.
 _KILL_MARKED: Final = f"""
-marked=$({_LIST_MARKED}); shift
+marked=$(echo $({_LIST_MARKED}))  # on one line, as awk wants it
+shift
 grep -s ^PPid: /proc/[0-9]*/status | awk -F '[/:\t]+' -v marked="$marked $*" '
   BEGIN {{ n = split(marked, m, " "); for (i = 1; i <= n; i++) doomed[m[i]] = 1 }}
   {{ parent[$3] = $6 }}

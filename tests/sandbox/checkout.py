@@ -86,9 +86,10 @@ def create(folder: Path) -> Checkout:
     listed = run_git(settings.ROOT, "ls-files", "-co", "--exclude-standard", "-z")
     for name in filter(None, listed.split("\0")):
         source, target = settings.ROOT / name, folder / name
-        if not os.path.lexists(source):
-            target.unlink(missing_ok=True)
-        elif not source.is_dir():
+        if source.is_dir() and not source.is_symlink():
+            continue
+        target.unlink(missing_ok=True)
+        if os.path.lexists(source):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     run_git(folder, "config", "user.name", "Test")

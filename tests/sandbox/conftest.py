@@ -167,8 +167,8 @@ class Maker:
     def end(self) -> None:
         for sandbox in self.made:
             if self._run.keep:
-                print(f"\nkept {sandbox.name}: {sandbox.how_to_reach()}")  # noqa: T201
-                print(f"  to delete it: {sandbox.how_to_delete()}")  # noqa: T201
+                print(f"\nkept {sandbox.name}: {sandbox.how_to_reach()}")
+                print(f"  to delete it: {sandbox.how_to_delete()}")
             else:
                 sandbox.delete()
         self.made.clear()
@@ -179,7 +179,7 @@ def run(pytestconfig: pytest.Config) -> Iterator[Run]:
     with Run(pytestconfig.stash[PROVIDER], keep=pytestconfig.option.keep) as run:
         yield run
     if run.keep:
-        print(f"\nto delete all that was kept: python -m tasks reap --run {run.id}")  # noqa: T201
+        print(f"\nto delete all that was kept: python -m tasks reap --run {run.id}")
 
 
 @pytest.fixture(scope="session")

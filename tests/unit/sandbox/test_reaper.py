@@ -177,7 +177,7 @@ def test_the_folder_of_a_reaped_run_goes_with_it(state: Path) -> None:
 
 
 @pytest.mark.parametrize(("life", "left"), [("dead", False), ("alive", True), ("unknown", True)])
-def test_the_folder_of_a_run_that_owns_nothing(state: Path, life: str, left: bool) -> None:  # noqa: FBT001
+def test_the_folder_of_a_run_that_owns_nothing(state: Path, life: str, left: bool) -> None:
     folder = state / "runs" / "r"
     folder.mkdir(parents=True)
     (folder / "owner").write_text(thing("r", life).owner)
