@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -60,7 +61,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         start = time.monotonic()
-        status = 500
+        status = 0
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -82,8 +83,13 @@ class Guard:
                     f"{text}\n", status_code=code, headers={"Connection": "close"}
                 )
                 await response(scope, receive, send_guarded)
+        except asyncio.CancelledError:
+            # The server ends and waits no longer for this request.
+            if not status:
+                response = PlainTextResponse("The daemon is ending.\n", status_code=503)
+                await response(scope, receive, send_guarded)
         finally:
-            _log_request(scope, status, time.monotonic() - start)
+            _log_request(scope, status or 500, time.monotonic() - start)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)

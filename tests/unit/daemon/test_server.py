@@ -144,6 +144,8 @@ def test_it_ends_at_once_with_clients_that_do_not_let_go(tmp_path: Path) -> None
         gone, alive = psutil.wait_procs(children, timeout=2)
         assert not alive
         assert len(gone) == len(children)
+        assert b" 503 " in idle[2].recv(4096)
+        assert "Traceback" not in daemon.said
         for connection in idle:
             connection.close()
 

@@ -37,7 +37,7 @@ GAVE_UP = "not restarted any more"
         ("false false false -1 -1 15 9", True, "down", "ended by signal 15, stopped on request"),
     ],
 )
-def test_what_s6_says(line: str, notifies: bool, state: str, reason: str | None) -> None:  # noqa: FBT001
+def test_what_s6_says(line: str, notifies: bool, state: str, reason: str | None) -> None:
     service = parse("opencode", line, notifies=notifies, restarts=2)
     assert (service.state, service.reason, service.restarts) == (state, reason, 2)
     assert service.pid == (71 if line.startswith("true") else None)
