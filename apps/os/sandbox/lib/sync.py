@@ -40,16 +40,16 @@ class State:
     running: bool = False
     sha: str = ""
     branch: str | None = None
-    index: str = ""
     config: str = ""
     files: dict[str, list[Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls) -> State:
         try:
-            return cls(**json.loads(_STATE_FILE.read_text()))
+            state = cls(**json.loads(_STATE_FILE.read_text()))
         except (OSError, ValueError, TypeError):
             return cls()
+        return state if isinstance(state.files, dict) else cls()
 
     def save(self) -> None:
         _STATE_FILE.parent.mkdir(parents=True, exist_ok=True)
@@ -230,9 +230,10 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> None:
     head, branch = git.head(repo)
     shallow, was_shallow = cleangit.shallow_commits(tree), (git_dir / "shallow").exists()
     known = head if not (shallow or was_shallow) and _has(tree.repo, head) else None
+    # First of all: it decides how much history is packed.
+    _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
     if head != tree.sha or (git_dir / "index").read_bytes() != tree.index.clean:
         cleangit.copy_objects(tree, git_dir, known=known)
-    _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
     if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
         repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
         repo.git("update-ref", "-d", f"refs/heads/{branch}")
