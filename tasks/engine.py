@@ -150,7 +150,7 @@ def find() -> Engine:
         os=str(version.get("Os", "?")),
         arch=str(version.get("Arch", "?")),
         platform=str((version.get("Platform") or {}).get("Name", "")),
-        buildx=_buildx(cli, environment),
+        buildx=buildx(cli, environment),
         environment=environment,
     )
 
@@ -271,7 +271,8 @@ def _version(endpoint: Endpoint) -> dict[str, Any]:
     return version
 
 
-def _buildx(cli: str, environment: Mapping[str, str]) -> str | None:
+def buildx(cli: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """The version of the docker CLI's build plugin."""
     try:
         result = process.capture([cli, "buildx", "version"], env=environment, timeout=BUSY)
     except (CommandFailed, TimedOut):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.host.system import System
 
-Kind = Literal["packages", "start-engine", "allow-user", "base-image", "browser", "by-hand"]
+Kind = Literal["packages", "start-engine", "base-image", "by-hand"]
 
 #: The one thing to do where this does not install an engine.
 ELSEWHERE: Final = {
@@ -55,7 +55,7 @@ class Findings:
     answers: bool  # an engine answers, be it without a docker CLI
     wanted: at.ChosenBy  # how the user chose the endpoint
     dockerd: str | None  # version of the installed engine
-    cli: bool
+    buildx: bool  # there is a docker CLI with its build plugin
     base_image: bool | None  # None: no engine to ask
     browser: Path | None
     git: bool
@@ -93,6 +93,7 @@ def main(arguments: list[str]) -> None:
 
 
 def look() -> Findings:
+    cli = shutil.which("docker")
     found: Engine | None = None
     trouble: EngineError | None = None
     try:
@@ -102,7 +103,7 @@ def look() -> Findings:
         trouble = error
     configured = None
     with contextlib.suppress(TaskError):
-        configured = at.configured(shutil.which("docker"), timeout=1)
+        configured = at.configured(cli, timeout=1)
     wanted = configured.chosen_by if configured else "context"
     without_cli = False
     if isinstance(trouble, engine.NoDocker):
@@ -118,7 +119,7 @@ def look() -> Findings:
         answers=found is not None or without_cli,
         wanted=wanted,
         dockerd=dockerd.version(program) if program and found is None else None,
-        cli=shutil.which("docker") is not None,
+        buildx=bool(cli and (found.buildx if found else engine.buildx(cli))),
         base_image=base_image.present(found) if found else None,
         browser=browser.find(),
         git=shutil.which("git") is not None,
@@ -147,14 +148,10 @@ def plan(findings: Findings, *, engine_only: bool = False) -> list[Action]:
     """What to do, in order. Raises what `setup` cannot and must not do itself."""
     actions = _plan_engine(findings)
     if not findings.base_image:
-        way = "get" if findings.base_image is False else "unless the engine has it: get"
-        actions.append(
-            Action(
-                "base-image",
-                f"{way} the base image {base_image.NAME}: pull it, or where no registry "
-                "answers make it of Debian's packages",
-            )
-        )
+        unless = "" if findings.base_image is False else ", unless the engine has it"
+        way = "pull it, or where no registry answers make it of Debian's packages"
+        what = f"get the base image {base_image.NAME}{unless}: {way}"
+        actions.append(Action("base-image", what))
     return actions if engine_only else actions + _plan_tests(findings)
 
 
@@ -180,12 +177,10 @@ def _plan_engine(findings: Findings) -> list[Action]:
     if findings.dockerd is None or engine.numbers(findings.dockerd) < engine.MIN_ENGINE:
         what = "install Docker Engine with buildx from the distribution's packages"
         actions.append(Action("packages", what, ENGINE))
-    elif not findings.cli:
+    elif not findings.buildx:
         actions.append(Action("packages", "install docker's client parts", CLIENT))
-    actions.append(Action("start-engine", "start the Docker Engine"))
-    if not system.root:
-        user = getpass.getuser()
-        actions.append(Action("allow-user", f"let {user} use it (the group `docker`)"))
+    allow = "" if system.root else f" and let {getpass.getuser()} use it (the group `docker`)"
+    actions.append(Action("start-engine", f"start the Docker Engine{allow}"))
     return actions
 
 
@@ -197,46 +192,38 @@ def _by_hand(findings: Findings) -> str:
 
 def _plan_tests(findings: Findings) -> list[Action]:
     actions = []
+    system = findings.system
     if not findings.git:
-        actions.append(_package_or_hand(findings.system, "git", ("git",), "install git"))
-    if findings.browser is None:
-        by_hand = browser.how_to_get(findings.system)
-        # Ubuntu's own package is a stub that points to the snap.
-        family = findings.system.family
-        if family == "debian":
-            what = "install Chromium, which the tests of the daemon's pages drive"
-            actions.append(Action("browser", what, browser.PACKAGES))
+        if system.has_apt:
+            actions.append(Action("packages", "install git", ("git",)))
         else:
+            actions.append(Action("by-hand", "git is for you to install"))
+    if findings.browser is None:
+        if system.family == "debian":  # Ubuntu's package only points to the snap
+            what = "install Chromium, which the tests of the daemon's pages drive"
+            actions.append(Action("packages", what, browser.PACKAGES))
+        else:
+            by_hand = browser.how_to_get(system)
             actions.append(Action("by-hand", f"a browser is for you to install: {by_hand}"))
     return actions
 
 
-def _package_or_hand(system: System, name: str, packages: tuple[str, ...], fix: str) -> Action:
-    if system.has_apt:
-        return Action("packages", f"install {name}", packages)
-    return Action("by-hand", f"{name} is for you to install: {fix}")
-
-
 def execute(actions: list[Action], findings: Findings) -> None:
-    log = Log(settings.state_dir() / "setup.log")
-    refreshed = False
+    packages = apt.Apt(Log(settings.state_dir() / "setup.log"))
     by_hand = []
     for action in actions:
         console.step(action.what)
         match action.kind:
-            case "packages" | "browser":
-                _install(action, findings.system, log, refresh=not refreshed)
-                refreshed = True
+            case "packages":
+                _install(action.packages, findings.system, packages)
             case "start-engine":
                 dockerd.start(findings.system)
-            case "allow-user":
-                dockerd.allow(getpass.getuser())
             case "base-image":
                 found = engine.require()
                 if base_image.present(found):
                     console.good(f"the engine has {base_image.NAME}")
                 else:
-                    base_image.get(found, findings.system, log)
+                    base_image.get(found, findings.system, packages)
             case "by-hand":
                 by_hand.append(action)
     engine.require()
@@ -244,25 +231,16 @@ def execute(actions: list[Action], findings: Findings) -> None:
         raise CannotSetUp("the rest is set up, but " + "; ".join(a.what for a in by_hand))
 
 
-def _install(action: Action, system: System, log: Log, *, refresh: bool) -> None:
-    prefix = this.as_root(action.what)
-    if refresh:
-        apt.update(prefix, log)
-    packages = action.packages
-    if set(packages) & set(ENGINE):
-        packages = _engine_packages(packages, system, prefix, log)
-    apt.install(packages, prefix, log)
-
-
-def _engine_packages(
-    wanted: tuple[str, ...], system: System, prefix: list[str], log: Log
-) -> tuple[str, ...]:
-    available = apt.candidates(ENGINE)
-    if apt.needs_newer(system, available):
-        console.say("  Debian 12's engine is too old: taking Debian 13's", "dim")
-        apt.add_newer(system, prefix, log)
+def _install(wanted: tuple[str, ...], system: System, packages: apt.Apt) -> None:
+    if set(wanted) & set(ENGINE):
+        packages.refresh()
         available = apt.candidates(ENGINE)
-    return choose(wanted, available, system)
+        if apt.needs_newer(system, available):
+            console.say("  Debian 12's engine is too old: taking Debian 13's", "dim")
+            packages.add_newer(system)
+            available = apt.candidates(ENGINE)
+        wanted = choose(wanted, available, system)
+    packages.install(wanted)
 
 
 def choose(wanted: tuple[str, ...], available: dict[str, str], system: System) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import console, engine, process
 from tasks.errors import CommandFailed, TaskError
+from tasks.host.system import as_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +24,16 @@ FROM_NEWER: Final = ("docker.io", "docker-cli", "docker-buildx", "containerd")
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SOURCES: Final = f"/etc/apt/sources.list.d/iterate-sandbox-{NEWER}.sources"
 PREFERENCES: Final = f"/etc/apt/preferences.d/iterate-sandbox-{NEWER}"
+#: Another package manager may be at work: wait for its lock. Slow mirrors get a second try.
+_OPTIONS: Final = (
+    *("-o", "DPkg::Lock::Timeout=180"),
+    *("-o", "Acquire::Retries=2"),
+    *("-o", "Dpkg::Use-Pty=0"),
+    *("-o", "Dpkg::Options::=--force-confold"),
+    "-q",
+)
+_INSTALL: Final = ("--yes", "--no-install-recommends", "--no-remove", "install")
+_QUIET: Final = ("DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
 _FIELDS: Final = "$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(COMPONENT)|$(ORIGIN)"
 
 
@@ -140,52 +151,60 @@ def _resolved(uri: str) -> str:
     return next((line.split()[0] for line in lines if line.strip() and line[0] != "#"), uri)
 
 
-def update(prefix: list[str], log: Log) -> None:
-    """Fetch the package lists. A broken third-party source is no reason to stop."""
-    try:
-        log.run([*prefix, "apt-get", *_OPTIONS, "update"], title="refreshing the package lists")
-    except CommandFailed as error:
-        console.warn(f"{error.what}; going on with what there is")
+@dataclass
+class Apt:
+    """Installs packages as root. Refreshes the package lists once, before the first."""
 
+    log: Log
+    _fresh: bool = False
 
-def install(packages: Iterable[str], prefix: list[str], log: Log) -> None:
-    names = sorted(set(packages))
-    command = [
-        *prefix,
-        "env",
-        "DEBIAN_FRONTEND=noninteractive",
-        "NEEDRESTART_SUSPEND=1",
-        "apt-get",
-        *_OPTIONS,
-        "--yes",
-        "--no-install-recommends",
-        "--no-remove",
-        "install",
-    ]
-    if process.capture(["dpkg", "--audit"], check=False).stdout:
-        repair = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--configure", "-a"]
-        log.run(repair, title="finishing an interrupted package installation", must_finish=True)
-    log.run([*command, "--download-only", *names], title=f"downloading {', '.join(names)}")
-    log.run([*command, *names], title=f"installing {', '.join(names)}", must_finish=True)
+    def install(self, packages: Iterable[str]) -> None:
+        names = sorted(set(packages))
+        title = ", ".join(names)
+        prefix = as_root(f"installing {title}")
+        self.refresh()
+        shown = process.show([*prefix[:1], "apt-get", "install", *names])
+        # dpkg says so when it was cut short once; nothing installs until that is repaired.
+        if process.capture(["dpkg", "--audit"], check=False).stdout:
+            repair = [*prefix, "env", *_QUIET, "dpkg", "--configure", "-a"]
+            self.log.run(
+                repair, title="finishing an interrupted package installation", must_finish=True
+            )
+        command = [*prefix, "env", *_QUIET, "apt-get", *_OPTIONS, *_INSTALL, *names]
+        self.log.run([*command, "--download-only"], title=f"downloading {title}", shown=shown)
+        self.log.run(command, title=f"installing {title}", shown="", must_finish=True)
 
+    def refresh(self) -> None:
+        """Fetch the package lists. A broken third-party source is no reason to stop."""
+        if self._fresh:
+            return
+        prefix = as_root("refreshing the package lists")
+        args = [*prefix, "apt-get", *_OPTIONS, "update"]
+        shown = process.show([*prefix[:1], "apt-get", "update"])
+        try:
+            self.log.run(args, title="refreshing the package lists", shown=shown)
+        except CommandFailed as error:
+            console.warn(f"{error.what}; going on with what there is")
+        self._fresh = True
 
-def add_newer(system: System, prefix: list[str], log: Log) -> None:
-    """Add Debian 13's packages as a source, with pins that let only the engine through."""
-    mirror = mirror_of(system)
-    if mirror is None:
-        raise NoMirror(
-            f"apt on {system.name} has no working source of Debian's packages",
-            fix="repair /etc/apt/sources.list.d/debian.sources, then `apt-get update`",
-        )
-    known = any(t.codename == NEWER and t.origin == "Debian" for t in _targets())
-    _write(PREFERENCES, newer_preferences(only_engine=not known), prefix)
-    if known:
-        return
-    _write(SOURCES, newer_source(mirror), prefix)
-    only = ["-o", f"Dir::Etc::sourcelist={SOURCES}", "-o", "Dir::Etc::sourceparts=-"]
-    only += ["-o", "APT::Get::List-Cleanup=0"]
-    args = [*prefix, "apt-get", *_OPTIONS, *only, "update"]
-    log.run(args, title="fetching Debian 13's package lists")
+    def add_newer(self, system: System) -> None:
+        """Add Debian 13's packages as a source, with pins that let only the engine through."""
+        prefix = as_root("adding a package source")
+        mirror = mirror_of(system)
+        if mirror is None:
+            raise NoMirror(
+                f"apt on {system.name} has no working source of Debian's packages",
+                fix="repair /etc/apt/sources.list.d/debian.sources, then `apt-get update`",
+            )
+        known = any(t.codename == NEWER and t.origin == "Debian" for t in _targets())
+        _write(PREFERENCES, newer_preferences(only_engine=not known), prefix)
+        if known:
+            return
+        _write(SOURCES, newer_source(mirror), prefix)
+        only = ["-o", f"Dir::Etc::sourcelist={SOURCES}", "-o", "Dir::Etc::sourceparts=-"]
+        only += ["-o", "APT::Get::List-Cleanup=0"]
+        args = [*prefix, "apt-get", *_OPTIONS, *only, "update"]
+        self.log.run(args, title="fetching Debian 13's package lists", shown="")
 
 
 def _targets() -> list[Target]:
@@ -199,13 +218,3 @@ def _write(path: str, text: str, prefix: list[str]) -> None:
         file = Path(folder, "file")
         file.write_text(text, encoding="utf-8")
         process.capture([*prefix, "install", "-m", "0644", str(file), path])
-
-
-#: Another package manager may be at work: wait for its lock. Slow mirrors get a second try.
-_OPTIONS: Final = (
-    "-o", "DPkg::Lock::Timeout=180",
-    "-o", "Acquire::Retries=2",
-    "-o", "Dpkg::Use-Pty=0",
-    "-o", "Dpkg::Options::=--force-confold",
-    "-q",
-)  # fmt: skip

@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 from tasks import console, process, settings
 from tasks.errors import CommandFailed, TaskError, TimedOut
-from tasks.host import apt
 from tasks.host import system as this
+from tasks.host.apt import mirror_of, source_lines
 
 if TYPE_CHECKING:
     from tasks.engine import Engine
+    from tasks.host.apt import Apt
     from tasks.host.system import System
     from tasks.host.work import Log
 
@@ -48,10 +49,10 @@ def present(engine: Engine) -> bool:
     return engine.get(f"/images/{quote(NAME, safe='')}/json").status == 200
 
 
-def get(engine: Engine, system: System, log: Log) -> None:
+def get(engine: Engine, system: System, apt: Apt) -> None:
     """Pull the base image; where no registry answers, make it."""
     try:
-        pull(engine, log)
+        pull(engine, apt.log)
     except (CommandFailed, TimedOut) as error:
         reason = error.what
     else:
@@ -63,7 +64,7 @@ def get(engine: Engine, system: System, log: Log) -> None:
         )
     console.say(f"  {reason}", "dim")
     console.step(f"no registry gives {NAME}: making it of Debian's packages")
-    bootstrap(engine, system, log)
+    bootstrap(engine, system, apt)
 
 
 def pull(engine: Engine, log: Log) -> None:
@@ -82,7 +83,7 @@ def give_up(text: str, seconds: float) -> str:
     return f"it took longer than {WHOLE_PULL:g} s" if seconds > WHOLE_PULL else ""
 
 
-def bootstrap(engine: Engine, system: System, log: Log) -> None:
+def bootstrap(engine: Engine, system: System, apt: Apt) -> None:
     arch = process.capture(["dpkg", "--print-architecture"]).stdout.decode().strip()
     if engine.arch != arch:
         raise NoBaseImage(
@@ -91,16 +92,16 @@ def bootstrap(engine: Engine, system: System, log: Log) -> None:
         )
     prefix = this.as_root("making the base image")
     if missing := [p for p in PACKAGES if not _installed(p)]:
-        apt.install(missing, prefix, log)
-    mirror = apt.mirror_of(system)
+        apt.install(missing)
+    mirror = mirror_of(system)
     # On Ubuntu mmdebstrap knows where Debian is. A mirror may carry the suite without its
     # updates, hence the second try.
-    choices = [apt.source_lines(mirror, SUITE), [mirror.main]] if mirror else [[]]
+    choices = [source_lines(mirror, SUITE), [mirror.main]] if mirror else [[]]
     with tempfile.TemporaryDirectory(prefix="base-", dir=settings.state_dir()) as folder:
         tar = Path(folder, "base.tar")
         for number, sources in enumerate(choices):
             try:
-                _debootstrap(prefix, sources, tar, log)
+                _debootstrap(prefix, sources, tar, apt.log)
             except CommandFailed as error:
                 if number + 1 == len(choices):
                     raise
@@ -110,7 +111,8 @@ def bootstrap(engine: Engine, system: System, log: Log) -> None:
         changes = (f"ENV PATH={PATH}", 'CMD ["bash"]', f"LABEL {LABEL}")
         options = [word for change in changes for word in ("--change", change)]
         command = engine.command("import", *options, str(tar), NAME)
-        log.run(command, title=f"importing {NAME}", env=engine.environment)
+        shown = process.show(engine.command("import", "…", NAME))
+        apt.log.run(command, title=f"importing {NAME}", shown=shown, env=engine.environment)
 
 
 def _debootstrap(prefix: list[str], sources: list[str], tar: Path, log: Log) -> None:
@@ -131,6 +133,7 @@ def _debootstrap(prefix: list[str], sources: list[str], tar: Path, log: Log) -> 
             *sources,
         ],
         title=f"making Debian {SUITE}",
+        shown=process.show([*prefix[:1], "mmdebstrap", "--variant=minbase", SUITE]),
         output=tar,
     )
 

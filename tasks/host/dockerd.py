@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tasks import console, engine, process, settings, waiting
-from tasks.errors import CommandFailed, TaskError, TimedOut
+from tasks.errors import TaskError, TimedOut
 from tasks.host import system as this
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def version(program: Path) -> str:
 
 
 def start(system: System) -> None:
-    """Start the installed engine and wait until it answers."""
+    """Start the installed engine, wait until it answers, and let this user talk to it."""
     watch = console.Stopwatch()
     prefix = this.as_root("starting the Docker Engine")
+    user = "" if system.root else getpass.getuser()
     if system.systemd:
         process.run([*prefix, "systemctl", "start", "docker"])
     else:
@@ -56,20 +58,20 @@ def start(system: System) -> None:
         process.capture(command, cwd=settings.ROOT)
     try:
         waiting.until(
-            lambda: _answers(system), what="an answer of the started engine", timeout=START
+            lambda: _answers(system, user), what="an answer of the started engine", timeout=START
         )
     except TimedOut as error:
         raise CannotStart(f"{error.what}{_last_words()}", fix=_look(system)) from error
     console.good(f"the Docker Engine was started ({watch})")
 
 
-def _answers(system: System) -> bool:
+def _answers(system: System, user: str) -> bool:
     trouble = engine.trouble()
-    if trouble is None or isinstance(trouble, engine.EngineDenied):
-        return True  # the user may get permission only afterwards
-    if not system.systemd and not running():
+    if user and isinstance(trouble, engine.EngineDenied):
+        allow(user)
+    elif trouble and not system.systemd and not running():
         raise CannotStart(f"dockerd ended{_last_words()}", fix=_look(system))
-    return False
+    return trouble is None
 
 
 def _look(system: System) -> str:
@@ -164,10 +166,7 @@ def allow(user: str) -> None:
     prefix = this.as_root(f"letting {user} use the Docker Engine")
     socket_path = "/run/docker.sock"
     for command in (["usermod", "-aG", "docker", user], ["chown", f"{user}:docker", socket_path]):
-        try:
-            process.run([*prefix, *command])
-        except CommandFailed as error:
-            console.warn(str(error))
+        process.run([*prefix, *command])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Log:
         args: Sequence[str],
         *,
         title: str,
+        shown: str | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
         must_finish: bool = False,
@@ -39,11 +40,12 @@ class Log:
     ) -> None:
         """Run `args`; a failure quotes the last lines and is `CommandFailed`.
 
-        `output` takes its stdout. `must_finish`: an interrupt waits for it to end (a package
-        manager cut in the middle leaves a broken system). `give_up(text so far, seconds)` may
-        return a reason to stop it.
+        `shown` stands for a long command, empty for none. `output` takes its stdout.
+        `must_finish`: an interrupt waits for it to end (a package manager cut in the middle
+        leaves a broken system). `give_up(text so far, seconds)` may return a reason to stop it.
         """
-        console.say(f"$ {process.show(args)}", "dim")
+        if shown != "":
+            console.say(f"$ {shown or process.show(args)}", "dim")
         watch = console.Stopwatch()
         with self.path.open("ab") as log, contextlib.ExitStack() as stack:
             log.write(f"\n$ {process.show(args)}\n".encode())
