@@ -48,11 +48,11 @@ class Conversation(BaseHTTPRequestHandler):
             body = {"not_json": raw.decode(errors="replace")}
         path = self.path.partition("?")[0]
         self.server.record({"path": path, "headers": sorted(self.headers.keys()), "body": body})
-        if path.endswith("/messages/count_tokens"):
+        if path == "/v1/messages/count_tokens":
             self._json({"input_tokens": 7})
-        elif path.endswith("/messages"):
+        elif path == "/v1/messages":
             self._anthropic(body)
-        elif path.endswith("/chat/completions"):
+        elif path == "/v1/chat/completions":
             self._openai(body)
         else:
             self._json({"error": {"type": "not_found", "message": path}}, status=404)

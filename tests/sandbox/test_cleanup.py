@@ -45,6 +45,19 @@ RUNNER = textwrap.dedent("""
                 time.sleep(1)
 """)
 
+#: One that never gets beyond creating.
+CREATOR = textwrap.dedent("""
+    import sys
+    from tasks.sandbox import providers
+    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.run import Run
+    provider = providers.connect(sys.argv[1])
+    with Run(provider) as run:
+        print(run.id, run.reaper_pid, flush=True)
+        while True:
+            provider.create(Spec(image=sys.argv[2], purpose="creator"), run)
+""")
+
 
 class Runner:
     def __init__(self, child: subprocess.Popen[str]) -> None:
@@ -113,16 +126,8 @@ def test_a_run_that_is_ended_leaves_nothing(
 
 def test_killed_while_it_creates_it_leaves_nothing(provider: Provider, image: str) -> None:
     """SIGKILL at the moment the engine is at work for it: the answer never arrives."""
-    program = RUNNER.replace(
-        'with provider.create(Spec(image=sys.argv[2], purpose="runner"), run) as sandbox:\n',
-        "print(run.id, run.reaper_pid, flush=True)\n"
-        "        while True:\n"
-        '            provider.create(Spec(image=sys.argv[2], purpose="runner"), run)\n'
-        "        if sandbox := None:\n",
-    )
-    assert program != RUNNER
     for pause in (0.0, 0.05, 0.3):
-        args = [sys.executable, "-c", program, provider.name, image]
+        args = [sys.executable, "-c", CREATOR, provider.name, image]
         with subprocess.Popen(args, cwd=settings.ROOT, stdout=subprocess.PIPE, text=True) as child:
             runner = Runner(child)
             time.sleep(pause)
@@ -210,7 +215,7 @@ def test_the_command_itself_cleans_up(
     )
     try:
         new = waiting.until(
-            lambda: {t.run for t in provider.belongings() if owned_by(t, child.pid)},
+            lambda: {t.run for t in provider.belongings() if owned_by(t, child.pid)} or None,
             what="a sandbox of the command",
             timeout=30,
         )
