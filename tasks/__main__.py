@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 #: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
 COMMANDS: Final = {
+    "deps": "deps",
     "doctor": "doctor",
+    "image-test": "image_test",
+    "lint": "lint",
     "local-test": "local_test",
     "reap": "reap",
     "setup": "setup",
@@ -34,7 +37,9 @@ def main(arguments: list[str]) -> int:
         console.say("usage: python -m tasks COMMAND [--help]\ncommands: " + " ".join(COMMANDS))
         return 0
     if name not in COMMANDS:
-        console.fail(f"there is no command `{console.printable(name)}` → one of: {' '.join(COMMANDS)}")
+        console.fail(
+            f"there is no command `{console.printable(name)}` → one of: {' '.join(COMMANDS)}"
+        )
         return 2
     _end_as_if_interrupted()
     try:

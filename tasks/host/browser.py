@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tasks.host.system import System
 
-VARIABLE: Final = "SANDBOX_BROWSER"
+VARIABLE: Final = "ITERATE_CHROMIUM"
 NAMES: Final = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 APPLICATIONS: Final = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -30,7 +30,7 @@ class NoBrowser(TaskError):
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """A Chromium or Chrome: `SANDBOX_BROWSER`, on PATH, or where applications are put."""
+    """A Chromium or Chrome: `ITERATE_CHROMIUM`, on PATH, or where applications are put."""
     if given := environment.get(VARIABLE):
         if not os.access(given, os.X_OK):
             raise BadInput(
