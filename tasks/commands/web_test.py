@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 from typing import TYPE_CHECKING
 
 from tasks import console, settings
-from tasks.errors import CommandFailed, MissingTool, TaskError
+from tasks.errors import CommandFailed, TaskError
+from tasks.host import browser
 from tasks.sandbox import providers
 from tasks.sandbox.interface import Spec
 from tasks.sandbox.run import Run
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tasks.sandbox.interface import Provider, Sandbox
 
 TESTS = "tests/web"
-#: Debian calls it chromium, other distributions chromium-browser.
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -39,7 +37,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    browser()
+    browser.require()
     provider = providers.connect("docker")
     try:
         provider.check(options.image)
@@ -47,16 +45,6 @@ def main(arguments: list[str]) -> None:
     finally:
         provider.close()
     _judge(status)
-
-
-def browser() -> str:
-    """The Chromium that the tests drive."""
-    wanted = os.environ.get("ITERATE_CHROMIUM")
-    found = next(filter(None, map(shutil.which, [wanted] if wanted else BROWSERS)), None)
-    if found is None:
-        what = f"ITERATE_CHROMIUM={wanted} cannot be run" if wanted else "there is no Chromium"
-        raise MissingTool(what, fix="nox -s setup, or set ITERATE_CHROMIUM to a Chromium's path")
-    return found
 
 
 def _run_pytest(options: argparse.Namespace, provider: Provider) -> int:
@@ -81,7 +69,7 @@ def _run_pytest(options: argparse.Namespace, provider: Provider) -> int:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
     os.chdir(settings.ROOT)
-    arguments = [TESTS, "-v"]
+    arguments = [TESTS, "-v", "--durations=8"]
     if options.x:
         arguments.append("-x")
     if options.k is not None:

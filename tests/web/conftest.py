@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tasks import settings, waiting
-from tasks.commands.web_test import browser
+from tasks.host import browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -131,13 +131,13 @@ class Visit:
 class Visits:
     """Makes visits, each in a browser profile of its own."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
+    def __init__(self, chromium: Browser, url: str) -> None:
         self.made: list[Visit] = []
-        self._browser = browser
+        self._chromium = chromium
         self._url = url
 
     def __call__(self, *, width: int = 1200, **options: Any) -> Visit:
-        context = self._browser.new_context(viewport={"width": width, "height": 800}, **options)
+        context = self._chromium.new_context(viewport={"width": width, "height": 800}, **options)
         visit = Visit(context.new_page(), context, self._url)
         visit.watch()
         self.made.append(visit)
@@ -153,7 +153,7 @@ class Visits:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser(), args=FLAGS)
+        running = playwright.chromium.launch(executable_path=browser.require(), args=FLAGS)
         yield running
         running.close()
 
