@@ -133,6 +133,19 @@ def test_it_says_when_the_daemon_is_away_and_recovers(
     expect(page.locator("[data-service=iterate-daemon]")).to_contain_text(str(now))
 
 
+def test_signing_out_without_the_daemon_does_not_pretend(
+    signed_in: Callable[..., Visit], daemon: Daemon
+) -> None:
+    visited = signed_in()
+    visited.expected.append(UNREACHABLE)
+    daemon.stop()
+    try:
+        visited.page.get_by_role("button", name="Sign out").click()
+        expect(visited.page.get_by_role("alert")).to_contain_text("still signed in")
+    finally:
+        daemon.start()
+
+
 def test_it_recovers_by_itself(signed_in: Callable[..., Visit], daemon: Daemon) -> None:
     visited = signed_in()
     visited.expected.append(UNREACHABLE)

@@ -38,9 +38,13 @@ export function App({ token }: { token: string | null }) {
   }, []);
 
   const leave = useCallback(async () => {
-    // Without a session or without a daemon there is nothing left to end.
-    await signOut().catch(() => {});
-    setView({ kind: "signed-out", message: null });
+    try {
+      await signOut();
+      setView({ kind: "signed-out", message: null });
+    } catch {
+      // Only the daemon can end the session and take its cookie back.
+      setView({ kind: "signed-out", message: "The daemon did not answer: this browser is still signed in." });
+    }
   }, []);
 
   useEffect(() => {
