@@ -17,7 +17,7 @@ from tasks.errors import BadInput, TaskError
 from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tasks.engine import Engine
@@ -81,8 +81,10 @@ def build(
     log: Path,
     ca_bundle: Path | None = None,
     no_cache: bool = False,
+    extra_labels: Sequence[str] = (),
 ) -> buildlog.Build:
     """Build `source` and name the result `tag`; the whole log goes to the file `log`.
+    `extra_labels` are `name=value`.
 
     Raises `BuildFailed`, and `FileChanged` when the working tree changed meanwhile; the image of
     that name stays as it was.
@@ -95,6 +97,8 @@ def build(
         command += ["--build-arg", f"{name}={value}"]
     for name, value in labels(source).items():
         command += ["--label", f"{name}={value}"]
+    for label in extra_labels:
+        command += ["--label", label]
     if ca_bundle:
         command += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
     if no_cache:

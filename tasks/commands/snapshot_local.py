@@ -43,14 +43,15 @@ def main(arguments: list[str]) -> None:
         built = already
         result |= {"reused": True}
     else:
-        built = _build(there, found, tag=tag, no_cache=options.no_cache, result=result)
+        built = _build(there, found, options, result)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
     _finish(result, json=options.json)
 
 
 def _build(
-    there: engine.Engine, found: Source, *, tag: str, no_cache: bool, result: dict[str, Any]
+    there: engine.Engine, found: Source, options: argparse.Namespace, result: dict[str, Any]
 ) -> image.Image:
+    tag = options.tag
     log = state_dir() / "logs" / f"snapshot-local-{time.strftime('%Y%m%d-%H%M%S')}.log"
     bundle = ca.find_ca_bundle()
     if bundle:
@@ -59,7 +60,15 @@ def _build(
     for attempt in range(1, _ATTEMPTS + 1):
         context.refuse_secrets(found)
         try:
-            told = image.build(there, found, tag=tag, log=log, ca_bundle=bundle, no_cache=no_cache)
+            told = image.build(
+                there,
+                found,
+                tag=tag,
+                log=log,
+                ca_bundle=bundle,
+                no_cache=options.no_cache,
+                extra_labels=options.label,
+            )
             break
         except context.FileChanged as error:
             if attempt == _ATTEMPTS:
@@ -94,6 +103,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-cache", action="store_true", help="build every layer anew")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would go in; build nothing"
+    )
+    parser.add_argument(
+        "--label", action="append", default=[], metavar="NAME=VALUE", help="put on the image, too"
     )
     parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
     return parser.parse_args(arguments)

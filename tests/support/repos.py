@@ -26,7 +26,8 @@ GIT_ENV = {
 
 
 def git(at: Path, *args: str, check: bool = True) -> str:
-    command = ["git", "-C", str(at), "-c", "protocol.file.allow=always", *args]
+    command = ["git", "-C", str(at), "-c", "protocol.file.allow=always"]
+    command += ["-c", "safe.directory=*", *args]
     result = subprocess.run(command, env=GIT_ENV, capture_output=True, check=False, timeout=60)
     if check and result.returncode:
         raise AssertionError(f"git {args}: {result.stderr.decode(errors='replace')}")
@@ -90,3 +91,18 @@ def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
             elif stat.S_ISDIR(status.st_mode) and not os.listdir(path):
                 found[relative] = ("empty", b"")
     return found
+
+
+def same(outside: Path, inside: Path) -> None:
+    """What the image gets equals what is outside: files, modes, `git status`, history."""
+    ignored = git(outside, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
+    left_out = [os.fsencode(name.rstrip("/")) for name in ignored.split("\0") if name]
+    expected = {
+        path: what
+        for path, what in listing(outside).items()
+        if not any(path == out or path.startswith(out + b"/") for out in left_out)
+    }
+    assert listing(inside) == expected
+    assert status(inside) == status(outside)
+    assert git(inside, "log", "--format=%H") == git(outside, "log", "--format=%H")
+    assert git(inside, "fsck", "--full", "--strict") == ""

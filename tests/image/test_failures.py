@@ -1,0 +1,83 @@
+"""A build that fails or is ended says so, quotes why, and leaves the former image."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks import settings
+from tests.image.test_reuse import image_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.image.conftest import Workshop
+
+
+def add_step(root: Path, command: str) -> None:
+    path = root / settings.DOCKERFILE
+    text = path.read_text()
+    path.write_text(text.replace("USER iterate\n", f"USER iterate\nRUN {command}\n", 1))
+
+
+def test_the_failing_step_is_quoted(workshop: Workshop) -> None:
+    tag = workshop.tag("fails")
+    workshop.build(tag)
+    before = image_id(tag)
+    add_step(workshop.root, "echo this is why; exit 7")
+    result = workshop.attempt(tag)
+    assert result.returncode == 1
+    assert "RUN echo this is why; exit 7" in result.stderr
+    assert "    this is why\n" in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert "exit code: 7" in last
+    assert ".sandbox/logs/snapshot-local-" in last
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert image_id(tag) == before
+
+
+def processes(marker: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-f", marker], check=False, capture_output=True, text=True)
+    return found.stdout.split()
+
+
+@pytest.mark.parametrize("how", ["group", "nox", "nox-term", "nox-kill"])
+def test_an_interrupt_ends_the_build_and_leaves_the_image(workshop: Workshop, how: str) -> None:
+    tag = workshop.tag(f"ended-{how}")
+    workshop.build(tag)
+    before = image_id(tag)
+    marker = f"8{os.getpid() % 9999:04}{len(how)}"
+    add_step(workshop.root, f"sleep {marker}")
+    arguments = workshop.command("--tag", tag)[4:]
+    command = [sys.executable, "-m", "nox", "-s", "snapshot_local", "--", *arguments]
+    with subprocess.Popen(
+        command, cwd=workshop.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as nox:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not processes(f"^sleep {marker}"):
+            assert nox.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        start = time.monotonic()
+        if how == "group":
+            os.killpg(nox.pid, signal.SIGINT)
+        else:
+            signals = {"nox": signal.SIGINT, "nox-term": signal.SIGTERM, "nox-kill": signal.SIGKILL}
+            nox.send_signal(signals[how])
+        nox.wait(timeout=30)
+        while processes(f"sleep {marker}") or processes(f"snapshot-local.*{tag}"):
+            assert time.monotonic() - start < 20, "the build goes on"
+            time.sleep(0.1)
+    took = time.monotonic() - start
+    assert took < (5 if how == "group" else 15), took
+    codes = {"group": 130, "nox": 130, "nox-term": -signal.SIGTERM, "nox-kill": -signal.SIGKILL}
+    assert nox.returncode == codes[how]
+    assert image_id(tag) == before
