@@ -326,10 +326,10 @@ def _how_to_restart(endpoint: Endpoint) -> str:
 
 
 def _how_to_be_allowed() -> str:
-    user = getpass.getuser()
     try:
+        user = getpass.getuser()
         listed = user in grp.getgrnam("docker").gr_mem
-    except KeyError:
+    except (KeyError, OSError):  # no such group, no such account
         return "run as root, or start a rootless engine (dockerd-rootless-setuptool.sh install)"
     if listed:
         return "you are in the group `docker` since your last login: newgrp docker"

@@ -106,7 +106,7 @@ def parse_context(inspected: Any) -> Endpoint:
 
 def usual_places() -> list[Endpoint]:
     """Sockets of engines that people run without having told the docker CLI."""
-    home = Path.home()
+    home = _home()
     sockets = [
         home / ".docker/run/docker.sock",  # Docker Desktop on macOS
         home / ".docker/desktop/docker.sock",  # Docker Desktop on Linux
@@ -259,8 +259,13 @@ def _last_line(child: subprocess.Popen[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
+def _home() -> Path:
+    """Also for a user id that has neither HOME nor an account, as some containers have."""
+    return Path(os.path.expanduser("~"))
+
+
 def _current_context() -> str:
-    folder = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
+    folder = os.environ.get("DOCKER_CONFIG") or str(_home() / ".docker")
     try:
         config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
         return str(config.get("currentContext") or "")
@@ -273,7 +278,7 @@ def _tls_from_environment() -> Tls | None:
     folder = os.environ.get("DOCKER_CERT_PATH")
     if not verify:
         return None
-    return _tls_in(Path(folder) if folder else Path.home() / ".docker", verify=verify)
+    return _tls_in(Path(folder) if folder else _home() / ".docker", verify=verify)
 
 
 def _tls_in(folder: Path, *, verify: bool) -> Tls:

@@ -48,7 +48,7 @@ def test_a_new_file() -> None:
 def versions(text: str) -> dict[str, str]:
     """Name → version, whatever the marker."""
     pairs = (pin.split(" ;")[0].split("==") for pin in deps.pins(text))
-    return {name: version for name, version in pairs}
+    return dict(pairs)
 
 
 @pytest.mark.parametrize("file", deps.FILES, ids=lambda file: Path(file.path).name)
