@@ -103,6 +103,6 @@ def last_lines(sandbox: Sandbox, *, count: int = 5) -> str:
     return "its console cannot be read"
 
 
-def service_lines(sandbox: Sandbox, service: str, *, count: int = 3) -> str:
+def service_lines(sandbox: Sandbox, service: str, *, count: int = 6) -> str:
     log = sandbox.exec(["tail", "-n", str(count), f"/var/log/{service}/current"], check=False)
     return " | ".join(console.printable(line) for line in log.stdout.splitlines())

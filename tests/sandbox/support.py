@@ -68,6 +68,13 @@ def up_again(sandbox: Sandbox, service: str, *, than: int, timeout: float = 30) 
     return int(new)
 
 
+def ready_by_s6(sandbox: Sandbox, service: str, *, timeout: float = 20) -> None:
+    """Wait for the supervisor's word. It may come later than /readyz, never for ever."""
+    ms = int(timeout * 1000)
+    sandbox.login(f"{S6DIR}; s6-svwait -U -t {ms} $S6DIR/{service}", timeout=timeout + 5)
+    assert svstat(sandbox, service, "up,ready") == "true true"
+
+
 def answers(sandbox: Sandbox) -> bool:
     """Whether /readyz says 200, nothing else."""
     try:

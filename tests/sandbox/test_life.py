@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks import settings
-from tests.sandbox.support import answers, svstat
+from tests.sandbox.support import answers, ready_by_s6
 
 if TYPE_CHECKING:
     import random
@@ -82,7 +82,7 @@ def test_works_under_another_init(make: Maker) -> None:
     assert first != "s6-svscan"
     assert sandbox.exec(["pgrep", "-x", "s6-svscan"]).stdout.strip() != "1"
     for service in settings.SERVICES:
-        assert svstat(sandbox, service, "up,ready") == "true true"
+        ready_by_s6(sandbox, service)
     sandbox.restart(grace=3)
     sandbox.wait_until_ready()
     begun = time.monotonic()
@@ -103,7 +103,7 @@ def test_works_as_a_shells_child(own: Sandbox) -> None:
     assert "status 0" not in said.stdout
     assert answers(own)
     for service in settings.SERVICES:
-        assert svstat(own, service, "up,ready") == "true true"
+        ready_by_s6(own, service)
 
 
 @pytest.mark.needs("init_control")

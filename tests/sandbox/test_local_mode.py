@@ -12,7 +12,7 @@ import pytest
 from tasks import settings
 from tasks.errors import TaskError
 from tests.sandbox.checkout import state_inside
-from tests.sandbox.support import get, health, pid, svstat, until_ready, up_again
+from tests.sandbox.support import get, health, pid, ready_by_s6, until_ready, up_again
 
 if TYPE_CHECKING:
     import random
@@ -158,7 +158,7 @@ def test_services_stay_in_hand_after_a_sync(make: Maker, checkout: Checkout) -> 
     checkout.write("one-more.txt", "so that there is work to do\n")
     again(sandbox)
     for service in settings.SERVICES:
-        assert svstat(sandbox, service, "up,ready") == "true true"
+        ready_by_s6(sandbox, service)
         old = pid(sandbox, service)
         sandbox.exec(f"s6-svc -t {settings.S6_DIR}/{service}")
         up_again(sandbox, service, than=old)

@@ -36,7 +36,7 @@ def test_svc_d_and_u_take_it_down_and_up(own: Sandbox, service: str) -> None:
     others_pid = pid(own, other)
     own.login(f"{S6DIR}; s6-svc -d $S6DIR/{service}; s6-svwait -D -t 10000 $S6DIR/{service}")
     assert own.login(f"{S6DIR}; s6-svstat $S6DIR/{service}").stdout.startswith("down")
-    assert not answers(own)
+    waiting.until(lambda: not answers(own), what="an end of readiness", timeout=10)
     assert pid(own, other) == others_pid
     own.login(f"{S6DIR}; s6-svc -u $S6DIR/{service}; s6-svwait -U -t 20000 $S6DIR/{service}")
     until_ready(own)
