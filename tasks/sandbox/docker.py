@@ -19,6 +19,7 @@ from docker.utils.socket import frames_iter
 
 from tasks import console, engine, settings
 from tasks.errors import TaskError
+from tasks.host import ca
 from tasks.sandbox import ports
 from tasks.sandbox.interface import (
     Belonging,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 BUILD: Final = "nox -s snapshot_local"
 #: LABEL org.opencontainers.image.title in the Dockerfile.
 IMAGE_TITLE: Final = "iterate sandbox"
+_CA_MOUNT: Final = "/run/secrets/ca_bundle"
 _LOOPBACK: Final = "127.0.0.1"
 #: What `uname -m` and Go call the same machine.
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
@@ -136,6 +138,9 @@ class DockerProvider(Provider):
             if wanted:
                 ports.check_free(wanted, purpose=f"port {port} of the sandbox", client=self.client)
         mounts = []
+        # Behind a proxy that inspects TLS, what the sandbox fetches goes through it as well.
+        if bundle := ca.find_ca_bundle():
+            mounts.append(Mount(_CA_MOUNT, str(bundle.resolve()), type="bind", read_only=True))
         if spec.checkout is not None:
             source = str(spec.checkout.resolve())
             mounts.append(Mount(settings.LOCAL_MOUNT, source, type="bind", read_only=True))
