@@ -98,7 +98,7 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Test what needs no engine."""
     need(session, "test")
-    session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "tests/unit", "--numprocesses", "auto", *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["deps"])

@@ -19,12 +19,17 @@ _CODES: dict[Colour, str] = {
 }
 
 
-def is_terminal(stream: TextIO = sys.stderr) -> bool:
+def is_terminal(stream: TextIO | None = None) -> bool:
     """Whether colour and redrawn lines are welcome (https://no-color.org)."""
-    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    stream = stream or sys.stderr  # None in a process started with its stderr closed
+    return (
+        bool(stream and stream.isatty())
+        and "NO_COLOR" not in os.environ
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
-def paint(text: str, colour: Colour, stream: TextIO = sys.stderr) -> str:
+def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if is_terminal(stream) else text
 
 

@@ -47,26 +47,6 @@ _LOOPBACK: Final = "127.0.0.1"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 
 
-@contextmanager
-def running(
-    image: str = settings.LOCAL_IMAGE,
-    *,
-    purpose: str = "sandbox",
-    env: Mapping[str, str] | None = None,
-    keep: bool = False,
-    timeout: float = 90,
-) -> Iterator[Sandbox]:
-    """A ready sandbox of `image`, gone afterwards however this process ends."""
-    with DockerProvider.connect() as provider:
-        provider.check(image)
-        with Run(provider, keep=keep) as run:
-            sandbox = provider.create(Spec(image=image, purpose=purpose, env=env or {}), run)
-            with sandbox:
-                sandbox.start()
-                sandbox.wait_until_ready(timeout=timeout)
-                yield sandbox
-
-
 class EngineFailed(TaskError):
     code = "engine-failed"
 

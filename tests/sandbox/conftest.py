@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROVIDER = pytest.StashKey[Provider]()
 ENDED_BY = pytest.StashKey[int]()
+KEPT = pytest.StashKey[list[str]]()
 DIAGNOSED = pytest.StashKey[set[str]]()
 NOT_OFFERED = pytest.StashKey[list[str]]()
 
@@ -110,6 +111,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for line in config.stash.get(NOT_OFFERED, []):
         terminalreporter.write_line(f"not offered by {config.option.provider}: {line}")
+    for line in config.stash.get(KEPT, []):
+        terminalreporter.write_line(line)
 
 
 # ── diagnostics ─────────────────────────────────────────────────────────────────────────────
@@ -149,10 +152,11 @@ def _sandboxes_of(item: pytest.Item) -> list[Sandbox]:
 class Maker:
     """Makes sandboxes that a test, or a module of tests, has for itself."""
 
-    def __init__(self, run: Run, image: str, purpose: str) -> None:
+    def __init__(self, run: Run, config: pytest.Config, purpose: str) -> None:
         self.made: list[Sandbox] = []
         self._run = run
-        self._image = image
+        self._image = str(config.option.image)
+        self._kept = config.stash.setdefault(KEPT, [])
         self._purpose = purpose
 
     def __call__(self, *, ready: bool = True, timeout: float = 120, **spec: Any) -> Sandbox:
@@ -167,8 +171,8 @@ class Maker:
     def end(self) -> None:
         for sandbox in self.made:
             if self._run.keep:
-                print(f"\nkept {sandbox.name}: {sandbox.how_to_reach()}")
-                print(f"  to delete it: {sandbox.how_to_delete()}")
+                self._kept.append(f"kept {sandbox.name}: {sandbox.how_to_reach()}")
+                self._kept.append(f"  to delete it: {sandbox.how_to_delete()}")
             else:
                 sandbox.delete()
         self.made.clear()
@@ -176,10 +180,11 @@ class Maker:
 
 @pytest.fixture(scope="session")
 def run(pytestconfig: pytest.Config) -> Iterator[Run]:
-    with Run(pytestconfig.stash[PROVIDER], keep=pytestconfig.option.keep) as run:
+    provider = pytestconfig.stash[PROVIDER]
+    with Run(provider, keep=pytestconfig.option.keep) as run:
         yield run
-    if run.keep:
-        print(f"\nto delete all that was kept: python -m tasks reap --run {run.id}")
+    if kept := pytestconfig.stash.get(KEPT, []):
+        kept.append(f"to delete all that was kept: python -m tasks reap --run {run.id}")
 
 
 @pytest.fixture(scope="session")
@@ -193,8 +198,8 @@ def image(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def everyones(run: Run, image: str) -> Iterator[Maker]:
-    maker = Maker(run, image, "shared")
+def everyones(run: Run, pytestconfig: pytest.Config) -> Iterator[Maker]:
+    maker = Maker(run, pytestconfig, "shared")
     yield maker
     maker.end()
 
@@ -206,8 +211,8 @@ def sandbox(everyones: Maker) -> Sandbox:
 
 
 @pytest.fixture
-def make(run: Run, image: str, request: pytest.FixtureRequest) -> Iterator[Maker]:
-    maker = Maker(run, image, request.node.name)
+def make(run: Run, request: pytest.FixtureRequest) -> Iterator[Maker]:
+    maker = Maker(run, request.config, request.node.name)
     yield maker
     maker.end()
 

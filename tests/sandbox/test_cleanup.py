@@ -229,6 +229,32 @@ def test_the_command_itself_cleans_up(
         gone(provider, run)
 
 
+def test_the_command_ends_with_nox(provider: Provider, image: str) -> None:
+    """F5: SIGKILL to nox, which can tell nobody; a stand-in for it is killed here."""
+    command = [sys.executable, "-m", "tasks", "local-test", "--image", image, "-k", "test_healthz"]
+    program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    nox = subprocess.Popen(
+        [sys.executable, "-c", program, *command],
+        cwd=settings.ROOT,
+        env={**os.environ, "NOX_CURRENT_SESSION": "local_test"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    child = waiting.until(
+        lambda: next(iter(psutil.Process(nox.pid).children()), None), what="the child", timeout=10
+    )
+    new = waiting.until(
+        lambda: {t.run for t in provider.belongings() if owned_by(t, child.pid)} or None,
+        what="a sandbox of the command",
+        timeout=30,
+    )
+    nox.kill()
+    nox.wait()
+    for run in new:
+        gone(provider, run)
+    waiting.until(lambda: ended(child.pid), what="the end of the command", timeout=REAPED)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "status"),
     [

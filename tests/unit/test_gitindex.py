@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def listed(repo: Path) -> list[tuple[str, str, str, str]]:
+def listed(repo: Path) -> list[tuple[str, ...]]:
     """`git ls-files --stage` as mode, id, stage, path."""
     lines = repos.git(repo, "ls-files", "--stage", "-z").split("\0")
     return [
         (*line.partition("\t")[0].split(" "), line.partition("\t")[2]) for line in lines if line
-    ]  # type: ignore[misc]
+    ]
 
 
 @pytest.mark.parametrize("form", ["2", "3", "4", "split", "long", "conflict", "empty"])

@@ -85,6 +85,7 @@ def test_interrupts_run_every_finally(tmp_path: Path, signum: signal.Signals) ->
     command = [sys.executable, "-c", CHILD, str(ROOT), str(started), str(cleaned)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
         _await(started)
+        time.sleep(0.2)  # until it sleeps: Python drops an interrupt that comes in a destructor
         child.send_signal(signum)
         _, said = child.communicate(timeout=20)
     assert child.returncode == 128 + signum

@@ -41,7 +41,7 @@ def same(host: Path, inside: Path) -> None:
 
     def listed(at: Path) -> dict[bytes, tuple[str, bytes]]:
         return {path: what for path, what in repos.listing(at).items()
-                if not path.startswith(b"built/") and not path.endswith(b".log")}  # fmt: skip
+                if path.split(b"/")[0] != b"built" and not path.endswith(b".log")}  # fmt: skip
 
     assert listed(inside) == listed(host)
 
@@ -69,6 +69,17 @@ def test_edits_deletes_modes_and_the_index(tmp_path: Path) -> None:
     same(host, inside)
     (host / "dir").unlink()
     repos.write(host, {"dir/file": "back"})
+    sync.mirror(host, inside)
+    same(host, inside)
+
+
+def test_a_folder_that_became_empty_stays(tmp_path: Path) -> None:
+    host, inside = pair(tmp_path, **{"c/d": "x"})
+    sync.mirror(host, inside)
+    (host / "c/d").unlink()
+    sync.mirror(host, inside)
+    same(host, inside)
+    (host / "c").rmdir()
     sync.mirror(host, inside)
     same(host, inside)
 
@@ -173,12 +184,12 @@ def test_a_half_done_sync_is_completed_by_the_next(
     repos.write(host, {f"{n}.txt": f"changed {n}" for n in range(10)})
     copy, done = sync._bring, 0
 
-    def killed(*args: object) -> None:
+    def killed(source: bytes, to: bytes, entry: worktree.Entry) -> None:
         nonlocal done
         done += 1
         if done == 5:
             raise KeyboardInterrupt
-        copy(*args)
+        copy(source, to, entry)
 
     monkeypatch.setattr(sync, "_bring", killed)
     with pytest.raises(KeyboardInterrupt):

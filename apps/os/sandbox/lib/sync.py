@@ -46,10 +46,10 @@ class State:
     @classmethod
     def load(cls) -> State:
         try:
-            state = cls(**json.loads(_STATE_FILE.read_text()))
-        except (OSError, ValueError, TypeError):
+            found = json.loads(_STATE_FILE.read_text())
+            return cls(**found) if isinstance(found["files"], dict) else cls()
+        except (OSError, ValueError, TypeError, KeyError):
             return cls()
-        return state if isinstance(state.files, dict) else cls()
 
     def save(self) -> None:
         _STATE_FILE.parent.mkdir(parents=True, exist_ok=True)
@@ -197,11 +197,11 @@ def _remove_others(repo: Path, tree: Tree, state: State) -> int:
     removed = 0
     for path in sorted(found - wanted, reverse=True):
         state.files.pop(os.fsdecode(path), None)
-        removed += _remove(os.fsencode(repo), path)
+        removed += _remove(os.fsencode(repo), path, wanted)
     return removed
 
 
-def _remove(root: bytes, path: bytes) -> bool:
+def _remove(root: bytes, path: bytes, wanted: set[bytes]) -> bool:
     at = os.path.join(root, path)
     if _through_link(at, path):
         return False
@@ -213,8 +213,8 @@ def _remove(root: bytes, path: bytes) -> bool:
     except OSError:
         return False  # gone, or a folder that still holds something
     with suppress(OSError):
-        while (at := os.path.dirname(at)) != root:
-            os.rmdir(at)
+        while (path := os.path.dirname(path)) and path not in wanted:
+            os.rmdir(os.path.join(root, path))
     return True
 
 
