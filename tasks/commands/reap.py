@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> None:
                 console.say(f"{judged[thing.run]:8} {thing.kind:10} {thing.name}")
             return
         if options.watch:
+            for signum in (signal.SIGINT, signal.SIGHUP):  # they are for the run, not for us
+                signal.signal(signum, signal.SIG_IGN)
             removed = reaper.watch(provider, options.run, sys.stdin.buffer)
         elif options.run:
             removed = reaper.reap_run(provider, options.run)

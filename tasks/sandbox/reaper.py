@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -174,8 +173,6 @@ class Watcher:
 
 def watch(provider: Provider, run: str, pipe: IO[bytes]) -> list[Belonging]:
     """Wait for the run's end, and delete what it left unless it said that nothing is left."""
-    for signum in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)
     if pipe.read() == DONE:
         return []
     return reap_run(provider, run, settle=_SETTLE)
