@@ -73,6 +73,11 @@ def find(engine: Engine, tag: str) -> Image | None:
     return Image(found["Id"], found["Size"], labels.get(IDENTITY_LABEL))
 
 
+def forget(engine: Engine, image: Image) -> None:
+    """Delete an image that a build has replaced, unless something still names or runs it."""
+    process.capture(engine.command("image", "rm", image.id), env=engine.environment, check=False)
+
+
 def build(
     engine: Engine,
     source: Source,

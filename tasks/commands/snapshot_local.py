@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> None:
         result |= {"reused": True}
     else:
         built = _build(there, found, options, result)
+        if already and already.id != built.id:
+            image.forget(there, already)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
     _finish(result, json=options.json)
 

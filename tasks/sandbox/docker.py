@@ -154,6 +154,11 @@ class DockerProvider(Provider):
                     _belonging("network", n["Id"], n["Name"], n["Labels"])
                     for n in api.networks(filters=things)
                 ),
+                # After the containers, which use them.
+                *(
+                    _belonging("image", i["Id"], (i["RepoTags"] or [i["Id"]])[0], i["Labels"])
+                    for i in api.images(all=False, filters=things)
+                ),
             ]
 
     def remove(self, belonging: Belonging) -> None:
@@ -164,6 +169,8 @@ class DockerProvider(Provider):
                     api.remove_container(belonging.id, force=True, v=True)
                 elif belonging.kind == "volume":
                     api.remove_volume(belonging.id, force=True)
+                elif belonging.kind == "image":
+                    api.remove_image(belonging.id, force=True)
                 else:
                     api.remove_network(belonging.id)
             except docker.errors.NotFound:
