@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "lint": "lint",
     "local-test": "local_test",
     "reap": "reap",
+    "require-engine": "require_engine",
     "setup": "setup",
     "snapshot-local": "snapshot_local",
     "web-test": "web_test",

@@ -59,9 +59,7 @@ def config(tree: Tree) -> bytes:
             lines.append(f"\t{name.partition('.')[2]} = {value}")
     if sha256:
         lines += ["[extensions]", "\tobjectFormat = sha256"]
-    remote = tree.branch and tree.repo.config(f"branch.{tree.branch}.remote")
-    remote = remote if remote and remote != "." else "origin"
-    url = git.clean_url(tree.repo.line("remote", "get-url", remote, check=False))
+    url = origin(tree)
     if url:
         lines += ['[remote "origin"]', f"\turl = {_quoted(url)}",
                   "\tfetch = +refs/heads/*:refs/remotes/origin/*"]  # fmt: skip
@@ -70,6 +68,13 @@ def config(tree: Tree) -> bytes:
             lines += [f"[branch {_quoted(tree.branch)}]", "\tremote = origin",
                       f"\tmerge = {_quoted(merge)}"]  # fmt: skip
     return os.fsencode("\n".join(lines) + "\n")
+
+
+def origin(tree: Tree) -> str | None:
+    """The address that the branch comes from, without credentials; None for none that travels."""
+    remote = tree.branch and tree.repo.config(f"branch.{tree.branch}.remote")
+    remote = remote if remote and remote != "." else "origin"
+    return git.clean_url(tree.repo.line("remote", "get-url", remote, check=False))
 
 
 def shallow_commits(tree: Tree) -> list[str]:

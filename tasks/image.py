@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import buildlog, console, context, process
+from tasks import buildlog, cleangit, console, context, process
 from tasks.errors import BadInput, TaskError
 from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 #: What decides the image beside its source.
 BUILD_ARGS: Final = {"BASE_IMAGE": BASE_IMAGE}
 IDENTITY_LABEL: Final = f"{LABEL}.identity"
+#: Build arguments that BuildKit knows by itself: they are in no layer, history or cache key.
+PROXIES: Final = frozenset(
+    spelled
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+    for spelled in (name, name.lower())
+)
 _HEARTBEAT: Final = 10.0
 # The reference grammar of the OCI distribution specification, without a digest.
 _TAG: Final = re.compile(
@@ -94,34 +100,49 @@ def build(
     Raises `BuildFailed`, and `FileChanged` when the working tree changed meanwhile; the image of
     that name stays as it was.
     """
-    command = engine.command(
-        "buildx", "build", "--progress=plain", "--load", "--provenance=false",
-        "--file", DOCKERFILE, "--tag", tag,
-    )  # fmt: skip
-    for name, value in BUILD_ARGS.items():
-        command += ["--build-arg", f"{name}={value}"]
-    for name, value in labels(source).items():
-        command += ["--label", f"{name}={value}"]
-    for label in extra_labels:
-        command += ["--label", label]
-    if ca_bundle:
-        command += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
+    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels)
     if no_cache:
-        command.append("--no-cache")
+        options.append("--no-cache")
     with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
         context.write(source, packed)
         size = packed.tell()
         packed.seek(0)
         console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")
-        return _run([*command, "-"], engine.environment, packed, log)
+        command = engine.command("buildx", "build", *options, "-")
+        return _run(command, engine.environment, packed, log)
+
+
+def arguments(
+    source: Source,
+    *,
+    tag: str,
+    ca_bundle: Path | None = None,
+    extra_labels: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> list[str]:
+    """The options of `docker buildx build`. Nothing secret stands in them."""
+    options = ["--progress=plain", "--load", "--provenance=false", "--file", DOCKERFILE]
+    options += ["--tag", tag]
+    for name, value in BUILD_ARGS.items():
+        options += ["--build-arg", f"{name}={value}"]
+    for name in sorted(PROXIES & environment.keys()):
+        options += ["--build-arg", name]  # docker takes the value from the environment
+    given = [f"{name}={value}" for name, value in labels(source).items()]
+    for label in [*given, *extra_labels]:
+        options += ["--label", label]
+    if ca_bundle:
+        options += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
+    return options
 
 
 def labels(source: Source) -> dict[str, str]:
     """OCI's own labels, and ours. https://specs.opencontainers.org/image-spec/annotations/"""
+    url = cleangit.origin(source.tree)
     return {
         "org.opencontainers.image.revision": source.sha,
         "org.opencontainers.image.ref.name": source.branch or source.sha,
         "org.opencontainers.image.base.name": BUILD_ARGS["BASE_IMAGE"],
+        **({"org.opencontainers.image.source": url} if url else {}),
         IDENTITY_LABEL: source.identity,
         f"{LABEL}.dirty": str(source.dirty).lower(),
     }
@@ -234,4 +255,4 @@ def _cut(name: str) -> str:
 
 
 def _fit(text: str) -> str:
-    return text[: max(20, os.get_terminal_size(2).columns - 1)]
+    return text[: (os.get_terminal_size(2).columns or 80) - 1]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tasks import image
+from tasks import image, source
 from tasks.errors import BadInput
+from tests.support import repos
 
 
 @pytest.mark.parametrize(
@@ -22,3 +25,25 @@ def test_names_it_does_not_take_are_refused_before_any_work(tag: str) -> None:
         image.check_tag(tag)
     assert "\n" not in str(caught.value)
     assert caught.value.fix
+
+
+def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
+    repo = repos.new(tmp_path / "repo")
+    repos.git(repo, "remote", "add", "origin", "https://me:hunter2@git.example/a.git")
+    found = source.from_working_tree(repo, build_args={})
+    proxies = {
+        "HTTPS_PROXY": "http://me:hunter2@proxy.example",
+        "no_proxy": "x",
+        "OTHER": "hunter2",
+    }
+    options = image.arguments(
+        found, tag="a:b", ca_bundle=Path("/ca.pem"), extra_labels=["x=y"], environment=proxies
+    )
+    text = " ".join(options)
+    assert "hunter2" not in text
+    assert "--build-arg HTTPS_PROXY --build-arg no_proxy" in text
+    assert "OTHER" not in text
+    assert "--secret id=ca_bundle,src=/ca.pem" in text
+    assert "--label org.opencontainers.image.source=https://git.example/a.git" in text
+    assert f"--label {image.IDENTITY_LABEL}={found.identity}" in text
+    assert "--label x=y" in text
