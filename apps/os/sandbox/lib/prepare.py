@@ -34,6 +34,7 @@ def main() -> None:
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     services.writable(STATE_FILE.parent)
     problems: list[dict[str, str]] = []
+    sync.unlock(REPO)
     local = MOUNT.exists()
     if local:
         _step("sync", partial(sync.mirror, MOUNT, REPO))

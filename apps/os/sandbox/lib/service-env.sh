@@ -27,5 +27,24 @@ secret() {
   fi
   export "${1?}"
 }
+
+# started_at PID: its start, in clock ticks since boot, so that a reused id is not mistaken.
+started_at() {
+  sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+}
+
+# become NAME: this process is now the one instance of the service. A former one lives on when its
+# supervisor was killed: it would hold the port, so it is ended first, with all it started.
+become() {
+  local file=/run/iterate/$1.instance pid started round
+  if read -r pid started 2>/dev/null <"$file" && [ "$started" = "$(started_at "$pid")" ]; then
+    for round in TERM TERM TERM TERM TERM KILL; do
+      kill "-$round" -- "-$pid" 2>/dev/null || break
+      sleep 0.2
+    done
+  fi
+  echo "$$ $(started_at $$)" >"$file"
+}
+
 secret ITERATE_DAEMON_TOKEN daemon-token
 secret OPENCODE_SERVER_PASSWORD opencode-password

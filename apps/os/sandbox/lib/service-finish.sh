@@ -1,10 +1,12 @@
 #!/bin/bash
-# service-finish.sh CODE SIGNAL NAME, from each service's finish (code 256: killed by a signal).
+# service-finish.sh CODE SIGNAL NAME GROUP, from each service's finish (code 256: killed by a signal).
 # Says how the service ended, waits a little longer after each of its last deaths, and gives up
 # (125) after six failures of its own within a minute, so that a crash loop neither spins nor
 # hides. Ending by SIGTERM or SIGKILL is somebody's wish, not a failure of the service.
 exec 2>&1
-code=$1 signal=$2 name=$3
+code=$1 signal=$2 name=$3 group=$4
+# What the service started and left behind: it would hold the port, or the log's pipe, for ever.
+kill -KILL -- "-$group" 2>/dev/null
 if [ "$code" -eq 256 ]; then
   echo "$name was ended by signal $signal"
 else

@@ -56,6 +56,16 @@ class State:
         _replace(os.fsencode(_STATE_FILE), json.dumps(asdict(self)).encode())
 
 
+def unlock(repo: Path) -> None:
+    """Remove the lock files of git commands that were killed with the sandbox.
+
+    Only before anything else runs: at a start nobody can hold them.
+    """
+    git_dir = repo / ".git"
+    for lock in [*git_dir.glob("*.lock"), *(git_dir / "refs").rglob("*.lock")]:
+        lock.unlink(missing_ok=True)
+
+
 def mirror(source: Path, repo: Path) -> str:
     """Copy until nothing changed in between; says what was done.
 
