@@ -202,7 +202,7 @@ def test_a_lock_file_that_disagrees_is_loud_and_harmless(make: Maker, checkout: 
     # The very same files; notes that pnpm and vite take about their own runs aside.
     listing = (
         f"cd {REPO} && find node_modules {UI}/node_modules"
-        r" \( -name '.pnpm-*' -o -name '.vite*' -o -name .modules.yaml \) -prune"
+        r" \( -name '.pnpm-*' -o -name '.vite*' -o -name .modules.yaml -o -name lock.yaml \) -prune"
         r" -o -not -type d -printf '%p %i %s\n'"
     )
     sandbox = make(checkout=checkout.path, timeout=FIRST)
