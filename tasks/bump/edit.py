@@ -18,8 +18,9 @@ from tasks.errors import BadInput, TaskError
 from tasks.settings import DOCKERFILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from tasks.bump.pins import Pin
     from tasks.bump.survey import Outcome
 
 _PACKAGE_MANAGER: Final = re.compile(r'("packageManager"\s*:\s*"pnpm@)[0-9A-Za-z.+-]+(?=")')
@@ -66,11 +67,14 @@ def read(root: Path, name: str = DOCKERFILE) -> Document:
     return Document(real, _decode(real.read_bytes()))
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, *, through: Path) -> None:
     """Replace a file in one step: whoever is killed leaves the old one or the new one, never a part;
-    mode and owner stay.
+    mode and owner stay. The new one is written in `.sandbox`, where git ignores what a kill leaves.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    path.parent.mkdir(exist_ok=True)
+    waiting = through / ".sandbox"
+    waiting.mkdir(exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=waiting)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(_encode(text))
@@ -121,6 +125,7 @@ class Edit:
     old: Document
     new_text: str
     outcomes: tuple[Outcome, ...]
+    old_locks: Mapping[str, str]
 
     def apply(self) -> None:
         """Locks first, then the Dockerfile, which decides, then what nothing needs any more.
@@ -128,45 +133,49 @@ class Edit:
         Raises `Changed` when somebody edited the Dockerfile since it was read.
         """
         for outcome in self.outcomes:
-            path = self.root / locks.path(outcome.pin, outcome.target)
-            path.parent.mkdir(exist_ok=True)
-            write(path, outcome.lock)
+            write(self._lock(outcome, outcome.target), outcome.lock, through=self.root)
         if not self.old.unchanged():
+            for outcome in self.outcomes:
+                if outcome.moves:
+                    self._lock(outcome, outcome.target).unlink()
             raise Changed("the Dockerfile was changed meanwhile", fix="run it again")
         if self.new_text != self.old.text:
-            write(self.old.path, self.new_text)
-        tidy(self.root, self.outcomes)
+            write(self.old.path, self.new_text, through=self.root)
+        tidy(self.root, [(outcome.pin, outcome.target) for outcome in self.outcomes])
 
     def take_back(self) -> None:
         """The inverse, on whatever else the Dockerfile says by now."""
         now = read(self.root)
-        mine = {d.name: d.value for d in envedit.definitions(now.text)}
-        back = {
-            o.pin.variable: o.version
-            for o in self.outcomes
-            if mine.get(o.pin.variable) == o.target and o.moves
-        }
-        for outcome in self.outcomes:
-            path = self.root / locks.path(outcome.pin, outcome.version)
-            if outcome.moves and outcome.old_lock:
-                write(path, outcome.old_lock)
-        if back:
-            write(now.path, envedit.replace(now.text, back))
-        for outcome in self.outcomes:
-            if outcome.moves or not outcome.old_lock:
-                (self.root / locks.path(outcome.pin, outcome.target)).unlink(missing_ok=True)
+        there = {d.name: d.value for d in envedit.definitions(now.text)}
+        mine = [o for o in self.outcomes if there.get(o.pin.variable) == o.target]
+        for outcome in mine:
+            if old := self.old_locks.get(outcome.pin.variable):
+                write(self._lock(outcome, outcome.version), old, through=self.root)
+        back = {o.pin.variable: o.version for o in mine}
+        write(now.path, envedit.replace(now.text, back), through=self.root)
+        for outcome in mine:
+            if outcome.moves or outcome.pin.variable not in self.old_locks:
+                self._lock(outcome, outcome.target).unlink(missing_ok=True)
         sync_package_manager(self.root)
+
+    def _lock(self, outcome: Outcome, version: str) -> Path:
+        return self.root / locks.path(outcome.pin, version)
 
 
 def plan(root: Path, old: Document, outcomes: Sequence[Outcome]) -> Edit:
     values = {outcome.pin.variable: outcome.target for outcome in outcomes}
-    return Edit(root, old, envedit.replace(old.text, values), tuple(outcomes))
-
-
-def tidy(root: Path, outcomes: Sequence[Outcome]) -> None:
-    """Delete the locks of versions that are no longer pinned; package.json follows pnpm's pin."""
+    old_locks = {}
     for outcome in outcomes:
-        for path in locks.stale(root / locks.FOLDER, outcome.pin, outcome.target):
+        path = root / locks.path(outcome.pin, outcome.version)
+        if path.exists():
+            old_locks[outcome.pin.variable] = path.read_text()
+    return Edit(root, old, envedit.replace(old.text, values), tuple(outcomes), old_locks)
+
+
+def tidy(root: Path, pinned: Iterable[tuple[Pin, str]]) -> None:
+    """Delete the locks of versions that are not pinned; package.json follows pnpm's pin."""
+    for pin, version in pinned:
+        for path in locks.stale(root / locks.FOLDER, pin, version):
             path.unlink(missing_ok=True)
     sync_package_manager(root)
 
@@ -179,7 +188,7 @@ def sync_package_manager(root: Path) -> None:
     pinned = envedit.only(read(root).text, PNPM).value
     new, count = _PACKAGE_MANAGER.subn(lambda match: match[1] + pinned, document.text)
     if count == 1 and new != document.text:
-        write(document.path, new)
+        write(document.path, new, through=root)
 
 
 def _decode(data: bytes) -> str:

@@ -74,7 +74,7 @@ def rank(
     latest = package.releases.get(package.latest)
     held: list[Held] = []
     candidates = []
-    for release in sorted(package.releases.values(), key=_order, reverse=True):
+    for release in sorted(package.releases.values(), key=order, reverse=True):
         if wish.to and release.text != wish.to:
             continue
         if not wish.to and release.key <= key:
@@ -92,7 +92,7 @@ def rank(
     return Ranking(tuple(candidates), tuple(held), tuple(_notices(pin, package, version, now)))
 
 
-def _order(release: Release) -> Version:
+def order(release: Release) -> Version:
     return release.key
 
 
@@ -204,7 +204,7 @@ def _notices(pin: Pin, package: Package, version: str, now: datetime) -> Iterato
 
 def silent(package: Package, now: datetime) -> bool:
     """Whether the package looks given up: nothing new for long, or its newest is deprecated."""
-    newest = max(package.releases.values(), key=_order)
+    newest = max(package.releases.values(), key=order)
     dates = [r.published for r in package.releases.values() if r.published]
     return bool(newest.deprecated) or bool(dates and now - max(dates) > SILENT)
 
@@ -213,7 +213,7 @@ def successors(package: Package) -> list[str]:
     """Names under which a silent package may live on, the likeliest first: those its deprecation
     speaks of, then its own name in the scope of its repository's owner.
     """
-    newest = max(package.releases.values(), key=_order)
+    newest = max(package.releases.values(), key=order)
     names = _PACKAGE_NAME.findall(newest.deprecated)
     names += [] if names else _QUOTED_NAME.findall(newest.deprecated)
     owner = re.search(r"[:/]([\w.-]+)/[\w.-]+?(?:\.git)?/?$", newest.repository)
@@ -223,4 +223,4 @@ def successors(package: Package) -> list[str]:
 
 
 def _newest(package: Package) -> str:
-    return package.latest or max(package.releases.values(), key=_order).text
+    return package.latest or max(package.releases.values(), key=order).text

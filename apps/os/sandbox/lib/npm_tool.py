@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ PINS = Path("/pins")
 OPT = Path("/opt")
 #: What npm calls the processors we may be built on.
 PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}
+#: The same program for another C library, or for processors without AVX2.
 TWIN = re.compile(r"-(?:baseline|musl)(?:-|$)")
 
 
@@ -36,38 +36,44 @@ def main(name: str) -> None:
     tool = OPT / name
     tool.mkdir(parents=True)
     cpu = PROCESSORS.get(platform.machine(), platform.machine())
-    require(lock, cpu)
+    tailor(lock, cpu)
     (tool / "package-lock.json").write_text(json.dumps(lock))
     (tool / "package.json").write_text(json.dumps(lock["packages"][""]))
     command = ["npm", "ci", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     if status := subprocess.run(command, cwd=tool, check=False).returncode:
         sys.exit(status)
     link_commands(tool, package)
-    drop_twins(tool / "node_modules")
     deduplicate(tool)
 
 
 def fits(entry: dict[str, Any], cpu: str) -> bool:
-    """Whether a locked package is for this machine and for nobody else."""
+    """Whether a locked package is for machines like this one."""
     return (
-        cpu in entry.get("cpu", [])
-        and "linux" in entry.get("os", [])
+        cpu in entry.get("cpu", [cpu])
+        and "linux" in entry.get("os", ["linux"])
         and "glibc" in entry.get("libc", ["glibc"])
     )
 
 
-def require(lock: dict[str, Any], cpu: str) -> None:
-    """Make this machine's programs required, top to bottom of the lock.
+def tailor(lock: dict[str, Any], cpu: str) -> None:
+    """Cut the lock to this machine: what is for others goes, its own programs become required.
 
     They are optional dependencies, and npm passes over an optional dependency without a word when
     it cannot be had or its integrity is wrong.
     """
-    root = lock["packages"][""]
-    for place, entry in lock["packages"].items():
-        name = place.removeprefix("node_modules/")
-        if place and "node_modules/" not in name and fits(entry, cpu) and not TWIN.search(name):
-            root["dependencies"][name] = entry["version"]
+    packages = lock["packages"]
+    for place, entry in [*packages.items()]:
+        name = place.rpartition("node_modules/")[2]
+        if entry.get("optional") and (TWIN.search(name) or not fits(entry, cpu)):
+            del packages[place]
+        elif "cpu" in entry and place == f"node_modules/{name}":
+            packages[""]["dependencies"][name] = entry["version"]
             entry.pop("optional", None)
+    left = {place.rpartition("node_modules/")[2] for place in packages}
+    for entry in packages.values():
+        optional = entry.get("optionalDependencies", {})
+        for name in [name for name in optional if name not in left]:
+            del optional[name]
 
 
 def link_commands(tool: Path, package: str) -> None:
@@ -78,13 +84,6 @@ def link_commands(tool: Path, package: str) -> None:
     for command in [package.rpartition("/")[2]] if isinstance(bins, str) else bins:
         target = os.path.realpath(tool / "node_modules/.bin" / command)
         (tool / "bin" / command).symlink_to(os.path.relpath(target, tool / "bin"))
-
-
-def drop_twins(modules: Path) -> None:
-    """The same program for other processors and C libraries."""
-    for folder in [*modules.glob("*"), *modules.glob("@*/*")]:
-        if folder.name.endswith(("-baseline", "-musl")):
-            shutil.rmtree(folder)
 
 
 def deduplicate(tool: Path) -> None:
