@@ -74,9 +74,9 @@ def make(pin: Pin, release: Release, *, before: datetime, root: Path) -> str:
 def requirement(pin: Pin, release: Release) -> str:
     """A requirement file for pip with the hashes of the wheels for Linux."""
     hashes = sorted(release.integrity.values())
-    return " \\\n    ".join([f"{pin.package}=={release.text}", *(f"--hash={h}" for h in hashes)]) + (
-        "\n"
-    )
+    return " \\\n    ".join(
+        [f"{pin.package}=={release.text}", *(f"--hash={h}" for h in hashes)]
+    ) + ("\n")
 
 
 def troubles(lock: dict[str, Any], pin: Pin, release: Release) -> Iterator[str]:

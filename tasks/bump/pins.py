@@ -126,9 +126,7 @@ def find(word: str, pins: Sequence[Pin] = PINS) -> Pin:
     for pin in pins:
         if word.lower() in {pin.variable.lower(), pin.name, pin.package.lower()}:
             return pin
-    raise BadInput(
-        f"there is no pin `{word}`", fix="one of: " + " ".join(pin.name for pin in pins)
-    )
+    raise BadInput(f"there is no pin `{word}`", fix="one of: " + " ".join(pin.name for pin in pins))
 
 
 def with_overrides(pyproject: str, pins: Sequence[Pin] = PINS) -> tuple[Pin, ...]:

@@ -190,6 +190,12 @@ def _cell(text: str) -> str:
 def _plain(text: str) -> str:
     """Texts from a registry must not become links, mentions or HTML in somebody's pull request."""
     safe = console.printable(text)
-    for char, entity in {"&": "&amp;", "<": "&lt;", "@": "&#64;", "[": "&#91;", "`": "&#96;"}.items():
+    for char, entity in {
+        "&": "&amp;",
+        "<": "&lt;",
+        "@": "&#64;",
+        "[": "&#91;",
+        "`": "&#96;",
+    }.items():
         safe = safe.replace(char, entity)
     return safe

@@ -112,9 +112,7 @@ def credentials(url: str, lines: Iterable[tuple[str, str]]) -> dict[str, str]:
         nerf = nerf.rstrip("/").rpartition("/")[0] + "/"
     given = dict(reversed(list(lines)))  # the first file decides
     for place in places:
-        found = {
-            key: given[f"{place}:{key}"] for key in _CREDENTIALS if f"{place}:{key}" in given
-        }
+        found = {key: given[f"{place}:{key}"] for key in _CREDENTIALS if f"{place}:{key}" in given}
         if found:
             return found
     return {}

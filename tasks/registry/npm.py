@@ -40,7 +40,9 @@ def parse(body: bytes, name: str) -> Package:
         notes.append(f"{left_out} entries of the registry are no versions and were left out")
     latest = tags.get("latest")
     if not isinstance(latest, str) or latest not in releases:
-        raise Unknown(f"{name}: the registry's `latest` names {str(latest)[:80]!r}, no such version")
+        raise Unknown(
+            f"{name}: the registry's `latest` names {str(latest)[:80]!r}, no such version"
+        )
     gone = {v for v in times if v not in versions and PLAIN.fullmatch(str(v))}
     return Package(name, releases, latest, frozenset(gone), tuple(notes))
 
