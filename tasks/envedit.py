@@ -55,7 +55,7 @@ def definitions(text: str) -> list[Definition]:
 
 
 def only(text: str, name: str) -> Definition:
-    """The one definition of `name`. Raises `BadInput` for none, several, or one not to be edited."""
+    """The one definition of `name`; raises `BadInput` for none, several, one not to be edited."""
     found = [definition for definition in definitions(text) if definition.name == name]
     if not found:
         raise BadInput(f"no ENV line sets {name}", fix=f"add `ENV {name}=…`, or delete its row")
@@ -100,32 +100,43 @@ def _instructions(text: str) -> Iterator[list[_Char]]:
     escape = re.escape(_escape(text))
     continued = re.compile(rf"(?:(?<!{escape}){escape}|^{escape})[ \t\r]*$")
     lines = _lines(text)
-    for start, line in lines:
-        if not line.strip(_BLANK) or line.lstrip(_BLANK).startswith("#"):
+    for at, line in lines:
+        if _says_nothing(line):
             continue
-        chars: list[_Char] = []
-        while True:
-            more = continued.search(line)
-            body = line[: more.start()] if more else line.rstrip("\r")
-            chars += [_Char(char, start + at) for at, char in enumerate(body)]
-            if not more:
-                break
-            following = next(
-                ((s, n) for s, n in lines if n.strip(_BLANK) and n.lstrip(_BLANK)[0] != "#"), None
-            )
-            if following is None:
-                break
-            start, line = following
+        chars = _joined(at, line, lines, continued)
         while chars and chars[0].char in _BLANK:
             del chars[0]
-        yield chars
+        if chars:
+            yield chars
         keyword, rest = _keyword(chars)
         if keyword in _WITH_HEREDOCS:
-            for dash, _, end in _HEREDOC.findall("".join(char.char for char in rest)):
-                for _, line in lines:
-                    plain = line.rstrip("\r")
-                    if (plain.lstrip("\t") if dash else plain) == end:
-                        break
+            _skip_heredocs("".join(char.char for char in rest), lines)
+
+
+def _joined(
+    at: int, line: str, lines: Iterator[tuple[int, str]], continued: re.Pattern[str]
+) -> list[_Char]:
+    chars: list[_Char] = []
+    while True:
+        more = continued.search(line)
+        body = line[: more.start()] if more else line.rstrip("\r")
+        chars += [_Char(char, at + offset) for offset, char in enumerate(body)]
+        following = next((n for n in lines if not _says_nothing(n[1])), None) if more else None
+        if following is None:
+            return chars
+        at, line = following
+
+
+def _skip_heredocs(instruction: str, lines: Iterator[tuple[int, str]]) -> None:
+    for dash, _, end in _HEREDOC.findall(instruction):
+        for _, line in lines:
+            plain = line.rstrip("\r")
+            if (plain.lstrip("\t") if dash else plain) == end:
+                break
+
+
+def _says_nothing(line: str) -> bool:
+    return not line.strip(_BLANK) or line.lstrip(_BLANK).startswith("#")
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -12,6 +12,8 @@ import re
 from typing import Final, Literal
 
 from packaging.version import Version
+from semantic_version import NpmSpec
+from semantic_version import Version as Exact
 
 Step = Literal["major", "minor", "patch", "pre-release", "none"]
 
@@ -60,8 +62,6 @@ def step(old: Version, new: Version) -> Step:
 
 def satisfies(text: str, wanted: str) -> bool:
     """Whether `text` fits npm's range `wanted`. Raises ValueError for a range nobody can read."""
-    from semantic_version import NpmSpec, Version as Exact  # noqa: PLC0415 - 20 ms, seldom needed
-
     tidy = re.sub(r"([<>=^~])\s+", r"\1", wanted.strip())
     tidy = re.sub(r"(^|[\s<>=^~])v(?=\d)", r"\1", tidy)
     parts = [" ".join(part.split()) for part in tidy.split("||")]

@@ -68,7 +68,7 @@ def read(root: Path, name: str = DOCKERFILE) -> Document:
 
 
 def write(path: Path, text: str, *, through: Path) -> None:
-    """Replace a file in one step: whoever is killed leaves the old one or the new one, never a part;
+    """Replace a file in one step: whoever is killed leaves the old or the new one, never a part;
     mode and owner stay. The new one is written in `.sandbox`, where git ignores what a kill leaves.
     """
     path.parent.mkdir(exist_ok=True)

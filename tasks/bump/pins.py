@@ -146,23 +146,25 @@ def with_overrides(pyproject: str, pins: Sequence[Pin] = PINS) -> tuple[Pin, ...
 
 
 def _policy(base: Policy, given: Any) -> Policy:
-    known = {field.name for field in fields(Policy)}
-    values = {}
+    values: dict[str, Any] = {}
+    known = {field.name.replace("_", "-"): field.name for field in fields(Policy)}
     for key, value in given.items() if isinstance(given, dict) else [(given, None)]:
-        name = str(key).replace("-", "_")
-        default = getattr(base, name, None) if name in known else None
-        if default is None:
+        if key not in known:
             raise BadInput(
                 f"[tool.sandbox.pins] in pyproject.toml: `{key}` is neither a pin nor a setting",
-                fix="settings: cool-down, allowed, prereleases",
+                fix=f"settings: {', '.join(known)}",
             )
-        number = isinstance(default, float) and isinstance(value, (int, float))
-        fits = number and not isinstance(value, bool) and value >= 0
-        if not fits and type(value) is not type(default):
+        if not _fits(value, getattr(base, known[key])):
             raise BadInput(f"[tool.sandbox.pins] in pyproject.toml: `{key}` cannot be {value!r}")
-        values[name] = value
+        values[known[key]] = value
     try:
-        SpecifierSet(str(values.get("allowed", "")))
+        SpecifierSet(values.get("allowed", ""))
     except InvalidSpecifier as error:
         raise BadInput(f"[tool.sandbox.pins] in pyproject.toml: {error}") from error
     return replace(base, **values)
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, float):
+        return type(value) in {int, float} and float(str(value)) >= 0
+    return type(value) is type(default)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from packaging.specifiers import SpecifierSet
@@ -63,7 +64,7 @@ def rank(
     *,
     now: datetime,
     node: str,
-    wish: Wish = Wish(),  # noqa: B008 - frozen
+    wish: Wish = Wish(),
 ) -> Ranking:
     """What may replace `version` of `pin`. `node` is the Node that it would run on.
 
@@ -89,7 +90,7 @@ def rank(
         gone = "was unpublished" if wish.to in package.unpublished else "is not there"
         raise Unknown(f"{pin.package} {wish.to} {gone}", fix=f"its newest is {_newest(package)}")
     held = [h for h in held if wish.to or not _skipped_silently(pin, package.releases[h.version])]
-    return Ranking(tuple(candidates), tuple(held), tuple(_notices(pin, package, version, now)))
+    return Ranking(tuple(candidates), tuple(held), tuple(_notices(package, version, now)))
 
 
 def order(release: Release) -> Version:
@@ -121,7 +122,8 @@ def _objection(
 ) -> Held | None:
     """Why `release` may not replace `here`, the weightiest reason; None when it may."""
     held = None
-    for why in _facts(pin, release, key, latest=latest, node=node, wish=wish):
+    reasons = chain(_facts(pin, release, node), _choices(pin, release, key, latest, wish))
+    for why in reasons:
         return Held(release.text, why)
     if not wish.accept and (risks := list(_risks(here, release))):
         return Held(release.text, f"{', '.join(risks)}; --accept {pin.name} takes it")
@@ -139,10 +141,8 @@ def _cooled(release: Release, days: float) -> datetime | None:
     return release.published + timedelta(days=days) if release.published else None
 
 
-def _facts(
-    pin: Pin, release: Release, key: Version, *, latest: Release | None, node: str, wish: Wish
-) -> Iterator[str]:
-    """What nobody can wish away, then what a wish for this version overrides."""
+def _facts(pin: Pin, release: Release, node: str) -> Iterator[str]:
+    """What nobody can wish away."""
     if not release.integrity:
         yield "the registry has no checksum for it"
     if pin.origin == "pypi" and not release.platforms:
@@ -155,6 +155,12 @@ def _facts(
         else:
             if not fits:
                 yield f"it needs Node {release.engines}, the image has {node}"
+
+
+def _choices(
+    pin: Pin, release: Release, key: Version, latest: Release | None, wish: Wish
+) -> Iterator[str]:
+    """What a wish for this very version overrides."""
     if wish.to:
         if release.key < key and not wish.allow_downgrade:
             yield "it is older than the pin; --allow-downgrade takes it"
@@ -179,15 +185,16 @@ def _risks(here: Release | None, release: Release) -> Iterator[str]:
         yield "its provenance is lost"
     if added := release.scripts - here.scripts:
         yield f"it runs a new install script ({', '.join(sorted(added))})"
-    if here.maintainers is not None and release.maintainers is not None:
-        if new := release.maintainers - here.maintainers:
-            yield f"it has a new maintainer ({', '.join(sorted(new))})"
+    told = here.maintainers is not None and release.maintainers is not None
+    new = (release.maintainers or frozenset()) - (here.maintainers or frozenset())
+    if told and new:
+        yield f"it has a new maintainer ({', '.join(sorted(new))})"
     known = {here.publisher, *(here.maintainers or ())} - {None}
     if release.publisher and here.publisher and release.publisher not in known:
         yield f"it was published by somebody new ({release.publisher})"
 
 
-def _notices(pin: Pin, package: Package, version: str, now: datetime) -> Iterator[str]:
+def _notices(package: Package, version: str, now: datetime) -> Iterator[str]:
     yield from package.notes
     here = package.releases.get(version)
     if version in package.unpublished:

@@ -70,11 +70,11 @@ def step(outcome: Outcome) -> str:
 
 def notes(survey: Survey) -> list[tuple[str, bool]]:
     """What the table has no room for; True for what must not be overlooked."""
-    found = []
+    found: list[tuple[str, bool]] = []
     for outcome in survey.outcomes:
         for held in outcome.held:
-            found.append((f"{outcome.pin.name} {held.version} is held back: {_held(held)}",
-                          "--accept" in held.why))  # fmt: skip
+            text = f"{outcome.pin.name} {held.version} is held back: {_held(held)}"
+            found.append((text, "--accept" in held.why))
         found += [(f"{outcome.pin.name}: {notice}", True) for notice in outcome.notices]
     return [(console.printable(text), loud) for text, loud in found]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import statistics
 import time
@@ -116,7 +117,7 @@ class Registries:
         return pypi.parse(body, pin.package)
 
     def versions(self, name: str) -> frozenset[str]:
-        """The versions of an npm package, in the registry's short form; empty for an unknown one."""
+        """The versions of an npm package, in the registry's short form; none for an unknown."""
         if name not in self._short:
             try:
                 document = read_json(self._npm(name, _SHORT), name)
@@ -337,11 +338,10 @@ class Verdicts:
     def of(self, key: str, work: Any) -> str:
         name = hashlib.sha256(key.encode()).hexdigest()
         found = self._read().get(name)
-        if isinstance(found, dict) and 0 <= time.time() - float(found.get("at", 0)) < _FRESH:
-            if found.get("why"):
+        if found and 0 <= time.time() - float(found["at"]) < _FRESH:
+            if "why" in found:
                 raise locks.DoesNotInstall(str(found["why"]))
-            if isinstance(found.get("lock"), str):
-                return str(found["lock"])
+            return str(found["lock"])
         try:
             lock = str(work())
         except locks.DoesNotInstall as error:
@@ -358,9 +358,9 @@ class Verdicts:
 
     def _keep(self, name: str, verdict: dict[str, Any]) -> None:
         with self._guard:
-            fresh = {k: v for k, v in self._read().items()
-                     if isinstance(v, dict) and time.time() - float(v.get("at", 0)) < _FRESH}  # fmt: skip
-            fresh[name] = {"at": time.time(), **verdict}
-            temporary = self.file.with_suffix(".new")
+            now = time.time()
+            fresh = {k: v for k, v in self._read().items() if now - float(v["at"]) < _FRESH}
+            fresh[name] = {"at": now, **verdict}
+            temporary = self.file.with_suffix(f".{os.getpid()}.new")
             temporary.write_text(json.dumps(fresh))
             temporary.replace(self.file)

@@ -64,7 +64,7 @@ def _blame(change: Edit, works: Callable[[], bool]) -> str:
 
 
 class Workbench:
-    """Builds the working tree under a name of its own, and tests that; the image goes afterwards."""
+    """Builds the working tree under a name of its own, and tests that; then the image goes."""
 
     def works(self) -> bool:
         with closing(providers.connect("docker")) as provider, Run(provider) as run:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies
 
 from tasks import process
 from tasks.errors import BadInput, MissingTool
@@ -43,7 +43,7 @@ def npm_command() -> list[str]:
 
 
 def npm_settings(root: Path) -> dict[str, Any]:
-    """npm's settings as they hold in `root`, without credentials."""
+    """Npm's settings as they hold in `root`, without credentials."""
     result = process.capture([*npm_command(), "config", "ls", "--json"], cwd=root, timeout=30)
     try:
         found = json.loads(result.stdout)
@@ -154,11 +154,20 @@ def _proxy(url: str, settings: Mapping[str, Any]) -> str:
     chosen = chosen or settings.get("proxy")
     skip = settings.get("noproxy")
     skipped = ",".join(map(str, skip)) if isinstance(skip, list) else str(skip or "")
-    if skipped and proxy_bypass_environment(host, {"no": skipped}):
+    if skipped and _bypassed(host, skipped):
         return ""
     if isinstance(chosen, str) and chosen:
         return chosen
-    return "" if proxy_bypass_environment(host) else getproxies_environment().get(scheme, "")
+    found = getproxies()
+    return "" if _bypassed(host, found.get("no", "")) else found.get(scheme, "")
+
+
+def _bypassed(host: str, names: str) -> bool:
+    """Whether `names` (of `no_proxy`: `localhost,.corp.example,*`) hold the host."""
+    own = [name.strip().lower().removeprefix("*").lstrip(".") for name in names.split(",")]
+    return "*" in names.split(",") or any(
+        name and (host == name or host.endswith(f".{name}")) for name in own
+    )
 
 
 def _bundle(configured: object) -> str:

@@ -91,7 +91,7 @@ def texts(value: object) -> dict[str, str]:
 def date(value: object) -> datetime | None:
     """An ISO date; one without a zone, or that is none, counts as missing."""
     try:
-        found = datetime.fromisoformat(text(value).replace("Z", "+00:00"))
+        found = datetime.fromisoformat(text(value))
     except ValueError:
         return None
     return found.astimezone(UTC) if found.tzinfo else None

@@ -1,6 +1,6 @@
 """At build time: install one npm tool from its lock file, and keep one copy of each program.
 
-`npm_tool.py NAME` takes the one pin in /pins, its version and its lock; the result is /opt/NAME with
+`npm_tool.py NAME` takes the one pin in /pins, its version and its lock; the result is /opt/NAME,
 the tool's own commands in /opt/NAME/bin. `npm ci` compares every package with its integrity in the
 lock and fails with both values where they differ.
 """
