@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _DIRECTIVE: Final = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(\S+)\s*")
 _HEREDOC: Final = re.compile(r"<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_]*)\2")
@@ -46,17 +46,17 @@ class _Char:
 def definitions(text: str) -> list[Definition]:
     """Every assignment by an ENV instruction, in order."""
     found: list[Definition] = []
-    for chars in _instructions(text):
-        keyword, rest = _keyword(chars)
-        if keyword == "ENV" and rest:
-            line = text.count("\n", 0, chars[0].at) + 1
-            found += _assignments(rest, _escape(text), line)
+    escape = _escape(text)
+    for chars in _env_instructions(text, escape):
+        line = text.count("\n", 0, chars[0].at) + 1
+        if rest := _after_keyword(chars):
+            found += _assignments(rest, escape, line)
     return found
 
 
-def only(text: str, name: str) -> Definition:
+def only(everything: Iterable[Definition], name: str) -> Definition:
     """The one definition of `name`; raises `BadInput` for none, several, one not to be edited."""
-    found = [definition for definition in definitions(text) if definition.name == name]
+    found = [definition for definition in everything if definition.name == name]
     if not found:
         raise BadInput(f"no ENV line sets {name}", fix=f"add `ENV {name}=…`, or delete its row")
     if len(found) > 1:
@@ -72,7 +72,8 @@ def only(text: str, name: str) -> Definition:
 
 def replace(text: str, values: Mapping[str, str]) -> str:
     """`text` with these variables set to these values; not another character differs."""
-    spans = sorted(((only(text, name), value) for name, value in values.items()), key=_start)
+    found = definitions(text)
+    spans = sorted(((only(found, name), value) for name, value in values.items()), key=_start)
     for definition, value in reversed(spans):
         if not _PLAIN.fullmatch(value):
             raise BadInput(f"{value!r} cannot be the value of {definition.name}")
@@ -95,35 +96,33 @@ def _escape(text: str) -> str:
     return "\\"
 
 
-def _instructions(text: str) -> Iterator[list[_Char]]:
-    """The characters of each instruction, its continuations joined, comments and ends left out."""
-    escape = re.escape(_escape(text))
-    continued = re.compile(rf"(?:(?<!{escape}){escape}|^{escape})[ \t\r]*$")
+def _env_instructions(text: str, escape: str) -> Iterator[list[_Char]]:
+    """The characters of each ENV: its continuations joined, comments and line ends left out."""
+    mark = re.escape(escape)
+    continued = re.compile(rf"(?:(?<!{mark}){mark}|^{mark})[ \t\r]*$")
     lines = _lines(text)
     for at, line in lines:
         if _says_nothing(line):
             continue
-        chars = _joined(at, line, lines, continued)
-        while chars and chars[0].char in _BLANK:
-            del chars[0]
-        if chars:
-            yield chars
-        keyword, rest = _keyword(chars)
+        parts = list(_parts(at, line, lines, continued))
+        joined = "".join(part for _, part in parts).strip(_BLANK)
+        keyword = joined.split(None, 1)[0].upper() if joined else ""
+        if keyword == "ENV":
+            yield [_Char(char, at + n) for at, part in parts for n, char in enumerate(part)]
         if keyword in _WITH_HEREDOCS:
-            _skip_heredocs("".join(char.char for char in rest), lines)
+            _skip_heredocs(joined, lines)
 
 
-def _joined(
+def _parts(
     at: int, line: str, lines: Iterator[tuple[int, str]], continued: re.Pattern[str]
-) -> list[_Char]:
-    chars: list[_Char] = []
+) -> Iterator[tuple[int, str]]:
+    """The lines of one instruction, without what continues them."""
     while True:
         more = continued.search(line)
-        body = line[: more.start()] if more else line.rstrip("\r")
-        chars += [_Char(char, at + offset) for offset, char in enumerate(body)]
+        yield at, line[: more.start()] if more else line.rstrip("\r")
         following = next((n for n in lines if not _says_nothing(n[1])), None) if more else None
         if following is None:
-            return chars
+            return
         at, line = following
 
 
@@ -147,16 +146,17 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         at += len(line) + 1
 
 
-def _keyword(chars: list[_Char]) -> tuple[str, list[_Char]]:
-    for at, char in enumerate(chars):
-        if char.char in _BLANK:
-            rest = chars[at:]
-            while rest and rest[0].char in _BLANK:
-                del rest[0]
-            while rest and rest[-1].char in _BLANK:
-                del rest[-1]
-            return "".join(char.char for char in chars[:at]).upper(), rest
-    return "".join(char.char for char in chars).upper(), []
+def _after_keyword(chars: list[_Char]) -> list[_Char]:
+    """What follows the first word, without blanks around."""
+    rest = "".join(char.char for char in chars).lstrip(_BLANK)
+    first = next((n for n, char in enumerate(rest) if char in _BLANK), len(rest))
+    return _trimmed(chars[len(chars) - len(rest) + first :])
+
+
+def _trimmed(chars: list[_Char]) -> list[_Char]:
+    text = "".join(char.char for char in chars)
+    start = len(text) - len(text.lstrip(_BLANK))
+    return chars[start : max(start, len(text.rstrip(_BLANK)))]
 
 
 def _assignments(chars: list[_Char], escape: str, line: int) -> Iterator[Definition]:
@@ -164,10 +164,7 @@ def _assignments(chars: list[_Char], escape: str, line: int) -> Iterator[Definit
     if "=" not in (char.char for char in words[0]):
         # The old form: one variable, and all the rest of the line is its value.
         name = "".join(char.char for char in words[0])
-        value = chars[len(words[0]) :]
-        while value and value[0].char in _BLANK:
-            del value[0]
-        yield _definition(name, value, line)
+        yield _definition(name, _trimmed(chars[len(words[0]) :]), line)
         return
     for word in words:
         at = next((at for at, char in enumerate(word) if char.char == "="), None)

@@ -185,7 +185,7 @@ def sync_package_manager(root: Path) -> None:
     if not (root / PACKAGE_JSON).exists():
         return
     document = read(root, PACKAGE_JSON)
-    pinned = envedit.only(read(root).text, PNPM).value
+    pinned = envedit.only(envedit.definitions(read(root).text), PNPM).value
     new, count = _PACKAGE_MANAGER.subn(lambda match: match[1] + pinned, document.text)
     if count == 1 and new != document.text:
         write(document.path, new, through=root)

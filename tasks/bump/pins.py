@@ -118,7 +118,8 @@ def current(text: str, pins: Sequence[Pin] = PINS) -> dict[str, str]:
                 f"line {definition.line} sets {name}, of which nobody knows where it comes from",
                 fix="add its row to PINS in tasks/bump/pins.py",
             )
-    return {pin.variable: envedit.only(text, pin.variable).value for pin in pins}
+    found = envedit.definitions(text)
+    return {pin.variable: envedit.only(found, pin.variable).value for pin in pins}
 
 
 def find(word: str, pins: Sequence[Pin] = PINS) -> Pin:
@@ -154,17 +155,13 @@ def _policy(base: Policy, given: Any) -> Policy:
                 f"[tool.sandbox.pins] in pyproject.toml: `{key}` is neither a pin nor a setting",
                 fix=f"settings: {', '.join(known)}",
             )
-        if not _fits(value, getattr(base, known[key])):
+        number = float(value) if type(value) is int else value
+        negative = isinstance(number, float) and not 0 <= number < 10_000
+        if negative or type(number) is not type(getattr(base, known[key])):
             raise BadInput(f"[tool.sandbox.pins] in pyproject.toml: `{key}` cannot be {value!r}")
-        values[known[key]] = value
+        values[known[key]] = number
     try:
         SpecifierSet(values.get("allowed", ""))
     except InvalidSpecifier as error:
         raise BadInput(f"[tool.sandbox.pins] in pyproject.toml: {error}") from error
     return replace(base, **values)
-
-
-def _fits(value: object, default: object) -> bool:
-    if isinstance(default, float):
-        return type(value) in {int, float} and float(str(value)) >= 0
-    return type(value) is type(default)

@@ -41,11 +41,15 @@ FORMS = [
 ]
 
 
+def only(text: str, name: str) -> envedit.Definition:
+    return envedit.only(envedit.definitions(text), name)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("new", ["2.0.0", "1.2.3-beta.1+x", "10.20.30"])
 def test_only_the_version_changes(form: str, new: str) -> None:
     old = form.replace("@", "1.2.3")
-    assert envedit.only(old, A).value == "1.2.3"
+    assert only(old, A).value == "1.2.3"
     assert envedit.replace(old, {A: new}) == form.replace("@", new)
     assert dockerfile.pins(old) == {A: "1.2.3"} or f"{A}X" in dockerfile.pins(old)
 
@@ -90,7 +94,7 @@ VARIABLES = [pin.variable for pin in pins.PINS]
 def test_ours_comes_back_byte_for_byte(values: dict[str, str], crlf: bool) -> None:
     """Every other line is as it was, and the way back gives the very same text."""
     old = TEXT.replace("\n", "\r\n") if crlf else TEXT
-    was = {name: envedit.only(old, name).value for name in values}
+    was = {name: only(old, name).value for name in values}
     new = envedit.replace(old, values)
     assert envedit.replace(new, was) == old
     assert pins.current(new) == pins.current(old) | values
@@ -105,7 +109,7 @@ def test_any_surroundings_stay(junk: str, form: str) -> None:
     """Whatever stands around: the edit is refused, or only the version differs."""
     text = junk + "\n" + form.replace("@", "1.2.3") + junk
     try:
-        found = envedit.only(text, A)
+        found = only(text, A)
         new = envedit.replace(text, {A: "9.9.9"})
     except BadInput:
         return
