@@ -104,6 +104,13 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", "--numprocesses", "auto", *session.posargs)
 
 
+@nox.session(tags=["deps"])
+def bump_versions(session: nox.Session) -> None:
+    """Move the image's pinned versions, safely."""
+    need(session, "test")
+    task(session, "bump-versions", *session.posargs)
+
+
 @nox.session(venv_backend="none", tags=["deps"])
 def deps_compile(session: nox.Session) -> None:
     """Recompile the hash-pinned requirement files."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
 COMMANDS: Final = {
+    "bump-versions": "bump_versions",
     "deps": "deps",
     "doctor": "doctor",
     "image-test": "image_test",

@@ -38,6 +38,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """`printable` for several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def say(text: str = "", colour: Colour | None = None) -> None:
     try:
         print(paint(text, colour) if colour else text, file=sys.stderr, flush=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from tasks import envedit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,22 +89,8 @@ def parse(text: str) -> list[Instruction]:
 
 def pins(text: str) -> dict[str, str]:
     """The `SANDBOX_*_VERSION` variables that ENV lines set; the last assignment wins."""
-    found: dict[str, str] = {}
-    for instruction in parse(text):
-        if instruction.keyword == "ENV":
-            found.update(assignments(instruction.value))
-    return {name: value for name, value in found.items() if _PIN.fullmatch(name)}
-
-
-def assignments(value: str) -> Iterator[tuple[str, str]]:
-    """`A=1 B="2"` or the old form `A 1`, as name and value."""
-    first, _, rest = value.partition(" ")
-    if "=" not in first:
-        yield first, rest.strip()
-        return
-    for word in shlex.split(value):
-        name, _, content = word.partition("=")
-        yield name, content
+    found = envedit.definitions(text)
+    return {one.name: one.value for one in found if _PIN.fullmatch(one.name)}
 
 
 def lint(text: str) -> list[Finding]:

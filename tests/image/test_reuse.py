@@ -13,7 +13,7 @@ from tests.support import repos
 if TYPE_CHECKING:
     from tests.image.conftest import Workshop
 
-INSTALLS = re.compile(r"npm-tool\.sh|pip install|pnpm install|uv pip sync|apt-get")
+INSTALLS = re.compile(r"npm_tool\.py|pip install|pnpm install|uv pip sync|apt-get")
 
 
 def executed(log: str) -> list[str]:

@@ -99,7 +99,7 @@ def _complete(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": 1,
         **record,
-        "pins": {pin.name: pin.read_text() for pin in sorted(PINS.iterdir())},
+        "pins": {pin.name: pin.read_text() for pin in sorted(PINS.glob("*_VERSION"))},
         "base_image": os.environ["BASE_IMAGE"],
         "built_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -1,0 +1,1 @@
+"""Package registries, read through the user's own npm and pip configuration."""

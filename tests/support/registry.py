@@ -1,0 +1,139 @@
+"""A package registry of our own: npm's and PyPI's forms on loopback, well-behaved or as wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from base64 import b64encode
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: When everything below happens, for whoever asks this registry.
+NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+
+@dataclass
+class Answer:
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: Seconds before anything is said.
+    after: float = 0.0
+    #: What the answer claims to hold, where that is not its length.
+    length: int | None = None
+
+
+@dataclass
+class Registry:
+    """`answers` by path; a list is worked off, its last member stays. `asked` is what came in."""
+
+    url: str
+    answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    now: datetime = NOW
+
+    def npm(self, name: str, versions: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
+        self.answers[f"/{name}"] = Answer(json.dumps(packument(name, versions, **more)).encode())
+
+    def pypi(self, name: str, versions: Mapping[str, float]) -> None:
+        """Versions with their age in days."""
+        self.answers[f"/simple/{name}/"] = Answer(json.dumps(index(name, versions)).encode())
+
+    def reply(self, path: str) -> Answer:
+        found = self.answers.get(unquote(path), Answer(b'{"error":"not found"}', 404))
+        if isinstance(found, list):
+            return found.pop(0) if len(found) > 1 else found[0]
+        return found
+
+
+def integrity(name: str, version: str) -> str:
+    return "sha512-" + b64encode(hashlib.sha512(f"{name}@{version}".encode()).digest()).decode()
+
+
+def packument(
+    name: str,
+    versions: Mapping[str, Mapping[str, Any]],
+    *,
+    latest: str | None = None,
+    gone: tuple[str, ...] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """`versions` by number: `age` in days (None for no date), the rest goes into the manifest."""
+    manifests, times = {}, {}
+    for version, given in versions.items():
+        own = dict(given)
+        age = own.pop("age", 30.0)
+        if age is not None:
+            times[version] = (NOW - timedelta(days=age)).isoformat()
+        tarball = f"http://localhost/{name}/-/{version}.tgz"
+        dist = {"integrity": integrity(name, version), "tarball": tarball} | own.pop("dist", {})
+        manifests[version] = {"name": name, "version": version, "dist": dist, **own}
+    times |= dict.fromkeys(gone, NOW.isoformat())
+    tags = {"latest": latest or next(reversed(manifests))}
+    return {"name": name, "dist-tags": tags, "versions": manifests, "time": times, **more}
+
+
+def index(name: str, versions: Mapping[str, float]) -> dict[str, Any]:
+    files = [
+        {
+            "filename": f"{name.replace('-', '_')}-{version}-py3-none-{platform}.whl",
+            "hashes": {"sha256": hashlib.sha256(f"{name}{version}{platform}".encode()).hexdigest()},
+            "upload-time": (NOW - timedelta(days=age)).isoformat(),
+            "yanked": False,
+        }
+        for version, age in versions.items()
+        for platform in ("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64")
+    ]
+    return {"name": name, "files": files, "meta": {"api-version": "1.1"}}
+
+
+@contextmanager
+def serving() -> Iterator[Registry]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            registry.asked.append((unquote(self.path), dict(self.headers)))
+            answer = registry.reply(self.path)
+            time.sleep(answer.after)
+            self.send_response_only(answer.status)
+            self.send_header("Date", format_datetime(registry.now, usegmt=True))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            length = len(answer.body) if answer.length is None else answer.length
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            try:
+                self.wfile.write(answer.body)
+            except ConnectionError:
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    server = Server(("127.0.0.1", 0), Handler)
+    registry = Registry(f"http://127.0.0.1:{server.server_port}/")
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield registry
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
