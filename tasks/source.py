@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tasks.git import Repo
+    from tasks.refs import ResolvedRef
+
 #: Part of every identity: raise it when the same source is to give another image.
 FORMAT: Final = 1
 
@@ -78,3 +81,8 @@ def _add(digest: hashlib._Hash, tree: worktree.Tree) -> None:
         digest.update(b"%o %s %s\0" % (entry.git_mode, entry.oid.encode(), entry.path))
     for nested in tree.nested:
         _add(digest, nested)
+
+
+def from_ref(repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str]) -> Source:
+    """The commit that `ref` is, from the object database alone."""
+    raise NotImplementedError(repo, ref, build_args)
