@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "reap": "reap",
     "setup": "setup",
     "snapshot-local": "snapshot_local",
+    "stand-in": "stand_in",
     "web-test": "web_test",
 }
 
