@@ -121,7 +121,7 @@ def _split(ref: str) -> tuple[str, str]:
     match = _STEPS.fullmatch(ref)
     name, steps = (match["name"], match["steps"]) if match else (ref, "")
     for form, what in {"..": "a range", ":": "a path or a search", "@{": "a reflog's entry",
-                       "^": "not a commit's name"}.items():  # fmt: skip
+                       "^": "a form of its own"}.items():  # fmt: skip
         if form in name:
             raise BadInput(f"{_quoted(ref)} is {what}, not one commit", fix="name a commit")
     if name == "@" or (not name and steps):
