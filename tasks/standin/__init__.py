@@ -1,4 +1,7 @@
-"""A local Daytona that the real SDK talks to: `with standin.running() as s: …`. See docs/stand-in.md."""
+"""A local Daytona that the real SDK talks to: `with standin.running() as s: …`.
+
+See docs/stand-in.md for what it imitates and what it does not.
+"""
 
 from __future__ import annotations
 

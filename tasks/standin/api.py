@@ -10,7 +10,6 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from daytona_api_client import models
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -87,10 +86,10 @@ class Api:
     # ── uploads ─────────────────────────────────────────────────────────────────────────────
 
     def _storage_access(self, _request: Request, _body: Any) -> Response:
-        return wire.checked(models.StorageAccessDto, self._s.storage.push_access())
+        return wire.checked("StorageAccessDto", self._s.storage.push_access())
 
     def _registry_access(self, _request: Request, _body: Any) -> Response:
-        return wire.checked(models.RegistryPushAccessDto, self._s.registry.push_access())
+        return wire.checked("RegistryPushAccessDto", self._s.registry.push_access())
 
     # ── snapshots ───────────────────────────────────────────────────────────────────────────
 
@@ -109,7 +108,7 @@ class Api:
             "page": page,
             "totalPages": math.ceil(len(every) / limit),
         }
-        return wire.checked(models.PaginatedSnapshots, value)
+        return wire.checked("PaginatedSnapshots", value)
 
     def _get_snapshot(self, request: Request, _body: Any) -> Response:
         return _snapshot(self._s.store.snapshot(request.path_params["id"]))
@@ -129,9 +128,7 @@ class Api:
     def _logs_url(self, request: Request, _body: Any) -> Response:
         snapshot = self._s.store.snapshot(request.path_params["id"])
         self._s.snapshots.wait_for_log(snapshot)
-        return wire.checked(
-            models.Url, {"url": f"{self._s.origin}/snapshots/{snapshot.id}/build-logs"}
-        )
+        return wire.checked("Url", {"url": f"{self._s.origin}/snapshots/{snapshot.id}/build-logs"})
 
     async def _logs(self, request: Request) -> Response:
         path = request.url.path
@@ -181,10 +178,11 @@ class Api:
         query = request.query_params
         try:
             wanted = json.loads(query.get("labels") or "{}")
-            assert isinstance(wanted, dict)
             offset = int(base64.b64decode(query.get("cursor") or "").decode() or 0)
-        except (ValueError, AssertionError):
+        except ValueError:
             raise Refused(400, "Invalid labels JSON format") from None
+        if not isinstance(wanted, dict):
+            raise Refused(400, "Invalid labels JSON format")
         limit = _number(request, "limit", 100, low=1, high=200)
         with self._s.store.lock:
             found = [
@@ -201,7 +199,7 @@ class Api:
         more = offset + limit < len(found)
         cursor = base64.b64encode(str(offset + limit).encode()).decode() if more else None
         value = {"items": [self._json(s, listed=True) for s in shown], "nextCursor": cursor}
-        return wire.checked(models.ListSandboxesResponse, value)
+        return wire.checked("ListSandboxesResponse", value)
 
     def _get_sandbox(self, request: Request, _body: Any) -> Response:
         return self._sandbox(self._find(request))
@@ -223,7 +221,7 @@ class Api:
             raise Refused(400, "labels must be an object of strings")
         with self._s.store.lock:
             sandbox.labels = dict(labels)
-        return wire.checked(models.SandboxLabels, {"labels": sandbox.labels})
+        return wire.checked("SandboxLabels", {"labels": sandbox.labels})
 
     def _public(self, request: Request, _body: Any) -> Response:
         sandbox = self._find(request)
@@ -251,7 +249,7 @@ class Api:
         sandbox, port = self._find(request), request.path_params["port"]
         url = self._s.preview_url(f"{port}-{sandbox.id}")
         value = {"sandboxId": sandbox.id, "url": url, "token": sandbox.token}
-        return wire.checked(models.PortPreviewUrl, value)
+        return wire.checked("PortPreviewUrl", value)
 
     def _signed(self, request: Request, _body: Any) -> Response:
         sandbox, port = self._find(request), request.path_params["port"]
@@ -263,11 +261,11 @@ class Api:
             "token": token,
             "url": self._s.preview_url(f"{port}-{token}"),
         }
-        return wire.checked(models.SignedPortPreviewUrl, value)
+        return wire.checked("SignedPortPreviewUrl", value)
 
     def _toolbox_url(self, request: Request, _body: Any) -> Response:
         self._find(request)
-        return wire.checked(models.ToolboxProxyUrl, {"url": self._s.toolbox_url})
+        return wire.checked("ToolboxProxyUrl", {"url": self._s.toolbox_url})
 
     def _find(self, request: Request) -> Sandbox:
         return self._s.store.sandbox(request.path_params["id"])
@@ -277,7 +275,7 @@ class Api:
         return wire.sandbox(sandbox, toolbox=self._s.toolbox_url, minute=minute, listed=listed)
 
     def _sandbox(self, sandbox: Sandbox) -> Response:
-        return wire.checked(models.Sandbox, self._json(sandbox))
+        return wire.checked("Sandbox", self._json(sandbox))
 
     # ── the stand-in's own ──────────────────────────────────────────────────────────────────
 
@@ -297,7 +295,7 @@ class Api:
 
 
 def _snapshot(record: Snapshot) -> Response:
-    return wire.checked(models.SnapshotDto, wire.snapshot(record))
+    return wire.checked("SnapshotDto", wire.snapshot(record))
 
 
 async def _body(request: Request) -> Any:

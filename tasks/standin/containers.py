@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import docker
 import docker.errors
 from docker.types import Mount
 from docker.utils.socket import frames_iter
 
 from tasks.host import ca
+from tasks.sandbox.run import RUN_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import docker
     from tasks.sandbox.run import Run
 
 _DAEMON: Final = "/usr/local/bin/daytona"
@@ -41,7 +42,7 @@ class Result:
 
 class Containers:
     def __init__(self, client: docker.DockerClient, run: Run) -> None:
-        self._api = client.api
+        self._api: Any = client.api
         self._run = run
         #: Container of an image without WORKDIR → the home folder, where the daemon goes then.
         self._homes: dict[str, str] = {}
@@ -111,14 +112,10 @@ class Containers:
         return dict(self._api.inspect_container(container)["Config"])
 
     def mine(self) -> list[dict[str, Any]]:
-        from tasks.sandbox.run import RUN_LABEL  # noqa: PLC0415
-
         label = f"{RUN_LABEL}={self._run.id}"
         return list(self._api.containers(all=True, filters={"label": label}))
 
     def images(self) -> list[str]:
-        from tasks.sandbox.run import RUN_LABEL  # noqa: PLC0415
-
         label = f"{RUN_LABEL}={self._run.id}"
         found = self._api.images(filters={"label": label})
         return sorted(tag for image in found for tag in image["RepoTags"] or [image["Id"]])
@@ -218,6 +215,8 @@ class _Talk:
             self._raw.shutdown(socket.SHUT_RDWR)
         for thread in (self._reader, self._writer):
             thread.join(5)
-        for layer in (getattr(self._connection, "_response", None), self._connection, self._raw):
+        # docker-py hands out a reader, over a response, over the socket: each wants its close.
+        layers: list[Any] = [getattr(self._connection, "_response", None), self._connection]
+        for layer in (*layers, self._raw):
             with suppress(OSError, ValueError, AttributeError):
                 layer.close()

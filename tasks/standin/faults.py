@@ -154,26 +154,19 @@ class Door:
             if fault and fault.kind == "slow":
                 await asyncio.sleep(fault.seconds)
                 fault = None
-            match fault.kind if fault else "":
-                case "status":
-                    await self._refuse(fault, scope, receive, noted)
-                case "lost-reply":
-                    await self._app(scope, receive, lost)
-                    await self._refuse(fault, scope, receive, noted)
-                case "drop":
-                    _hang_up(send)
-                case "lost-connection":
-                    await self._app(scope, receive, lost)
-                    _hang_up(send)
-                case _:
-                    await self._app(scope, receive, noted)
+            if fault is None:
+                await self._app(scope, receive, noted)
+                return
+            if fault.kind in {"lost-reply", "lost-connection"}:
+                await self._app(scope, receive, lost)
+            if fault.kind in {"status", "lost-reply"}:
+                await self._refuse(fault, scope, receive, noted)
+            else:
+                _hang_up(send)
         finally:
             self._log.add(method, path, status)
 
-    async def _refuse(
-        self, fault: Fault | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        assert fault is not None
+    async def _refuse(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {}
         if fault.status == 429:
             headers["Retry-After-authenticated"] = str(int(fault.retry_after or 1))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DOMAIN: Final = "preview.localhost"
 _HOST: Final = re.compile(rf"(\d+)-([A-Za-z0-9-]+)\.{re.escape(DOMAIN)}(?::\d+)?")
-_TOKEN: Final = "x-daytona-preview-token"
+_HEADER: Final = "x-daytona-preview-token"
 _PARAMETER: Final = "DAYTONA_SANDBOX_AUTH_KEY"
 _QUIET: Final = "x-daytona-skip-last-activity-update"
 #: Of the daemon itself: never public.
@@ -95,7 +95,7 @@ class Previews:
             return True
         given = [
             request.headers.get("authorization", "").removeprefix("Bearer ") == self._s.key,
-            request.headers.get(_TOKEN, "") == sandbox.token,
+            request.headers.get(_HEADER, "") == sandbox.token,
             request.query_params.get(_PARAMETER, "") == sandbox.token,
             request.cookies.get(f"daytona-sandbox-auth-{sandbox.id}", "") == sandbox.token,
         ]
@@ -109,7 +109,7 @@ class Previews:
 
     async def _forward(self, request: Request, address: str, port: int, host: str) -> Response:
         ours = request.headers.get("authorization") == f"Bearer {self._s.key}"
-        stripped = _HOP | {_TOKEN, _QUIET} | ({"authorization"} if ours else set())
+        stripped = _HOP | {_HEADER, _QUIET} | ({"authorization"} if ours else set())
         headers = [(k, v) for k, v in request.headers.items() if k not in stripped]
         headers += [("host", f"localhost:{port}"), ("x-forwarded-host", host)]
         query = [(k, v) for k, v in parse_qsl(request.url.query, True) if k != _PARAMETER]

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -131,7 +132,7 @@ class Runner:
         try:
             feeding = threading.Thread(target=feed.into, args=(child,), daemon=True)
             feeding.start()
-            said = []
+            said: list[str] = []
             lines = (raw.decode(errors="replace").rstrip("\n") for raw in child.stdout or ())
             for line in as_daytona_logs(_kept(lines, said)):
                 log.write(line + "\n")
@@ -162,9 +163,10 @@ class _Feed:
         self.error = ""
 
     def into(self, child: subprocess.Popen[bytes]) -> None:
-        assert child.stdin is not None
+        if (stdin := child.stdin) is None:
+            return
         try:
-            flatten(self._dockerfile, self._contexts(), child.stdin, warn=self._warn)
+            flatten(self._dockerfile, self._contexts(), stdin, warn=self._warn)
         except EmptyContext as error:
             self.error = f"context {error} is empty"
         except FileNotFoundError as error:
@@ -174,10 +176,8 @@ class _Feed:
         finally:
             if self.error:
                 child.terminate()
-            try:
-                child.stdin.close()
-            except BrokenPipeError:
-                pass
+            with suppress(BrokenPipeError):
+                stdin.close()
 
     def _contexts(self) -> Iterator[tuple[str, IO[bytes]]]:
         for digest in self._hashes:
@@ -205,6 +205,8 @@ def as_daytona_logs(lines: Iterator[str]) -> Iterator[str]:
             yield output[2]
         elif event := _EVENT.fullmatch(line):
             number, text = event.groups()
+            if number == "0":
+                continue  # which builder: the client's own words
             if number not in names:
                 names[number] = text
                 yield line

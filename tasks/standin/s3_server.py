@@ -17,12 +17,12 @@ from urllib.parse import parse_qs
 # Objects larger than this are kept on disk.
 os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(1 << 20))
 
-from moto.moto_server.werkzeug_app import (  # type: ignore[import-not-found]  # noqa: E402
+from moto.moto_server.werkzeug_app import (  # type: ignore[import-not-found]
     DomainDispatcherApplication,
     create_backend_app,
 )
-from moto.s3.models import s3_backends  # type: ignore[import-not-found]  # noqa: E402
-from werkzeug.serving import make_server  # type: ignore[import-not-found]  # noqa: E402
+from moto.s3.models import s3_backends  # type: ignore[import-not-found]
+from werkzeug.serving import make_server  # type: ignore[import-not-found]
 
 ACCOUNT = "123456789012"
 

@@ -153,9 +153,10 @@ class Sandboxes:
             self._ending.wait(slow.seconds)
         if self._ending.is_set():
             return
+        if self._faults.strike("failed-start", *names):
+            self._move(sandbox, "error", "timeout waiting for daemon to start")
+            return
         try:
-            if self._faults.strike("failed-start", *names):
-                raise CannotStart("timeout waiting for daemon to start")
             if first or sandbox.container is None:
                 sandbox.container = self._create_container(sandbox)
             self._containers.start(sandbox.container)

@@ -143,14 +143,8 @@ class Snapshots:
         self._ending.wait(self._settings.pace)
         if self._ending.is_set():
             return
-        if snapshot.built:
-            self._obtain(snapshot, self._build)
-        else:
-            self._obtain(snapshot, self._pull)
-
-    def _obtain(self, snapshot: Snapshot, way: Callable[[Snapshot], Built]) -> None:
         try:
-            made = way(snapshot)
+            made = self._pull(snapshot) if snapshot.dockerfile is None else self._build(snapshot)
         except BuildBroke as error:
             self._move(snapshot, "error", str(error))
             return
@@ -171,26 +165,24 @@ class Snapshots:
         self._move(snapshot, "active")
 
     def _build(self, snapshot: Snapshot) -> Built:
-        assert snapshot.ref is not None
-        assert snapshot.dockerfile is not None
+        ref, dockerfile = snapshot.ref or "", snapshot.dockerfile or ""
         self._move(snapshot, "building")
         if fault := self._faults.strike("slow-build", snapshot.name):
             self._ending.wait(fault.seconds)
         failed_state = self._faults.strike("build-failed-state", snapshot.name)
         if failed_state or self._faults.strike("build-fails", snapshot.name):
-            with self._runner.log(snapshot.ref).open("a") as log:
+            with self._runner.log(ref).open("a") as log:
                 log.write("#1 [1/2] FROM debian\n#2 [2/2] RUN false\nasked to fail\n")
                 log.write(f"ERROR: {_BROKEN}\n")
             if failed_state:
                 self._move(snapshot, "build_failed", _BROKEN)
                 raise WrongMove
             raise BuildBroke(_BROKEN)
-        with self._runner.exclusive(snapshot.ref):
-            return self._runner.build(snapshot.ref, snapshot.dockerfile, snapshot.context_hashes)
+        with self._runner.exclusive(ref):
+            return self._runner.build(ref, dockerfile, snapshot.context_hashes)
 
     def _pull(self, snapshot: Snapshot) -> Built:
-        assert snapshot.image_name is not None
-        image = snapshot.image_name
+        image = snapshot.image_name or ""
         found = self._registry.find(image)
         if found is None:
             raise BuildBroke(f"failed to get image info: manifest unknown: {image}")

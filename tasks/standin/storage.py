@@ -1,4 +1,4 @@
-"""The object storage that build contexts are uploaded to: moto's S3 in an environment of its own."""
+"""Where build contexts are uploaded to: moto's S3, in an environment of its own."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import docker.errors
-from daytona_toolbox_api_client import models
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
@@ -128,13 +127,15 @@ class Toolbox:
         status = result.status
         if status in {126, 127} and output.startswith("OCI runtime exec failed"):
             status = -1
-        return wire.checked(models.ExecuteResponse, {"exitCode": status, "result": output})
+        return wire.checked(
+            "ExecuteResponse", toolbox=True, value={"exitCode": status, "result": output}
+        )
 
     def _entrypoint_logs(self, _request: Request, sandbox: Sandbox, _body: Any) -> Response:
         path = f"{_SESSIONS}entrypoint/entrypoint_command/output.log"
         output = self._sh(sandbox, f"cat {path}").output.decode(errors="replace")
         value = {"output": output, "stdout": output, "stderr": ""}
-        return wire.checked(models.SessionCommandLogsResponse, value)
+        return wire.checked("SessionCommandLogsResponse", value, toolbox=True)
 
     def _create_session(self, _request: Request, sandbox: Sandbox, body: Any) -> Response:
         name = body.get("sessionId")
@@ -154,7 +155,7 @@ class Toolbox:
 
     def _get_session(self, request: Request, sandbox: Sandbox, _body: Any) -> Response:
         value = self._session(sandbox, request.path_params["session"])
-        return wire.checked(models.Session, value)
+        return wire.checked("Session", value, toolbox=True)
 
     def _session(self, sandbox: Sandbox, name: str) -> dict[str, Any]:
         commands = self._commands(sandbox, name)
@@ -193,11 +194,11 @@ class Toolbox:
             "stdout": output,
             "stderr": "",
         }
-        return wire.checked(models.SessionExecuteResponse, value)
+        return wire.checked("SessionExecuteResponse", value, toolbox=True)
 
     def _get_command(self, request: Request, sandbox: Sandbox, _body: Any) -> Response:
         name, identity = request.path_params["session"], request.path_params["command"]
-        return wire.checked(models.Command, self._command(sandbox, name, identity))
+        return wire.checked("Command", self._command(sandbox, name, identity), toolbox=True)
 
     def _command(self, sandbox: Sandbox, name: str, identity: str) -> dict[str, Any]:
         commands = self._commands(sandbox, name)
@@ -215,7 +216,7 @@ class Toolbox:
         path = f"{_SESSIONS}{name}/{identity}/output.log"
         output = self._sh(sandbox, f"cat {path}").output.decode(errors="replace")
         value = {"output": output, "stdout": output, "stderr": ""}
-        return wire.checked(models.SessionCommandLogsResponse, value)
+        return wire.checked("SessionCommandLogsResponse", value, toolbox=True)
 
     def _commands(self, sandbox: Sandbox, name: str) -> dict[str, str]:
         if (sandbox.id, name) not in self._sessions:
@@ -254,7 +255,9 @@ class Toolbox:
         return done.output if done.status == 0 else _refusal(done)
 
     def _info(self, request: Request, sandbox: Sandbox, _body: Any) -> Response:
-        return wire.checked(models.FileInfo, self._stat(sandbox, [_path(request)])[0])
+        return wire.checked(
+            "FileInfo", toolbox=True, value=self._stat(sandbox, [_path(request)])[0]
+        )
 
     def _list(self, request: Request, sandbox: Sandbox, _body: Any) -> Response:
         path = request.query_params.get("path") or "."
@@ -316,8 +319,7 @@ class Toolbox:
 
 
 def _container(sandbox: Sandbox) -> str:
-    assert sandbox.container is not None
-    return sandbox.container
+    return sandbox.container or ""
 
 
 def _path(request: Request) -> str:
@@ -342,13 +344,13 @@ def _last(done: Result) -> str:
 
 
 def _part(boundary: str, path: str, found: bytes | Refused) -> bytes:
-    name, kind, body = "file", "application/octet-stream", found
     if isinstance(found, Refused):
         name, kind = "error", "application/json"
         code = "FILE_NOT_FOUND" if found.status == 404 else _CODES.get(found.status, "ERROR")
         told = {"statusCode": found.status, "message": found.message, "code": code}
         body = json.dumps(told).encode()
-    assert isinstance(body, bytes)
+    else:
+        name, kind, body = "file", "application/octet-stream", found
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; '
     # Quotes and anything beyond ASCII only go through in the extended form.
     plain = path.isascii() and path.isprintable() and '"' not in path and "\\" not in path

@@ -6,21 +6,29 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from daytona_api_client import models
+import daytona_api_client
+import daytona_api_client.models
+import daytona_toolbox_api_client
+import daytona_toolbox_api_client.models
 from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     from tasks.standin.states import Sandbox, Snapshot
 
 ORGANIZATION = "11111111-2222-4333-8444-555555555555"
 
 
-def checked(model: Any, value: dict[str, Any]) -> JSONResponse:
+def checked(model: str, value: dict[str, Any], *, toolbox: bool = False) -> JSONResponse:
     """The reply, once the SDK's own model has taken it. What it would refuse is our mistake."""
-    model.from_json(json.dumps(value))
+    _check(daytona_toolbox_api_client if toolbox else daytona_api_client, model, value)
     return JSONResponse(value)
+
+
+def _check(package: ModuleType, model: str, value: dict[str, Any]) -> None:
+    getattr(package.models, model).from_json(json.dumps(value))
 
 
 def when(moment: float | None) -> str | None:
@@ -154,5 +162,5 @@ def sandbox(
         value["autoDestroyAt"] = when(record.created + record.ttl * minute)
     if listed:
         del value["env"], value["kvm"]
-        models.SandboxListItem.from_json(json.dumps(value))
+        _check(daytona_api_client, "SandboxListItem", value)
     return value
