@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
 COMMANDS: Final = {
+    "daytona-test": "daytona_test",
     "deps": "deps",
     "doctor": "doctor",
     "image-test": "image_test",
@@ -24,7 +25,9 @@ COMMANDS: Final = {
     "local-test": "local_test",
     "reap": "reap",
     "setup": "setup",
+    "snapshot-daytona": "snapshot_daytona",
     "snapshot-local": "snapshot_local",
+    "snapshots": "snapshots",
     "stand-in": "stand_in",
     "web-test": "web_test",
 }

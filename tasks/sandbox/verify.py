@@ -30,19 +30,31 @@ class NotVerified(TaskError):
 class Expected:
     """What was built. `identity` and `pins` are not compared where they are not known."""
 
-    sha: str
+    sha: str | None = None
     identity: str | None = None
     pins: Mapping[str, str] | None = None
 
 
-def verify(provider: Provider, image: str, expected: Expected) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    sha: str
+    checked: list[str]
+
+
+def look(provider: Provider, image: str, *, identity: str | None) -> str:
+    """Verify a snapshot of which only the identity is known; the commit that is in it."""
+    return verify(provider, image, Expected(identity=identity)).sha
+
+
+def verify(provider: Provider, image: str, expected: Expected) -> Verified:
     """What was found to be right. Raises `NotVerified`; the sandbox is gone either way."""
     watch = console.Stopwatch()
     with Run(provider) as run, provider.create(Spec(image=image, purpose="verify"), run) as sandbox:
         try:
             sandbox.start()
             said = sandbox.wait_until_ready(timeout=_READY_IN)
-            found = _differences(sandbox, said, expected)
+            build = sandbox.read_json(settings.BUILD_INFO)
+            found = _differences(sandbox, said, build, expected)
         except TaskError as error:
             folder = diagnostics.folder_for(run.id, "verify", sandbox.name)
             diagnostics.collect(sandbox, folder, reason=str(error))
@@ -58,19 +70,22 @@ def verify(provider: Provider, image: str, expected: Expected) -> list[str]:
     checked = ["services", "commit", "entry point", "clean tree"]
     checked += ["pins"] if expected.pins is not None else []
     console.good(f"verified in {watch}: {', '.join(checked)}")
-    return checked
+    return Verified(sha=str(build["sha"]), checked=checked)
 
 
-def _differences(sandbox: Sandbox, said: Mapping[str, Any], expected: Expected) -> list[str]:
-    build = sandbox.read_json(settings.BUILD_INFO)
+def _differences(
+    sandbox: Sandbox, said: Mapping[str, Any], build: Mapping[str, Any], expected: Expected
+) -> list[str]:
+    """Where the sandbox is not as expected, in words; all that is wrong, not the first alone."""
+    sha = expected.sha or build.get("sha")
     wrong = []
 
     def same(what: str, found: Any, wanted: Any) -> None:
         if found != wanted:
             wrong.append(f"{what} is {_shown(found)}, not {_shown(wanted)}")
 
-    same("the commit the daemon names", said.get("sha"), expected.sha)
-    same("the commit of the build", build.get("sha"), expected.sha)
+    same("the commit the daemon names", said.get("sha"), sha)
+    same("the commit of the build", build.get("sha"), sha)
     if expected.identity is not None:
         same("the identity", build.get("identity"), expected.identity)
     if expected.pins is not None:
@@ -83,7 +98,7 @@ def _differences(sandbox: Sandbox, said: Mapping[str, Any], expected: Expected) 
     if not running.ok:
         wrong.append(f"the entry point does not run: there is no {_ENTRYPOINT}")
     head = sandbox.exec(["git", "-C", settings.REPO, "rev-parse", "HEAD"], check=False)
-    same("the commit that is checked out", head.stdout.strip(), expected.sha)
+    same("the commit that is checked out", head.stdout.strip(), sha)
     status = sandbox.exec(["git", "-C", settings.REPO, "status", "--porcelain"], check=False)
     same("what git status says", status.stdout, "")
     return wrong
