@@ -32,7 +32,6 @@ DAEMON: Final = "apps/daemon/requirements.txt"
 FILES: Final = (
     Compiled(DAEMON, ("apps/daemon/pyproject.toml",)),
     Compiled("requirements/daytona.txt", (), "daytona", (DAEMON,)),
-    Compiled("requirements/storage.txt", (), "storage"),
     Compiled(
         "requirements/test.txt",
         ("apps/daemon/pyproject.toml",),

@@ -1,4 +1,4 @@
-"""moto's S3 server with a back door for the stand-in. Runs in an environment of its own.
+"""moto's S3 server with a back door for the stand-in, as a process of its own.
 
 `python s3_server.py PORT SECRET BUCKET`. The back door, below /_stand-in/ and with the secret as
 header: `state`, `object?key=`, `fault` (the next so many PUTs are cut off or refused).
@@ -17,12 +17,12 @@ from urllib.parse import parse_qs
 # Objects larger than this are kept on disk.
 os.environ.setdefault("MOTO_S3_DEFAULT_KEY_BUFFER_SIZE", str(1 << 20))
 
-from moto.moto_server.werkzeug_app import (  # type: ignore[import-not-found]
+from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     create_backend_app,
 )
-from moto.s3.models import s3_backends  # type: ignore[import-not-found]
-from werkzeug.serving import make_server  # type: ignore[import-not-found]
+from moto.s3.models import s3_backends
+from werkzeug.serving import make_server
 
 ACCOUNT = "123456789012"
 

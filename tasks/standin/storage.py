@@ -1,11 +1,10 @@
-"""Where build contexts are uploaded to: moto's S3, in an environment of its own."""
+"""Where build contexts are uploaded to: moto's S3 as a child."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
-import shutil
+import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import httpx
 
-from tasks import console, process, settings
 from tasks.standin import wire
 from tasks.standin.children import LOOPBACK, Server, free_port
 
@@ -23,34 +21,8 @@ if TYPE_CHECKING:
 
     from tasks.standin.faults import Fault
 
-_REQUIREMENTS: Final = settings.ROOT / "requirements/storage.txt"
 _SCRIPT: Final = Path(__file__).with_name("s3_server.py")
 REGION: Final = "us-east-1"
-
-
-def interpreter() -> Path:
-    """Python with moto in it; made on first use, and again when the requirements change."""
-    text = _REQUIREMENTS.read_bytes()
-    folder = settings.cache_dir() / f"storage-{hashlib.sha256(text).hexdigest()[:12]}"
-    python = folder / "bin/python"
-    if python.exists():
-        return python
-    from tasks.commands.deps import find_uv  # noqa: PLC0415 - concepts do not need commands else
-
-    uv = find_uv()
-    console.say("  the stand-in's object storage gets its own environment …", "dim")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="storage-", dir=folder.parent))
-    try:
-        process.capture([uv, "venv", "--quiet", "--relocatable", "--clear", str(new)], timeout=120)
-        args = [uv, "pip", "install", "--quiet", "--require-hashes", "--link-mode", "copy"]
-        args += ["--python", str(new / "bin/python"), "-r", str(_REQUIREMENTS)]
-        process.capture(args, timeout=600)
-        if not python.exists():  # another process may have been first
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return python
 
 
 class Storage:
@@ -79,7 +51,7 @@ class Storage:
             "PYTHONPATH": None,
             "VIRTUAL_ENV": None,
         }
-        args = [str(interpreter()), str(_SCRIPT), str(self.port), self.bucket]
+        args = [sys.executable, str(_SCRIPT), str(self.port), self.bucket]
         self._server = Server("the object storage", args, log=log, env=env)
         try:
             self._server.wait_until(self._answers)
