@@ -149,7 +149,7 @@ def _client(access: StorageAccess) -> Any:
 
     # Neither ~/.aws nor AWS_* has a say in this: the credentials are Daytona's.
     nothing = (None, None, None, None)
-    session: Any = botocore.session.Session(
+    session = botocore.session.Session(  # type: ignore[no-untyped-call]
         session_vars={
             "profile": nothing,
             "config_file": (None, None, os.devnull, None),
@@ -167,7 +167,7 @@ def _client(access: StorageAccess) -> Any:
         aws_secret_access_key=access.secret,
         aws_session_token=access.session_token,
         verify=os.environ.get("SSL_CERT_FILE") or None,
-        config=Config(
+        config=Config(  # type: ignore[no-untyped-call]
             connect_timeout=10,
             read_timeout=_IDLE,
             max_pool_connections=2 * _WORKERS,
