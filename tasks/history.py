@@ -43,11 +43,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found in a segment's objects: `secrets` as path and kind, the `largest` as path
-    and bytes; `unread` bytes of text were too many to read.
+    """What was found in a segment's objects: `secrets` as path, kind and object id, the
+    `largest` as path and bytes; `unread` bytes of text were too many to read.
     """
 
-    secrets: tuple[tuple[str, str], ...]
+    secrets: tuple[tuple[str, str, str], ...]
     largest: tuple[tuple[str, int], ...]
     unread: int
 
@@ -95,7 +95,7 @@ def pack(store: Store, segment: Segment, into: Path) -> None:
 
 def scan(store: Store, segment: Segment) -> Scan:
     """Look for secrets, by name and content, in every file and message of the segment."""
-    secrets: list[tuple[str, str]] = []
+    secrets: list[tuple[str, str, str]] = []
     names: dict[str, str] = {}
     largest: list[tuple[str, int]] = []
     wanted = unread = 0
@@ -103,7 +103,7 @@ def scan(store: Store, segment: Segment) -> Scan:
         if kind == "blob":
             what = secretscan.by_name(path.encode("utf-8", "surrogateescape"), tracked=True)
             if what:
-                secrets.append((path, what))
+                secrets.append((path, what, oid))
                 continue
             largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
         if kind not in {"blob", "commit", "tag"} or not secretscan.worth_reading(size):
@@ -116,7 +116,7 @@ def scan(store: Store, segment: Segment) -> Scan:
     for blob in store.blobs(names):
         what = secretscan.by_content(blob.read())
         if what:
-            secrets.append((names[blob.oid], what))
+            secrets.append((names[blob.oid], what, blob.oid))
     return Scan(tuple(sorted(secrets)), tuple(largest), unread)
 
 

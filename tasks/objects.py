@@ -111,6 +111,12 @@ class Store:
                     if child.poll() is None:
                         child.kill()
 
+    def content(self, oid: str) -> bytes:
+        """The whole of one object."""
+        for blob in self.blobs([oid]):
+            return blob.read()
+        raise missing(oid)
+
     @staticmethod
     def _read(stream: IO[bytes] | None) -> Iterator[Blob]:
         while stream and (head := stream.readline()):
@@ -173,7 +179,6 @@ def _environment(objects: Path) -> dict[str, str | None]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_COUNT": str(len(settings)),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
-        "GIT_GRAFT_FILE": os.devnull,
     }
     for number, (name, value) in enumerate(settings.items()):
         env[f"GIT_CONFIG_KEY_{number}"] = name

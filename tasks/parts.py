@@ -58,6 +58,8 @@ ORDER: Final = ".git/sandbox-restore.json"
 LIMIT: Final = 4 << 30
 
 _FORM: Final = re.compile(rb"^FORMAT = (\d+)$", re.MULTILINE)
+#: In `allow`, an object's id lets that very content through.
+_ID: Final = re.compile(r"[0-9a-f]{12,64}")
 _LARGE_FILE: Final = 1 << 20
 _KEPT_DAYS: Final = 14
 _ONE_IN: Final = 32
@@ -174,7 +176,7 @@ def _dockerfile(source: Source, store: Store) -> str:
 def _content(source: Source, store: Store, path: str) -> bytes | None:
     for entry in source.tree.entries:
         if entry.path == path.encode() and entry.kind in {"file", "executable"}:
-            return next(store.blobs([entry.oid])).read()
+            return store.content(entry.oid)
     return None
 
 
@@ -184,14 +186,15 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     patterns = secretscan.allowed(pyproject)
     found = [(entry.path, what) for entry in source.tree.entries
              if (what := secretscan.by_name(entry.path, tracked=True))]  # fmt: skip
-    here = {entry.path for entry in source.tree.entries}
+    here = {entry.oid for entry in source.tree.entries}
     scans: list[Scan] = []
     for segment in segments:
         scan = _cached_scan(store, segment, into)
         scans.append(scan)
-        for path, what in scan.secrets:
-            name = path.encode("utf-8", "surrogateescape")
-            found.append((name, what if name in here else f"{what}, in the history"))
+        for path, what, oid in scan.secrets:
+            if not oid.startswith(tuple(pattern for pattern in patterns if _ID.fullmatch(pattern))):
+                known = what if oid in here else f"{what}, in the history as {oid[:12]}"
+                found.append((path.encode("utf-8", "surrogateescape"), known))
     found = [(path, what) for path, what in found if not secretscan.is_allowed(path, patterns)]
     secretscan.refuse(list(dict(found).items()))
     return scans
@@ -201,7 +204,7 @@ def _cached_scan(store: Store, segment: Segment, into: Path) -> Scan:
     cache = into / f"{_key(store, segment, str(sorted(secretscan.CONTENT)))}.scan.json"
     known = _load(cache)
     if known is not None:
-        pairs = {k: tuple((p, v) for p, v in known[k]) for k in ("secrets", "largest")}
+        pairs = {name: tuple(tuple(one) for one in known[name]) for name in ("secrets", "largest")}
         return history.Scan(**pairs, unread=known["unread"])
     scan = history.scan(store, segment)
     _save(cache, asdict(scan))
@@ -342,8 +345,8 @@ def _named(source: Source, text: str) -> Iterator[Entry]:
                 fix="copy a file instead, or only what COPY . brings",
             )
         yield entry
-    for name in wanted - found:
-        raise BadInput(f"COPY {name.decode()}: {source.sha[:12]} has no such file", fix="commit it")
+    for gone in sorted(wanted - found):
+        raise BadInput(f"COPY {gone.decode()}: {source.sha[:12]} has no such file", fix="commit it")
 
 
 def _grouped(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -114,5 +114,5 @@ def refuse(found: list[tuple[bytes, str]]) -> None:
     raise BadInput(
         f"secrets must not get into an image: {', '.join(shown)}{more}",
         fix="remove them or add them to .gitignore; a false alarm goes into "
-        "pyproject.toml, [tool.sandbox.secrets] allow",
+        "pyproject.toml, [tool.sandbox.secrets] allow, by its path or, from the history, its id",
     )
