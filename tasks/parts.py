@@ -196,7 +196,7 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
                 known = what if oid in here else f"{what}, in the history as {oid[:12]}"
                 found.append((path.encode("utf-8", "surrogateescape"), known))
     found = [(path, what) for path, what in found if not secretscan.is_allowed(path, patterns)]
-    secretscan.refuse(list(dict(found).items()))
+    secretscan.refuse(sorted(set(found)))
     return scans
 
 
