@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import buildlog, console, context, process
+from tasks import buildlog, console, context, parts, process
 from tasks.errors import BadInput, TaskError
 from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL
 
@@ -96,7 +96,7 @@ def build(
     """
     command = engine.command(
         "buildx", "build", "--progress=plain", "--load", "--provenance=false",
-        "--file", DOCKERFILE, "--tag", tag,
+        "--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag,
     )  # fmt: skip
     for name, value in BUILD_ARGS.items():
         command += ["--build-arg", f"{name}={value}"]
@@ -109,7 +109,10 @@ def build(
     if no_cache:
         command.append("--no-cache")
     with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
-        context.write(source, packed)
+        if source.ref:
+            parts.write(parts.pack(source, parts.cache()), packed)
+        else:
+            context.write(source, packed)
         size = packed.tell()
         packed.seek(0)
         console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")

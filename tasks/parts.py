@@ -40,7 +40,7 @@ from tasks import (
 )
 from tasks.archive import Part, PartFile, Writer
 from tasks.errors import BadInput
-from tasks.settings import DOCKERFILE, SANDBOX_DIR
+from tasks.settings import DOCKERFILE, SANDBOX_DIR, cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,6 +123,11 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
     _refuse_large(report, limit)
     _forget_old(into)
     return Packed(found, text, source, report)
+
+
+def cache() -> Path:
+    """The folder to pack into, where nothing speaks for another."""
+    return cache_dir() / "context"
 
 
 def check(source: Source, into: Path) -> None:
