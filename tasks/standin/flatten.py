@@ -27,12 +27,18 @@ def flatten(
     *,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> int:
-    """Write the context to `out`; the number of files in it. A corrupt archive is cut there."""
+    """Write the context to `out`; the number of files in it. A corrupt archive is cut there.
+
+    The streams of `contexts` can be wound back.
+    """
     count = 1
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as packed:
         text = dockerfile.encode()
         _add(packed, "Dockerfile", 0o644, len(text), io.BytesIO(text))
         for name, stream in contexts:
+            if not stream.read(1):
+                raise EmptyContext(name)
+            stream.seek(0)
             try:
                 with tarfile.open(fileobj=stream, mode="r|*") as archive:
                     for member in archive:
@@ -44,8 +50,6 @@ def flatten(
                         _add(packed, member.name, mode, size, data or io.BytesIO())
                         count += 1
             except tarfile.ReadError as error:
-                if "empty file" in str(error) and not count > 1:
-                    raise EmptyContext(name) from error
                 warn(f"context {name} is corrupt: {error}")
     return count
 
