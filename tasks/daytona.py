@@ -444,7 +444,7 @@ class Daytona:
             f"asking for port {port} of sandbox {identity}",
             self._sandboxes.get_port_preview_url_without_preload_content,
             identity,
-            float(port),
+            port,
         )
         return Preview(url=str(said["url"]).rstrip("/"), token=str(said["token"]))
 

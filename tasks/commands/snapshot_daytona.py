@@ -112,7 +112,7 @@ def publish(api: Daytona, order: Order) -> dict[str, Any]:
     book.refresh()  # what cannot be recorded is better known before the build than after it
     shipped = ship.ship(api, order)
     name = shipped.published.snapshot.name
-    if book.knows(name) is None or shipped.published.how == "built":
+    if book.knows(name) is None or shipped.published.how in {"built", "attached"}:
         verified = check(api, order, shipped)
     else:
         verified = ["before, as the ledger says"]
