@@ -52,11 +52,32 @@ def snapshot_local(session: nox.Session) -> None:
     task(session, "snapshot-local", *session.posargs)
 
 
+@nox.session(tags=["build"])
+def snapshot_daytona(session: nox.Session) -> None:
+    """Publish a git ref as a snapshot at Daytona."""
+    need(session, "daytona")
+    task(session, "snapshot-daytona", *session.posargs)
+
+
+@nox.session(tags=["build"])
+def snapshots(session: nox.Session) -> None:
+    """List, show, promote, roll back, clean up snapshots."""
+    need(session, "daytona")
+    task(session, "snapshots", *session.posargs)
+
+
 @nox.session(tags=["test"])
 def local_test(session: nox.Session) -> None:
     """Test a running sandbox, black-box, on Docker."""
     need(session, "test", engine=True)
     task(session, "local-test", *session.posargs)
+
+
+@nox.session(tags=["test"])
+def daytona_test(session: nox.Session) -> None:
+    """Test a running sandbox, black-box, at Daytona."""
+    need(session, "test")
+    task(session, "daytona-test", *session.posargs)
 
 
 @nox.session(tags=["test"])

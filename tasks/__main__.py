@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
 COMMANDS: Final = {
     "bump-versions": "bump_versions",
+    "daytona-test": "daytona_test",
     "deps": "deps",
     "doctor": "doctor",
     "image-test": "image_test",
@@ -26,7 +27,10 @@ COMMANDS: Final = {
     "reap": "reap",
     "require-engine": "require_engine",
     "setup": "setup",
+    "snapshot-daytona": "snapshot_daytona",
     "snapshot-local": "snapshot_local",
+    "snapshots": "snapshots",
+    "stand-in": "stand_in",
     "web-test": "web_test",
 }
 

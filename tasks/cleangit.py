@@ -13,6 +13,7 @@ from tasks.errors import CommandFailed, TaskError
 from tasks.gitindex import GITLINK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tasks.worktree import Tree
@@ -50,23 +51,15 @@ def export(tree: Tree, into: Path) -> None:
 
 def config(tree: Tree) -> bytes:
     """The new repository's configuration file."""
-    sha256 = len(tree.sha) == 64
-    lines = ["[core]", f"\trepositoryformatversion = {1 if sha256 else 0}", "\tbare = false",
-             "\tlogAllRefUpdates = true"]  # fmt: skip
-    for name, values in _TRAVELS.items():
-        value = tree.repo.config(name)
-        if value in values:
-            lines.append(f"\t{name.partition('.')[2]} = {value}")
-    if sha256:
-        lines += ["[extensions]", "\tobjectFormat = sha256"]
+    settings = {name: tree.repo.config(name) for name in _TRAVELS}
+    lines = _core(tree.sha, {k: v for k, v in settings.items() if v in _TRAVELS[k]})
     url = origin(tree)
     if url:
-        lines += ['[remote "origin"]', f"\turl = {_quoted(url)}",
-                  "\tfetch = +refs/heads/*:refs/remotes/origin/*"]  # fmt: skip
+        lines += _origin(url)
         merge = tree.branch and tree.repo.config(f"branch.{tree.branch}.merge")
         if tree.branch and merge:
-            lines += [f"[branch {_quoted(tree.branch)}]", "\tremote = origin",
-                      f"\tmerge = {_quoted(merge)}"]  # fmt: skip
+            lines += [f"[branch {git.quoted(tree.branch)}]", "\tremote = origin",
+                      f"\tmerge = {git.quoted(merge)}"]  # fmt: skip
     return os.fsencode("\n".join(lines) + "\n")
 
 
@@ -75,6 +68,25 @@ def origin(tree: Tree) -> str | None:
     remote = tree.branch and tree.repo.config(f"branch.{tree.branch}.remote")
     remote = remote if remote and remote != "." else "origin"
     return git.clean_url(tree.repo.line("remote", "get-url", remote, check=False))
+
+
+def config_of_ref(sha: str, origin: str | None) -> bytes:
+    """The configuration of an image made from a ref: nothing of any one clone is in it."""
+    url = git.clean_url(origin or "")
+    return os.fsencode("\n".join(_core(sha, {}) + (_origin(url) if url else [])) + "\n")
+
+
+def _core(sha: str, settings: Mapping[str, str]) -> list[str]:
+    sha256 = len(sha) == 64
+    lines = ["[core]", f"\trepositoryformatversion = {1 if sha256 else 0}", "\tbare = false",
+             "\tlogAllRefUpdates = true"]  # fmt: skip
+    lines += [f"\t{name.partition('.')[2]} = {value}" for name, value in settings.items()]
+    return lines + (["[extensions]", "\tobjectFormat = sha256"] if sha256 else [])
+
+
+def _origin(url: str) -> list[str]:
+    fetch = "\tfetch = +refs/heads/*:refs/remotes/origin/*"
+    return ['[remote "origin"]', f"\turl = {git.quoted(url)}", fetch]
 
 
 def shallow_commits(tree: Tree) -> list[str]:
@@ -97,7 +109,7 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
         wanted.append(f"^{known}")
     objects = tree.repo.root / tree.repo.line("rev-parse", "--git-path", "objects")
     environment = git.environment(None)
-    environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(str(objects.resolve()))
+    environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = git.quoted(str(objects.resolve()))
     command = ["git", "--git-dir", str(into), "-c", "pack.writeReverseIndex=false",
                "pack-objects", "--revs", "--quiet", "--delta-base-offset",
                str(into / "objects/pack/pack")]  # fmt: skip
@@ -111,7 +123,3 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
             f"git could not pack {tree.sha[:12]} and its history: {error.last_line}",
             fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
         ) from None
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -55,7 +55,7 @@ def report(source: Source) -> Report:
 
 def refuse_secrets(source: Source) -> None:
     """Raise `BadInput` when a file is a secret by its name or its content."""
-    patterns = secretscan.allowed(source.tree.repo.root)
+    patterns = secretscan.allowed_in(source.tree.repo.root)
     tracked = set(_tracked(source.tree))
     root = os.fsencode(source.tree.repo.root)
     found: list[tuple[bytes, str]] = []
@@ -107,15 +107,14 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
         tar.addfile(info)
         return
     info.mode = 0o755 if entry.kind == "executable" else 0o644
-    info.size = entry.status.st_size
+    info.size = entry.size
     try:
         with open(path, "rb") as file:
             tar.addfile(info, file)
             after = os.fstat(file.fileno())
     except OSError as error:  # gone, or shorter than it was
         raise _changed(entry) from error
-    before = entry.status
-    if (after.st_ctime_ns, after.st_size) != (before.st_ctime_ns, before.st_size):
+    if (after.st_ctime_ns, after.st_size) != (entry.ctime_ns, entry.size):
         raise _changed(entry)
 
 

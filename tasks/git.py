@@ -16,7 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 from tasks import console, process
 from tasks.errors import BadInput, CommandFailed
 
-_OVERRIDES: Final = {
+#: Switches off whatever a configuration could make git run, or write.
+OVERRIDES: Final = {
     "core.fsmonitor": "false",
     "core.hooksPath": "/dev/null",
     "core.untrackedCache": "false",
@@ -61,7 +62,7 @@ class Repo:
 
 def environment(root: Path | None, filters: tuple[str, ...] = ()) -> dict[str, str | None]:
     """What is laid over the environment of every git command."""
-    settings = dict(_OVERRIDES)
+    settings = dict(OVERRIDES)
     if root is not None:
         # The overrides make a foreign owner's configuration harmless (a mount's owner differs).
         settings["safe.directory"] = str(root)
@@ -72,6 +73,7 @@ def environment(root: Path | None, filters: tuple[str, ...] = ()) -> dict[str, s
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_CONFIG_COUNT": str(len(settings)),
     }
     for number, (name, value) in enumerate(settings.items()):
@@ -147,3 +149,8 @@ def clean_url(url: str) -> str | None:
         return None
     user = f"{parts.username}@" if parts.scheme == "ssh" and parts.username else ""
     return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, "", ""))
+
+
+def quoted(value: str) -> str:
+    """As git quotes a value in its configuration, or a path in a list of paths."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

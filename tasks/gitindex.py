@@ -17,6 +17,7 @@ from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
     from tasks.git import Repo
 
@@ -86,6 +87,21 @@ def read(repo: Repo, *, sha256: bool) -> Index:
         return parse(copy.read_bytes(), mtime_ns=mtime_ns, sha256=sha256)
 
 
+def compose(entries: Iterable[tuple[bytes, int, str]], *, sha256: bool) -> Index:
+    """The index of a commit just checked out; `entries` are path, mode, id in git's order."""
+    found: list[IndexEntry] = []
+    body = bytearray()
+    for path, mode, oid in entries:
+        stat = (0, 0, 0, 0, 0, 0, mode, 0, 0, 0)
+        found.append(IndexEntry(path, mode, oid, 0, skip_worktree=False, stat=stat))
+        start = len(body)
+        flags = struct.pack(">H", min(len(path), _NAME))
+        body += _STAT.pack(*stat) + bytes.fromhex(oid) + flags + path
+        body += b"\0" * (8 - (len(body) - start) % 8)
+    clean = _header(2, len(found)) + bytes(body)
+    return Index(tuple(found), clean + _checksum(clean, sha256=sha256), 0)
+
+
 def parse(raw: bytes, *, mtime_ns: int, sha256: bool, checksum: bool = True) -> Index:
     """Read a plain index. Raises `BadInput` for anything else."""
     hash_size = 32 if sha256 else 20
@@ -104,8 +120,11 @@ def parse(raw: bytes, *, mtime_ns: int, sha256: bool, checksum: bool = True) -> 
         raise BadInput("git's index is cut short", fix="git reset rewrites it") from None
     if checksum and len(raw) < at + hash_size:
         raise BadInput("git's index is cut short", fix="git reset rewrites it")
-    digest = (hashlib.sha256 if sha256 else hashlib.sha1)(clean, usedforsecurity=False).digest()
-    return Index(tuple(entries), bytes(clean) + digest, mtime_ns)
+    return Index(tuple(entries), bytes(clean) + _checksum(bytes(clean), sha256=sha256), mtime_ns)
+
+
+def _checksum(content: bytes, *, sha256: bool) -> bytes:
+    return (hashlib.sha256 if sha256 else hashlib.sha1)(content, usedforsecurity=False).digest()
 
 
 def _entry(raw: bytes, at: int, hash_size: int) -> tuple[IndexEntry, bytes, int]:

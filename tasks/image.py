@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import buildlog, cleangit, console, context, process
+from tasks import buildlog, cleangit, console, context, parts, process
 from tasks.errors import BadInput, TaskError
 from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL
 
@@ -104,7 +104,10 @@ def build(
     if no_cache:
         options.append("--no-cache")
     with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
-        context.write(source, packed)
+        if source.ref:
+            parts.write(parts.pack(source, parts.cache()), packed)
+        else:
+            context.write(source, packed)
         size = packed.tell()
         packed.seek(0)
         console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")
@@ -121,8 +124,8 @@ def arguments(
     environment: Mapping[str, str] = os.environ,
 ) -> list[str]:
     """The options of `docker buildx build`. Nothing secret stands in them."""
-    options = ["--progress=plain", "--load", "--provenance=false", "--file", DOCKERFILE]
-    options += ["--tag", tag]
+    options = ["--progress=plain", "--load", "--provenance=false"]
+    options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
     for name, value in BUILD_ARGS.items():
         options += ["--build-arg", f"{name}={value}"]
     for name in sorted(PROXIES & environment.keys()):

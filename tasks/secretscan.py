@@ -82,11 +82,19 @@ def worth_reading(size: int) -> bool:
     return 0 < size <= _LARGEST_READ
 
 
-def allowed(root: Path) -> list[str]:
-    """Path patterns that the checkout's pyproject.toml lets through (`[tool.sandbox.secrets]`)."""
+def allowed_in(root: Path) -> list[str]:
+    """What `allowed` finds in the checkout at `root`."""
     try:
-        settings = tomllib.loads((root / "pyproject.toml").read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return allowed((root / "pyproject.toml").read_text())
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def allowed(pyproject: str) -> list[str]:
+    """Path patterns that a pyproject.toml lets through (`[tool.sandbox.secrets]` `allow`)."""
+    try:
+        settings = tomllib.loads(pyproject)
+    except tomllib.TOMLDecodeError:
         return []
     patterns = settings.get("tool", {}).get("sandbox", {}).get("secrets", {}).get("allow", [])
     return [pattern for pattern in patterns if isinstance(pattern, str)]
@@ -106,5 +114,5 @@ def refuse(found: list[tuple[bytes, str]]) -> None:
     raise BadInput(
         f"secrets must not get into an image: {', '.join(shown)}{more}",
         fix="remove them or add them to .gitignore; a false alarm goes into "
-        "pyproject.toml, [tool.sandbox.secrets] allow",
+        "pyproject.toml, [tool.sandbox.secrets] allow, by its path or, from the history, its id",
     )

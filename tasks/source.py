@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import worktree
+from tasks import reftree, worktree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from tasks.git import Repo
+    from tasks.refs import ResolvedRef
 
 #: Part of every identity: raise it when the same source is to give another image.
 FORMAT: Final = 1
@@ -18,12 +21,14 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Source:
-    """A scanned working tree. `identity` is 64 hexadecimal digits that name its content, its git
-    state and the build arguments; equal identities give equal images.
+    """A scanned working tree, or a commit of the object database (then `ref` says how it was
+    named). `identity` is 64 hexadecimal digits that name its content, its git state and the build
+    arguments; equal identities give equal images.
     """
 
     tree: worktree.Tree
     identity: str
+    ref: ResolvedRef | None = None
 
     @property
     def sha(self) -> str:
@@ -38,6 +43,8 @@ class Source:
         return self.tree.changes > 0
 
     def describe(self) -> str:
+        if self.ref:
+            return self.ref.describe()
         state = f", {self.tree.changes} uncommitted changes" if self.dirty else ""
         return f"{self.branch or 'detached HEAD'} at {self.sha[:12]}{state}"
 
@@ -59,6 +66,14 @@ def from_working_tree(
     return Source(tree, identity(tree, build_args))
 
 
+def from_ref(repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str]) -> Source:
+    """The commit `ref`, from the object database alone, as a detached HEAD: whatever the ref was
+    called, and in any clone, the same commit gives the same identity.
+    """
+    tree = reftree.scan(repo, ref.sha)
+    return Source(tree, identity(tree, build_args), ref)
+
+
 def identity(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
     """Hash of what decides the image: git ids, modes, the index, HEAD and the build arguments.
 
@@ -74,6 +89,8 @@ def identity(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
 def _add(digest: hashlib._Hash, tree: worktree.Tree) -> None:
     digest.update(tree.prefix + b"\0" + f"{tree.sha}\0{tree.branch or ''}\0".encode())
     digest.update(hashlib.sha256(tree.index.clean).digest())
+    for commit in tree.cut:
+        digest.update(f"shallow {commit}\0".encode())
     for entry in tree.entries:
         digest.update(b"%o %s %s\0" % (entry.git_mode, entry.oid.encode(), entry.path))
     for nested in tree.nested:

@@ -30,26 +30,26 @@ _LFS: Final = b"version https://git-lfs.github.com/spec/v1"
 @dataclass(frozen=True)
 class Entry:
     """One thing to copy. `path` is relative to the outermost checkout; `oid` is the id of the
-    blob that git would make of the bytes on disk ("" for a directory).
+    blob that git would make of the bytes on disk ("" for a directory); `ctime_ns` tells whether
+    they have changed since (0 for what a ref holds).
     """
 
     path: bytes
     kind: Kind
     oid: str
-    status: os.stat_result
+    size: int
+    ctime_ns: int = 0
 
     @property
     def git_mode(self) -> int:
         return _GIT_MODE[self.kind]
 
-    @property
-    def size(self) -> int:
-        return 0 if self.kind == "directory" else self.status.st_size
-
 
 @dataclass(frozen=True)
 class Tree:
-    """A scanned checkout. `prefix` is "" for the outermost one, else `folder/` within it."""
+    """A scanned checkout, or the tree of a ref. `prefix` is "" for the outermost one, else
+    `folder/` within it. `cut` are the commits where a ref's history ends in a shallow clone.
+    """
 
     repo: git.Repo
     prefix: bytes
@@ -60,6 +60,7 @@ class Tree:
     changes: int
     nested: tuple[Tree, ...] = ()
     notes: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
 
     def everything(self) -> list[Entry]:
         """All entries, those of nested repositories included, in order of their paths."""
@@ -177,11 +178,11 @@ def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
                 f"submodule {_shown(walk, path)} is not initialised: its folder stays empty "
                 "(git submodule update --init)"
             )
-            walk.entries.append(Entry(walk.prefix + path, "directory", "", status))
+            walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
         elif os.path.lexists(item.path + b"/.git"):
             walk.nested.append(path)
         elif not _folder(walk, path + b"/"):
-            walk.entries.append(Entry(walk.prefix + path, "directory", "", status))
+            walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
         return True
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
         walk.notes.append(f"{_shown(walk, path)} is neither file, link nor folder: left out")
@@ -211,19 +212,29 @@ def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_re
             return
         except FileNotFoundError:
             return
-    walk.entries.append(Entry(walk.prefix + path, kind, oid, status))
+    walk.entries.append(Entry(walk.prefix + path, kind, oid, status.st_size, status.st_ctime_ns))
     if kind != "symlink" and _is_lfs_pointer(item.path, status):
-        walk.notes.append(
-            f"{_shown(walk, path)} is a Git LFS pointer, not the file it stands for (git lfs pull)"
-        )
+        walk.notes.append(lfs_note(_shown(walk, path)))
 
 
 def _is_lfs_pointer(path: bytes, status: os.stat_result) -> bool:
-    """https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: three short lines."""
-    if not 100 < status.st_size < 200:
+    if not may_be_lfs_pointer(status.st_size):
         return False
     with open(path, "rb") as file:
-        return file.read(len(_LFS)) == _LFS
+        return is_lfs_pointer(file.read(len(_LFS)))
+
+
+def may_be_lfs_pointer(size: int) -> bool:
+    """https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: three short lines."""
+    return 100 < size < 200
+
+
+def is_lfs_pointer(content: bytes) -> bool:
+    return content.startswith(_LFS)
+
+
+def lfs_note(name: str) -> str:
+    return f"{name} is a Git LFS pointer, not the file it stands for (git lfs pull)"
 
 
 def blob_id(path: bytes, status: os.stat_result, *, sha256: bool) -> str:

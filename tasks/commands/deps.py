@@ -31,7 +31,13 @@ DAEMON: Final = "apps/daemon/requirements.txt"
 #: In order: the image's own pins decide the tests', which decide the checks'.
 FILES: Final = (
     Compiled(DAEMON, ("apps/daemon/pyproject.toml",)),
-    Compiled("requirements/test.txt", ("apps/daemon/pyproject.toml",), "test", (DAEMON,)),
+    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON,)),
+    Compiled(
+        "requirements/test.txt",
+        ("apps/daemon/pyproject.toml",),
+        "test",
+        (DAEMON, "requirements/daytona.txt"),
+    ),
     Compiled(
         "requirements/lint.txt",
         ("apps/daemon/pyproject.toml",),
@@ -118,8 +124,8 @@ def compile_file(file: Compiled, folder: Path, *, uv: str, upgrade: bool) -> str
 
 
 def header(file: Compiled) -> str:
-    group = f", and pyproject.toml, group {file.group}" if file.group else ""
-    return f"# Compiled by `nox -s deps_compile` from {', '.join(file.sources)}{group}.\n"
+    sources = [*file.sources, *([f"pyproject.toml, group {file.group}"] if file.group else [])]
+    return f"# Compiled by `nox -s deps_compile` from {', and '.join(sources)}.\n"
 
 
 def read(path: str) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tasks import console, engine, process, settings
 from tasks.engine import EngineError
 from tasks.errors import TaskError
-from tasks.host import base_image, browser, ca, ports
+from tasks.host import base_image, browser, ca, oci_registry, ports
 from tasks.host import system as this
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def examine() -> list[Check]:
         lambda: [check_pnpm()],
         lambda: [check_checkout_disk()],
         lambda: [check_browser()],
+        lambda: [check_registry()],
         lambda: [check_proxies(os.environ)],
         lambda: [check_ca()],
         *(partial(_one_port, port) for port in (settings.DAEMON_PORT, settings.OPENCODE_PORT)),
@@ -238,6 +239,14 @@ def check_browser() -> Check:
         return Check("browser", "browser", "missing", error.what, needed, error.fix)
     state: State = "ok" if path else "missing"
     return Check("browser", "browser", state, str(path or "none"), needed, fix)
+
+
+def check_registry() -> Check:
+    path = oci_registry.find()
+    state: State = "ok" if path else "absent"
+    needed = "for tests of Daytona's stand-in"
+    fix = oci_registry.how_to_get(this.this_system())
+    return Check("registry", "registry", state, str(path or "none"), needed, fix, required=False)
 
 
 def check_proxies(environment: Mapping[str, str]) -> Check:

@@ -42,14 +42,17 @@ def main(arguments: list[str]) -> None:
         provider.check(options.image)
     finally:
         provider.close()
-    _judge(_run_pytest(pytest_arguments(options, root=settings.ROOT)))
+    judge(run_pytest(pytest_arguments(options, root=settings.ROOT)))
 
 
-def pytest_arguments(options: argparse.Namespace, *, root: Path) -> list[str]:
+def pytest_arguments(
+    options: argparse.Namespace, *, root: Path, provider: str = "docker"
+) -> list[str]:
+    """The suite's, for any provider: the tests do not know which one it is."""
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     arguments = [
         *(str(root / TESTS), "--rootdir", str(root), "-c", str(root / "pyproject.toml")),
-        *("-v", "--durations=10", "--provider=docker", f"--image={options.image}"),
+        *("-v", "--durations=10", f"--provider={provider}", f"--image={options.image}"),
         f"--seed={seed}",
     ]
     if options.keep:
@@ -63,7 +66,7 @@ def pytest_arguments(options: argparse.Namespace, *, root: Path) -> list[str]:
     return arguments
 
 
-def _run_pytest(arguments: list[str]) -> int:
+def run_pytest(arguments: list[str]) -> int:
     # In this process: whoever ends it ends the tests, and nobody can outlive the other.
     import pytest  # noqa: PLC0415 - not there in the sessions that only import this module
 
@@ -71,7 +74,7 @@ def _run_pytest(arguments: list[str]) -> int:
     return int(pytest.main(arguments))
 
 
-def _judge(status: int) -> None:
+def judge(status: int) -> None:
     """Turn pytest's exit status into this command's."""
     if status == 0:
         console.good("the sandbox passed every test")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from tasks import console, engine, settings
 from tasks.engine import Engine, EngineError
 from tasks.errors import TaskError
-from tasks.host import apt, base_image, browser, dockerd
+from tasks.host import apt, base_image, browser, dockerd, oci_registry
 from tasks.host import endpoint as at
 from tasks.host import system as this
 from tasks.host.work import Log
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.host.system import System
 
-Kind = Literal["packages", "start-engine", "base-image", "by-hand"]
+Kind = Literal["packages", "start-engine", "base-image", "registry", "by-hand"]
 
 #: The one thing to do where this does not install an engine.
 ELSEWHERE: Final = {
@@ -59,6 +59,7 @@ class Findings:
     base_image: bool | None  # None: no engine to ask
     browser: Path | None
     git: bool
+    registry: Path | None
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def look() -> Findings:
         base_image=base_image.present(found) if found else None,
         browser=browser.find(),
         git=shutil.which("git") is not None,
+        registry=oci_registry.find(),
     )
 
 
@@ -138,6 +140,7 @@ def report(findings: Findings, *, engine_only: bool) -> None:
         _state(f"browser {findings.browser or ''}".rstrip(), there=findings.browser is not None)
         if not findings.git:
             _state("git", there=False)
+        _state("registry program", there=findings.registry is not None)
 
 
 def _state(what: str, *, there: bool) -> None:
@@ -205,6 +208,13 @@ def _plan_tests(findings: Findings) -> list[Action]:
         else:
             by_hand = browser.how_to_get(system)
             actions.append(Action("by-hand", f"a browser is for you to install: {by_hand}"))
+    if findings.registry is None:
+        if system.has_apt:
+            what = f"unpack {oci_registry.PACKAGE}, which tests of pushing to Daytona run"
+            actions.append(Action("registry", what))
+        else:
+            by_hand = oci_registry.how_to_get(system)
+            actions.append(Action("by-hand", f"a registry is for you to install: {by_hand}"))
     return actions
 
 
@@ -224,6 +234,10 @@ def execute(actions: list[Action], findings: Findings) -> None:
                     console.good(f"the engine has {base_image.NAME}")
                 else:
                     base_image.get(found, findings.system, packages)
+            case "registry":
+                if not apt.candidates((oci_registry.PACKAGE,)):
+                    packages.refresh()
+                console.good(f"unpacked {oci_registry.get()}")
             case "by-hand":
                 by_hand.append(action)
     engine.require()

@@ -1,4 +1,4 @@
-"""`nox -s snapshot_local`: build the image from the working tree."""
+"""`nox -s snapshot_local`: build the image from the working tree, or from a ref."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, context, engine, image, source
+from tasks import console, context, engine, git, image, parts, refs, source
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     tag = image.check_tag(options.tag)
     watch = console.Stopwatch()
-    found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+    found = _source(options.ref)
     report = context.report(found)
     console.step(
         f"source: {found.describe()}; {report.files} files, {console.size(report.bytes)}; "
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
         console.warn(note)
     result: dict[str, Any] = {**found.record(), "image": tag, "context": asdict(report)}
     if options.dry_run:
-        context.refuse_secrets(found)
+        _refuse_secrets(found)
         console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
         console.good("dry run: nothing was built")
         _finish(result, json=options.json)
@@ -50,6 +50,24 @@ def main(arguments: list[str]) -> None:
     _finish(result, json=options.json)
 
 
+def _source(ref: str | None) -> Source:
+    if ref is None:
+        return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+    repo = git.open_repo(ROOT)
+    found = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
+    changes = repo.git("status", "--porcelain", "-z").count(b"\0")
+    if changes:
+        console.warn(f"{changes} uncommitted changes are not in {found.sha[:12]}")
+    return found
+
+
+def _refuse_secrets(found: Source) -> None:
+    if found.ref:
+        parts.check(found, parts.cache())
+    else:
+        context.refuse_secrets(found)
+
+
 def _build(
     there: engine.Engine, found: Source, options: argparse.Namespace, result: dict[str, Any]
 ) -> image.Image:
@@ -60,7 +78,8 @@ def _build(
         console.step(f"CA bundle {bundle} goes along as a build secret")
     watch = console.Stopwatch()
     for attempt in range(1, _ATTEMPTS + 1):
-        context.refuse_secrets(found)
+        if not found.ref:  # of a ref, packing does
+            context.refuse_secrets(found)
         try:
             told = image.build(
                 there,
@@ -98,7 +117,10 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="nox -s snapshot_local --",
-        description="Build the sandbox image from the working tree.",
+        description="Build the sandbox image from the working tree, or from a commit.",
+    )
+    parser.add_argument(
+        "--ref", help="branch, tag or commit to build, instead of the files on disk"
     )
     parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")

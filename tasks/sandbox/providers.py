@@ -9,7 +9,7 @@ from tasks.errors import BadInput
 if TYPE_CHECKING:
     from tasks.sandbox.interface import Provider
 
-NAMES: Final = ("docker",)
+NAMES: Final = ("docker", "daytona")
 
 
 def connect(name: str) -> Provider:
@@ -17,4 +17,8 @@ def connect(name: str) -> Provider:
         from tasks.sandbox.docker import DockerProvider  # noqa: PLC0415
 
         return DockerProvider.connect()
+    if name == "daytona":
+        from tasks.sandbox.daytona import DaytonaProvider  # noqa: PLC0415
+
+        return DaytonaProvider.connect()
     raise BadInput(f"there is no provider `{name}`", fix=f"one of: {', '.join(NAMES)}")

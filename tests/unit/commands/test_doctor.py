@@ -15,7 +15,7 @@ from tasks.host.endpoint import Endpoint
 ROOT = Path(__file__).parents[3]
 IDS = {
     "python", "git", "nox", "uv", "docker-cli", "engine", "engine-api", "buildx", "base-image",
-    "engine-disk", "node", "pnpm", "checkout-disk", "browser", "proxies", "ca-bundle",
+    "engine-disk", "node", "pnpm", "checkout-disk", "browser", "registry", "proxies", "ca-bundle",
     "port-3000", "port-4096", "daytona",
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_what_is_not_known_is_refused(given: list[str], capsys: pytest.CaptureFi
 
 
 def test_all_passed() -> None:
-    local_test._judge(0)
+    local_test.judge(0)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_all_passed() -> None:
 )
 def test_any_other_status_is_a_failure(status: int, error: type[BaseException]) -> None:
     with pytest.raises(error):
-        local_test._judge(status)
+        local_test.judge(status)
 
 
 def test_the_signal_is_handed_on() -> None:
     with pytest.raises(Interrupted) as caught:
-        local_test._judge(143)
+        local_test.judge(143)
     assert caught.value.signum == 15

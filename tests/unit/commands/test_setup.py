@@ -34,6 +34,7 @@ READY = setup.Findings(
     base_image=True,
     browser=Path("/usr/bin/chromium"),
     git=True,
+    registry=Path("/usr/bin/docker-registry"),
 )
 BARE = replace(
     READY,
@@ -43,6 +44,7 @@ BARE = replace(
     buildx=False,
     base_image=None,
     browser=None,
+    registry=None,
 )
 DOWN = engine.EngineDown("it is down", fix="nox -s setup")
 
@@ -56,7 +58,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_a_bare_debian() -> None:
-    assert kinds(BARE) == ["packages", "start-engine", "base-image", "packages"]
+    assert kinds(BARE) == ["packages", "start-engine", "base-image", "packages", "registry"]
     assert kinds(BARE, engine_only=True) == ["packages", "start-engine", "base-image"]
     assert setup.plan(BARE)[0].packages == setup.ENGINE
 

@@ -100,7 +100,7 @@ def mirror(source: Path, repo: Path) -> str:
 
 
 def _moment(tree: Tree) -> list[tuple[Any, ...]]:
-    entries = [(e.path, e.kind, e.oid, e.status.st_ctime_ns) for e in tree.everything()]
+    entries = [(e.path, e.kind, e.oid, e.ctime_ns) for e in tree.everything()]
     return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in trees(tree)), *entries]
 
 

@@ -1,0 +1,131 @@
+"""Following the log of a build at Daytona: whole lines, into a file, for as long as it takes.
+
+The server closes or loses streams as it likes (its SDK ends after 300 s) and begins each one from
+the first byte. So a connection that broke is made anew and what is known already is passed over.
+A daemon thread does it: however stuck a stream is, nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tasks import buildlog, console, image
+from tasks.errors import TaskError
+from tasks.sandbox import redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tasks.daytona import Daytona
+    from tasks.snapshot import Snapshot
+
+_IDLE: Final = 30.0
+_PAUSE: Final = 2.0
+_TAIL: Final = 15
+
+
+class Lines:
+    """Bytes of several connections → lines, each once. Every connection begins at the start."""
+
+    def __init__(self) -> None:
+        self._known = bytearray()
+        self._at = 0
+        self._told = 0
+
+    def connected(self) -> None:
+        self._at = 0
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The lines that `chunk` completes."""
+        end = min(len(self._known), self._at + len(chunk))
+        if self._known[self._at : end] != chunk[: end - self._at]:
+            # Another log than the one we knew: told from its beginning.
+            del self._known[self._at :]
+            self._told = min(self._told, self._known.rfind(b"\n") + 1)
+            end = self._at
+        self._known += chunk[end - self._at :]
+        self._at += len(chunk)
+        while (newline := self._known.find(b"\n", self._told)) >= 0:
+            line = bytes(self._known[self._told : newline])
+            self._told = newline + 1
+            yield line.decode(errors="replace").rstrip("\r")
+
+    def rest(self) -> Iterator[str]:
+        """What came after the last line break, when nothing more will come."""
+        if self._told < len(self._known):
+            yield bytes(self._known[self._told :]).decode(errors="replace")
+            self._told = len(self._known)
+
+
+class Follower:
+    """Follows one snapshot's build log from `start` to `stop`."""
+
+    def __init__(self, api: Daytona, snapshot: Snapshot, *, file: Path) -> None:
+        self.build = buildlog.Build()
+        self.file = file
+        self.tail: deque[str] = deque(maxlen=_TAIL)
+        self.connections = 0
+        self._api = api
+        self._snapshot = snapshot
+        self._secrets = [api.credentials.api_key]
+        self._lines = Lines()
+        self._over = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.touch()
+        self._display = image.Display(self.build)
+        self._thread.start()
+
+    def stop(self, *, patience: float = 3.0) -> None:
+        """The build is over: take in what is on its way, but for `patience` seconds only."""
+        self._ended.set()
+        self._thread.join(patience)
+        self._over.set()
+        with self._lock:
+            self._take(self._lines.rest())
+        self._display.close()
+
+    def abandon(self) -> None:
+        """Interrupted: wait for nothing."""
+        self._over.set()
+        self._display.close()
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            try:
+                if url := self._api.build_logs_url(self._snapshot):
+                    self._read(url)
+            except TaskError:
+                pass  # no log is no reason to give up a build; its state is asked for elsewhere
+            except Exception as error:  # noqa: BLE001 - urllib3's many: a stream that broke
+                self._note(f"(the log's connection broke: {type(error).__name__}; again)")
+            if self._ended.is_set():
+                return
+            self._over.wait(_PAUSE)
+
+    def _read(self, url: str) -> None:
+        self.connections += 1
+        self._lines.connected()
+        for chunk in self._api.stream(url, idle=_IDLE):
+            if self._over.is_set():
+                return
+            with self._lock:
+                self._take(self._lines.feed(chunk))
+
+    def _take(self, lines: Iterable[str]) -> None:
+        for raw in lines:
+            line = redaction.redact(raw, self._secrets)
+            self._note(line)
+            self.tail.append(console.printable(line))
+            self._display.changed(self.build.feed(line))
+
+    def _note(self, line: str) -> None:
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,285 @@
+"""The snapshots at Daytona and which stage uses which: list, show, promote, roll back, clean up."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tasks import console, daytona, gc, ledger, snapshot
+from tasks.commands.arguments import Once
+from tasks.commands.daytona_test import use
+from tasks.errors import TaskError
+from tasks.publish import delete
+from tasks.sandbox import verify
+from tasks.settings import ROOT, state_dir
+
+if TYPE_CHECKING:
+    from tasks.daytona import Daytona
+    from tasks.ledger import Entry, Ledger
+    from tasks.snapshot import Snapshot
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nox -s snapshots --", description=__doc__, allow_abbrev=False
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, parents=[shared], allow_abbrev=False
+        )
+
+    listed = add("list", "what there is, and which stage uses what")
+    listed.add_argument("--all", action="store_true", help="those that are not ours, too")
+    shown = add("show", "all about one snapshot, and its history")
+    shown.add_argument("name", metavar="NAME")
+    promoted = add("promote", "let a stage use a snapshot; it is verified first")
+    promoted.add_argument("name", metavar="NAME")
+    promoted.add_argument("--stage", action=Once, required=True)
+    back = add("rollback", "let a stage use the snapshot it used before")
+    back.add_argument("--stage", action=Once, required=True)
+    cleaned = add("gc", "delete old and failed snapshots; without --yes only say which")
+    cleaned.add_argument("--yes", action="store_true", help="delete them")
+    cleaned.add_argument("--stage", action=Once, help="only of this stage")
+    cleaned.add_argument(
+        "--keep", type=_count, default=gc.NEWEST, metavar="N", action=Once,
+        help="the newest of each stage that stay (%(default)s)",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("not a count")
+    return value
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    if getattr(options, "stage", None) is not None:
+        snapshot.check_stage(options.stage)
+    if getattr(options, "name", None) is not None:
+        snapshot.check_name(options.name)
+    given = daytona.credentials()
+    commands = {"list": _list, "show": _show, "promote": _promote, "rollback": _rollback, "gc": _gc}
+    with closing(daytona.connect()) as api:
+        book = ledger.open_ledger(ROOT, state_dir(), local=given.is_local)
+        book.refresh()
+        result = commands[options.command](api, book, options)
+    if options.json:
+        console.emit_json(result)
+
+
+# ── looking ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _list(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
+    points_at = book.points_at()
+    found = [s for s in api.snapshots() if options.all or snapshot.is_ours(s)]
+    found.sort(key=lambda s: s.created, reverse=True)
+    rows = [
+        [s.name, console.printable(s.state), _size(s), s.created[:16], _used(points_at, s)]
+        for s in found
+    ]
+    console.say(console.table(rows, ["snapshot", "state", "bytes", "made", "used by"]))
+    there = {s.name for s in found}
+    for name, stages in points_at.items():
+        if name not in there:
+            console.warn(f"{', '.join(stages)} points at {name}, which is not there")
+    return [{**_record(s), "stages": points_at.get(s.name, [])} for s in found]
+
+
+def _show(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
+    found = _existing(api, options.name)
+    moves = [
+        (stage, move)
+        for stage in book.stages()
+        for move in book.history(stage)
+        if move.snapshot == found.name
+    ]
+    record = _record(found)
+    for key, value in record.items():
+        console.say(f"{key:12} {console.printable(str(value))}")
+    for stage, move in moves:
+        console.say(f"{move.when}  {move.why} to {stage} by {move.who}, commit {move.sha[:12]}")
+    return {**record, "moves": [{"stage": stage, **asdict(move)} for stage, move in moves]}
+
+
+def _record(found: Snapshot) -> dict[str, Any]:
+    return {
+        "snapshot_name": found.name,
+        "id": found.id,
+        "state": found.state,
+        "reason": found.reason,
+        "identity": snapshot.identity_of(found),
+        "ours": snapshot.is_ours(found),
+        "bytes": None if found.bytes is None else int(found.bytes),
+        "created": found.created,
+        "last_used": found.used,
+        "image": found.image,
+        "contexts": len(found.contexts),
+        "entrypoint": list(found.entrypoint),
+    }
+
+
+def _existing(api: Daytona, name: str) -> Snapshot:
+    found = api.snapshot(name)
+    if found is None:
+        raise TaskError(
+            f"there is no snapshot {console.printable(name)}", fix="nox -s snapshots -- list"
+        )
+    return found
+
+
+def _size(found: Snapshot) -> str:
+    return "-" if found.bytes is None else console.size(found.bytes)
+
+
+def _used(points_at: dict[str, list[str]], found: Snapshot) -> str:
+    return ", ".join(points_at.get(found.name, []))
+
+
+# ── moving ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _promote(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
+    found = _existing(api, options.name)
+    if not snapshot.is_ours(found):
+        raise TaskError(
+            f"snapshot {found.name} is not of this project's making",
+            fix="promote one that nox -s snapshots -- list shows",
+        )
+    now = book.current(options.stage)
+    use(api, found.name)
+    known = book.knows(found.name)
+    sha = known.sha if known else _verified(api, found)
+    return _moved(
+        book,
+        options.stage,
+        ledger.entry(
+            snapshot=found.name,
+            sha=sha,
+            identity=snapshot.identity_of(found) or "",
+            why="promote",
+        ),
+        now,
+    )
+
+
+def _verified(api: Daytona, found: Snapshot) -> str:
+    """Boot it and compare what it is with what its identity says; the commit it holds."""
+    from tasks.sandbox.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
+
+    return verify.look(DaytonaProvider(api), found.name, identity=snapshot.identity_of(found))
+
+
+def _rollback(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
+    now, before = book.current(options.stage), book.previous(options.stage)
+    if now is None or before is None:
+        raise TaskError(
+            f"{options.stage} has no earlier snapshot to go back to",
+            fix="nox -s snapshots -- list shows what could be promoted",
+        )
+    use(api, before.snapshot)
+    back = ledger.entry(
+        snapshot=before.snapshot, sha=before.sha, identity=before.identity, why="rollback"
+    )
+    return _moved(book, options.stage, back, now)
+
+
+def _moved(book: Ledger, stage: str, wanted: Entry, now: Entry | None) -> Any:
+    moved = book.move(stage, wanted, expected=now)
+    was = f" (was {now.snapshot})" if now and moved else ""
+    verb = "is" if moved else "was already"
+    console.good(f"{stage} {verb} {wanted.snapshot}{was}; the ledger is at {book.place}")
+    return {
+        "stage": stage,
+        "snapshot_name": wanted.snapshot,
+        "sha": wanted.sha,
+        "previous": now.snapshot if now else None,
+        "moved": moved,
+    }
+
+
+# ── cleaning up ─────────────────────────────────────────────────────────────────────────────
+
+
+def _gc(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
+    judged = _judged(api, book, options)
+    rows = [
+        [j.verdict, j.snapshot.name, j.snapshot.state, _size(j.snapshot), j.reason] for j in judged
+    ]
+    console.say(console.table(rows, ["", "snapshot", "state", "bytes", "reason"]))
+    doomed = [j for j in judged if j.verdict == "delete"]
+    freed = sum(j.snapshot.bytes or 0 for j in doomed)
+    deleted: list[str] = []
+    failed: dict[str, str] = {}
+    if not doomed:
+        console.good("nothing can go")
+    elif not options.yes:
+        console.say(
+            f"{len(doomed)} could go, {console.size(freed)}; nothing was deleted:"
+            " -- gc --yes does it"
+        )
+    else:
+        for one in doomed:
+            if error := _delete_one(api, book, options, one.snapshot):
+                failed[one.snapshot.name] = error
+            elif api.snapshot(one.snapshot.id) is None:
+                deleted.append(one.snapshot.name)
+        console.good(f"deleted {len(deleted)} of {len(doomed)}")
+    result = {
+        "dry_run": not options.yes,
+        "deleted": deleted,
+        "failed": failed,
+        "bytes": int(freed),
+        "snapshots": [
+            {"name": j.snapshot.name, "verdict": j.verdict, "reason": j.reason} for j in judged
+        ],
+    }
+    if failed:
+        if options.json:
+            console.emit_json(result)
+        raise TaskError(
+            f"{len(failed)} snapshots could not be deleted: {', '.join(failed)}",
+            fix="run it again later",
+        )
+    return result
+
+
+def _judged(api: Daytona, book: Ledger, options: argparse.Namespace) -> list[gc.Judged]:
+    in_use = Counter(sandbox.snapshot for sandbox in api.sandboxes() if sandbox.snapshot)
+    return gc.judge(
+        api.snapshots(),
+        points_at=book.points_at(),
+        in_use=in_use,
+        newest=options.keep,
+        only=None if options.stage is None else {options.stage},
+    )
+
+
+def _delete_one(
+    api: Daytona, book: Ledger, options: argparse.Namespace, one: Snapshot
+) -> str | None:
+    """Why it could not be deleted. Judged again right before: a stage or a sandbox may have come
+    to it meanwhile.
+    """
+    book.refresh()
+    still = {j.snapshot.id for j in _judged(api, book, options) if j.verdict == "delete"}
+    if one.id not in still:
+        console.warn(f"{one.name} is wanted again, or gone: left alone")
+        return None
+    try:
+        delete(api, one)
+    except TaskError as error:
+        console.fail(str(error))
+        return error.what
+    console.step(f"deleted {one.name}")
+    return None

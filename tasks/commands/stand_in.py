@@ -1,0 +1,32 @@
+"""Run a local Daytona on loopback, on this machine's engine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+
+from tasks import console
+from tasks.errors import Interrupted
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tasks stand-in", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="default: any free port")
+    parser.add_argument("--json", action="store_true", help="print the environment as JSON")
+    options = parser.parse_args(arguments)
+
+    from tasks import standin  # noqa: PLC0415 - heavy: the SDK's models, the engine's client
+
+    with standin.running(standin.Settings(port=options.port)) as s:
+        if options.json:
+            console.emit_json(s.environment)
+        else:
+            for name, value in s.environment.items():
+                print(f"export {name}={shlex.quote(value)}", flush=True)
+        console.good(f"the stand-in listens at {s.url}; Ctrl-C ends it and deletes all it made")
+        try:
+            signal.pause()
+        except (KeyboardInterrupt, Interrupted):
+            console.say()
+    console.good("the stand-in has ended; nothing of it is left")

@@ -1,0 +1,137 @@
+"""A commit's history as git packs that stay the same while history grows.
+
+The line of first parents is cut at commits which their own ids choose: ids that end in twelve zero
+bits cut everywhere, after the last of those the ones with nine do, then six, three, none. So old
+history lies in large packs that never change again, what is recent in ever smaller ones, and a new
+commit adds one small pack (and now and then joins the last few). Every pack is made anew, by one
+thread, from the objects alone: how a clone has packed them does not show in its bytes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tasks import process, secretscan
+from tasks.errors import CommandFailed, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tasks.objects import Store
+
+_LEVELS: Final = (12, 9, 6, 3, 0)
+#: Larger packs are split, so that an upload can be taken up again without much being sent twice.
+_PACK_LIMIT: Final = "64m"
+#: Of one segment, as much is read for secrets; the rest is reported as unread.
+SCAN_LIMIT: Final = 2 << 30
+_LARGEST: Final = 5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What `tip` reaches and `base` (an ancestor, or None) does not."""
+
+    base: str | None
+    tip: str
+
+    def revisions(self) -> list[str]:
+        return [self.tip, *([f"^{self.base}"] if self.base else [])]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found in a segment's objects: `secrets` as path, kind and object id, the
+    `largest` as path and bytes; `unread` bytes of text were too many to read.
+    """
+
+    secrets: tuple[tuple[str, str, str], ...]
+    largest: tuple[tuple[str, int], ...]
+    unread: int
+
+
+def segments(store: Store, sha: str) -> list[Segment]:
+    """The history of `sha` in segments, the oldest first."""
+    chain = [line.decode() for line in store.lines("rev-list", "--first-parent", sha)]
+    cuts = _cuts(chain[::-1])
+    return [Segment(base, tip) for base, tip in zip([None, *cuts], cuts, strict=False)]
+
+
+def _cuts(chain: list[str]) -> list[str]:
+    """Where the line of commits, the oldest first, is cut; the first and last always are.
+
+    >>> _cuts(["a1", "b1", "c1"])
+    ['a1', 'b1', 'c1']
+    """
+    cuts, rest = chain[:1], chain[1:]
+    for level in _LEVELS:
+        marked = [at for at, sha in enumerate(rest) if int(sha[-8:], 16) % (1 << level) == 0]
+        if marked:
+            cuts += [rest[at] for at in marked]
+            rest = rest[marked[-1] + 1 :]
+    return cuts
+
+
+def pack(store: Store, segment: Segment, into: Path) -> None:
+    """Write the segment's packs and their indexes into the folder `into`."""
+    try:
+        process.capture(
+            store.command(
+                "pack-objects", "--revs", "--quiet", "--delta-base-offset", "--threads=1",
+                "--no-reuse-delta", "--no-reuse-object", "--no-use-bitmap-index", "--no-sparse",
+                "--window=10", "--depth=50", "--window-memory=32m", "--compression=6",
+                f"--max-pack-size={_PACK_LIMIT}", str(into / "pack"),
+            ),
+            env=store.env, stdin=_lines(segment.revisions()), timeout=None,
+        )  # fmt: skip
+    except CommandFailed as error:
+        raise TaskError(
+            f"git could not pack {segment.tip[:12]} and its history: {error.last_line}",
+            fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
+        ) from None
+
+
+def scan(store: Store, segment: Segment) -> Scan:
+    """Look for secrets, by name and content, in every file and message of the segment."""
+    secrets: list[tuple[str, str, str]] = []
+    names: dict[str, str] = {}
+    largest: list[tuple[str, int]] = []
+    wanted = unread = 0
+    for oid, kind, size, path in _objects(store, segment):
+        if kind == "blob":
+            what = secretscan.by_name(path.encode("utf-8", "surrogateescape"), tracked=True)
+            if what:
+                secrets.append((path, what, oid))
+                continue
+            largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
+        if kind not in {"blob", "commit", "tag"} or not secretscan.worth_reading(size):
+            continue
+        wanted += size
+        if wanted > SCAN_LIMIT:
+            unread += size
+            continue
+        names[oid] = path or f"the message of {kind} {oid[:12]}"
+    for blob in store.blobs(names):
+        what = secretscan.by_content(blob.read())
+        if what:
+            secrets.append((names[blob.oid], what, blob.oid))
+    return Scan(tuple(sorted(secrets)), tuple(largest), unread)
+
+
+def _objects(store: Store, segment: Segment) -> Iterator[tuple[str, str, int, str]]:
+    """Id, type, size and one path of each object."""
+    with tempfile.TemporaryFile(prefix="iterate-objects-") as listed:
+        for line in store.lines("rev-list", "--objects", *segment.revisions(), "--"):
+            listed.write(line + b"\n")
+        listed.seek(0)
+        form = "--batch-check=%(objectname) %(objecttype) %(objectsize) %(rest)"
+        for line in store.lines("cat-file", form, stdin=listed):
+            oid, kind, size, path = line.split(b" ", 3)
+            text = path.decode("utf-8", "surrogateescape")
+            yield oid.decode(), kind.decode(), int(size), text
+
+
+def _lines(values: list[str]) -> bytes:
+    return "".join(f"{value}\n" for value in values).encode()

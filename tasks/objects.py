@@ -1,0 +1,210 @@
+"""A repository's objects, held: whatever `git gc --prune=now` removes there meanwhile stays here.
+
+The hold is a bare git directory of our own whose packs and loose objects are hard links to the
+repository's (where the file system has them; else only an alternate, which is safe for whatever
+a branch or tag reaches). It has no refs, hooks or settings, and reads nobody's git configuration:
+what git does in it depends on the objects alone, and writes nothing anywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from tasks import git, process
+from tasks.errors import CommandFailed, TaskError
+from tasks.settings import cache_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_CHUNK: Final = 1 << 20
+_ATTEMPTS: Final = 5
+#: Bounds git's memory, whatever the repository's size; large files are streamed.
+_FRUGAL: Final = {
+    "core.bigFileThreshold": "8m",
+    "core.commitGraph": "false",
+    "core.packedGitLimit": "128m",
+    "core.packedGitWindowSize": "8m",
+    "core.deltaBaseCacheLimit": "32m",
+    "pack.deltaCacheSize": "32m",
+    "pack.writeReverseIndex": "false",
+}
+
+
+class Blob:
+    """The content of one object, read once and in order."""
+
+    def __init__(self, oid: str, size: int, stream: IO[bytes]) -> None:
+        self.oid = oid
+        self.size = size
+        self._left = size
+        self._stream = stream
+
+    def read(self, count: int = -1) -> bytes:
+        wanted = self._left if count < 0 else min(count, self._left)
+        data = self._stream.read(wanted)
+        if len(data) < wanted:
+            raise TaskError(f"git ended within object {self.oid[:12]}", fix="git fsck")
+        self._left -= wanted
+        return data
+
+    def drain(self) -> None:
+        while self.read(_CHUNK):
+            pass
+
+
+@dataclass(frozen=True)
+class Store:
+    """The held objects: `git_dir` is ours, `shallow` are the commits whose parents are missing."""
+
+    git_dir: Path
+    env: dict[str, str | None]
+    shallow: tuple[str, ...]
+
+    def command(self, *args: str) -> list[str]:
+        return ["git", "--git-dir", str(self.git_dir), *args]
+
+    def git(self, *args: str, stdin: bytes = b"", cwd: Path | None = None) -> bytes:
+        """The output of a git command; a failure is `CommandFailed`."""
+        command = self.command(*args)
+        return process.capture(command, env=self.env, stdin=stdin, cwd=cwd, timeout=None).stdout
+
+    def lines(self, *args: str, stdin: IO[bytes] | None = None) -> Iterator[bytes]:
+        """The lines that a git command prints, as they come."""
+        child = process.start(
+            self.command(*args),
+            env=self.env,
+            stdin=stdin.fileno() if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        with child:
+            try:
+                for line in child.stdout or ():
+                    yield line.rstrip(b"\n")
+                status = process.wait(child)
+            finally:
+                if child.poll() is None:
+                    process.stop(child)
+        if status:
+            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
+
+    def blobs(self, oids: Iterable[str]) -> Iterator[Blob]:
+        """Objects in the order asked for, each to be read before the next is taken."""
+        with tempfile.TemporaryFile(prefix="iterate-oids-") as asked:
+            for oid in oids:
+                asked.write(oid.encode() + b"\n")
+            asked.seek(0)
+            child = process.start(
+                self.command("cat-file", "--batch", "--buffer"),
+                env=self.env, stdin=asked.fileno(), stdout=subprocess.PIPE,
+            )  # fmt: skip
+            with child:
+                try:
+                    yield from self._read(child.stdout)
+                finally:
+                    if child.poll() is None:
+                        child.kill()
+
+    def content(self, oid: str) -> bytes:
+        """The whole of one object."""
+        for blob in self.blobs([oid]):
+            return blob.read()
+        raise missing(oid)
+
+    @staticmethod
+    def _read(stream: IO[bytes] | None) -> Iterator[Blob]:
+        while stream and (head := stream.readline()):
+            oid, _, rest = head.decode().rstrip().partition(" ")
+            if rest in {"missing", ""}:
+                raise missing(oid)
+            blob = Blob(oid, int(rest.rpartition(" ")[2]), stream)
+            yield blob
+            blob.drain()
+            stream.read(1)
+
+
+def missing(what: str) -> TaskError:
+    return TaskError(
+        f"objects that {what[:12]} needs are not in this clone",
+        fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
+    )
+
+
+@contextmanager
+def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
+    """The objects of `repo`, from now to the end of the block. Raises `TaskError` without `sha`."""
+    objects = _path(repo, "objects").resolve()
+    shallow_file = _path(repo, "shallow")
+    cut = tuple(shallow_file.read_text().split()) if shallow_file.exists() else ()
+    holds = cache_dir() / "holds"
+    holds.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
+        git_dir = Path(folder)
+        (git_dir / "objects/pack").mkdir(parents=True)
+        (git_dir / "objects/info").mkdir()
+        (git_dir / "refs").mkdir()
+        sha256 = len(sha) == 64
+        format_ = "\tobjectFormat = sha256\n" if sha256 else ""
+        (git_dir / "config").write_text(
+            f"[core]\n\trepositoryformatversion = {int(sha256)}\n\tbare = true\n"
+            + (f"[extensions]\n{format_}" if sha256 else "")
+        )
+        (git_dir / "HEAD").write_text(f"{sha}\n")
+        if cut:
+            (git_dir / "shallow").write_text("".join(f"{commit}\n" for commit in cut))
+        _link(objects, git_dir / "objects")
+        store = Store(git_dir, _environment(objects), cut)
+        try:
+            store.git("cat-file", "-e", f"{sha}^{{tree}}")
+        except CommandFailed:
+            raise missing(sha) from None
+        yield store
+
+
+def _path(repo: git.Repo, name: str) -> Path:
+    return repo.root / repo.line("rev-parse", "--git-path", name)
+
+
+def _environment(objects: Path) -> dict[str, str | None]:
+    env = git.environment(None)
+    settings = {**git.OVERRIDES, **_FRUGAL}
+    env |= {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
+    }
+    for number, (name, value) in enumerate(settings.items()):
+        env[f"GIT_CONFIG_KEY_{number}"] = name
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    return env
+
+
+def _link(objects: Path, into: Path) -> None:
+    """Hard-link every object. A `gc` beside us replaces packs as they are listed: then again."""
+    for _ in range(_ATTEMPTS):
+        try:
+            for folder in sorted(objects.iterdir()):
+                if folder.name == "pack":
+                    _link_files(folder, into / "pack", {".pack", ".idx"})
+                elif len(folder.name) == 2:
+                    (into / folder.name).mkdir(exist_ok=True)
+                    _link_files(folder, into / folder.name, {""})
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return  # another file system, or one without links: the alternate has to do
+        return
+
+
+def _link_files(folder: Path, into: Path, suffixes: set[str]) -> None:
+    # An index is linked before its pack is used; without its pack it is of no use, nor harm.
+    for path in sorted(folder.iterdir()):
+        if path.suffix in suffixes and not (into / path.name).exists():
+            os.link(path, into / path.name)

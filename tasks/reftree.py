@@ -1,0 +1,100 @@
+"""What a commit holds, from the object database alone: no file of the working tree is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tasks import console, gitindex, objects, worktree
+from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.git import Repo
+    from tasks.objects import Store
+
+_KINDS: Final[dict[int, worktree.Kind]] = {
+    0o100644: "file",
+    0o100755: "executable",
+    0o120000: "symlink",
+    gitindex.GITLINK: "directory",
+}
+
+
+def scan(repo: Repo, sha: str) -> worktree.Tree:
+    """The tree of the commit `sha`, as a checkout of it with a detached HEAD would be."""
+    with objects.hold(repo, sha) as store:
+        listed = list(_listed(store, sha))
+        cut = shallow(store, sha)
+        notes = [*_submodules(listed), *_pointers(store, listed)]
+    if cut:
+        notes.append(
+            "this clone is shallow: the image's history ends where the clone's does, and it is "
+            "not the image that a full clone gives (git fetch --unshallow)"
+        )
+    return worktree.Tree(
+        repo=repo,
+        prefix=b"",
+        sha=sha,
+        branch=None,
+        index=gitindex.compose(
+            ((path, mode, oid) for path, mode, oid, _ in listed), sha256=len(sha) == 64
+        ),
+        entries=tuple(
+            worktree.Entry(path, _KINDS[mode], "" if mode == gitindex.GITLINK else oid, size)
+            for path, mode, oid, size in listed
+        ),
+        changes=0,
+        notes=tuple(notes),
+        cut=tuple(cut),
+    )
+
+
+def shallow(store: Store, sha: str) -> list[str]:
+    """Of the commits that `sha` reaches, those whose parents the clone lacks."""
+    if not store.shallow:
+        return []
+    reached = {line.decode() for line in store.lines("rev-list", sha)}
+    return sorted(reached & set(store.shallow))
+
+
+def _listed(store: Store, sha: str) -> Iterator[tuple[bytes, int, str, int]]:
+    raw = store.git("ls-tree", "-r", "-z", "--full-tree", "--long", sha)
+    for line in raw.split(b"\0"):
+        if not line:
+            continue
+        about, _, path = line.partition(b"\t")
+        mode_text, _, oid, size = about.split()
+        mode = int(mode_text, 8)
+        if mode not in _KINDS:  # 100664 and the like, of old versions of git
+            mode = 0o100755 if mode & 0o100 else 0o100644
+        for name in path.split(b"/"):
+            if name in {b"", b".", b".."} or name.lower() == b".git":
+                raise BadInput(
+                    f"{_shown(path)}: no checkout can hold a path like this",
+                    fix="choose another commit; git fsck has more",
+                )
+        yield path, mode, oid.decode(), 0 if size == b"-" else int(size)
+
+
+def _submodules(listed: list[tuple[bytes, int, str, int]]) -> Iterator[str]:
+    for path, mode, oid, _ in listed:
+        if mode == gitindex.GITLINK:
+            yield (
+                f"submodule {_shown(path)} ({oid[:12]}): a ref holds its commit's id alone, so "
+                "its folder stays empty in the image"
+            )
+
+
+def _pointers(store: Store, listed: list[tuple[bytes, int, str, int]]) -> Iterator[str]:
+    small = [(path, oid) for path, mode, oid, size in listed
+             if worktree.may_be_lfs_pointer(size) and mode in {0o100644, 0o100755}]  # fmt: skip
+    names = (path for path, _ in small)
+    for blob in store.blobs(oid for _, oid in small):
+        path = next(names)
+        if worktree.is_lfs_pointer(blob.read()):
+            yield worktree.lfs_note(_shown(path))
+
+
+def _shown(path: bytes) -> str:
+    return console.printable(path.decode(errors="backslashreplace"))

@@ -1,0 +1,116 @@
+"""The OCI registry that `--via push` pushes to: Debian's docker-registry as a child."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from tasks.host import oci_registry
+from tasks.standin.children import LOOPBACK, Server, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROJECT: Final = "stand-in"
+_MANIFESTS: Final = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        "docker.distribution.manifest.v2",
+        "docker.distribution.manifest.list.v2",
+        "oci.image.manifest.v1",
+        "oci.image.index.v1",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """An image in the registry; `size` is compressed, as Daytona counts pulled ones."""
+
+    image: str
+    digest: str
+    size: int
+
+
+class Registry:
+    def __init__(self, folder: Path) -> None:
+        program = str(oci_registry.require())
+        self.port = free_port()
+        self.address = f"{LOOPBACK}:{self.port}"
+        self.username = f"temp-push-robot-{secrets.token_hex(6)}"
+        self.password = secrets.token_hex(20)
+        data = folder / "registry"
+        data.mkdir(parents=True)
+        config = folder / "registry.json"  # JSON is YAML
+        config.write_text(
+            json.dumps(
+                {
+                    "version": "0.1",
+                    "log": {"level": "warn"},
+                    "storage": {
+                        "filesystem": {"rootdirectory": str(data)},
+                        "delete": {"enabled": True},
+                    },
+                    "http": {"addr": self.address, "secret": secrets.token_hex(16)},
+                }
+            )
+        )
+        log = folder / "registry.log"
+        self._server = Server("docker-registry", [program, "serve", str(config)], log=log)
+        self._client = httpx.Client(base_url=f"http://{self.address}/v2/", trust_env=False)
+        try:
+            self._server.wait_until(self._answers)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        self._client.close()
+        self._server.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return self._client.get("").is_success
+        except httpx.TransportError:
+            return False
+
+    def push_access(self) -> dict[str, Any]:
+        expires = datetime.now(UTC) + timedelta(hours=1)
+        return {
+            "username": self.username,
+            "secret": self.password,
+            "registryUrl": self.address,
+            "registryId": "stand-in",
+            "project": PROJECT,
+            "expiresAt": expires.isoformat(),
+        }
+
+    def find(self, image: str) -> Pushed | None:
+        """What was pushed here under that name, or None; other registries cannot be asked."""
+        if not image.startswith(f"{self.address}/"):
+            return None
+        name, _, wanted = image.removeprefix(f"{self.address}/").partition("@")
+        if not wanted:
+            name, _, wanted = name.rpartition(":")
+        reply = self._client.get(f"{name}/manifests/{wanted}", headers={"Accept": _MANIFESTS})
+        if reply.status_code == 404:
+            return None
+        reply.raise_for_status()
+        manifest = reply.json()
+        digest = reply.headers["docker-content-digest"]
+        layers = manifest.get("layers") or manifest.get("manifests") or []
+        size = sum(layer["size"] for layer in layers)
+        return Pushed(image=f"{self.address}/{name}@{digest}", digest=digest, size=size)
+
+    def repositories(self) -> dict[str, list[str]]:
+        names = self._client.get("_catalog").json()["repositories"] or []
+        found = {}
+        for name in names:
+            reply = self._client.get(f"{name}/tags/list")
+            found[name] = (reply.json().get("tags") or []) if reply.is_success else []
+        return found

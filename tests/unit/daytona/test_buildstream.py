@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import itertools
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.buildstream import Lines
+
+LOG = "#1 [stage 1/2] RUN a\n#1 0.1 ünï\r\n\n#1 DONE 0.2s\nno line break at the end".encode()
+
+
+def told(lines: Lines, *chunks: bytes) -> list[str]:
+    return [line for chunk in chunks for line in lines.feed(chunk)]
+
+
+def whole(log: bytes) -> list[str]:
+    return [line.removesuffix("\r") for line in log.decode().split("\n")]
+
+
+@given(cuts=st.lists(st.integers(0, len(LOG)), max_size=8))
+def test_lines_are_whole_however_they_come(cuts: list[int]) -> None:
+    lines = Lines()
+    at = [0, *sorted(cuts), len(LOG)]
+    said = told(lines, *(LOG[a:b] for a, b in itertools.pairwise(at)))
+    assert [*said, *lines.rest()] == whole(LOG)
+
+
+@given(cut=st.integers(0, len(LOG)), seed=st.integers())
+def test_after_a_new_connection_nothing_is_told_twice(cut: int, seed: int) -> None:
+    """F23: cut at a random byte, and begun again from the first one."""
+    rng = random.Random(seed)  # noqa: S311 - replayed by hypothesis
+    lines = Lines()
+    said = told(lines, LOG[:cut])
+    for _ in range(rng.randrange(3)):
+        lines.connected()
+        said += told(lines, LOG[: rng.randrange(len(LOG))])
+    lines.connected()
+    said += told(lines, LOG)
+    assert [*said, *lines.rest()] == whole(LOG)
+
+
+def test_another_log_is_told_from_its_beginning() -> None:
+    lines = Lines()
+    assert told(lines, b"one\ntwo\n") == ["one", "two"]
+    lines.connected()
+    assert told(lines, b"other\nthree\n") == ["other", "three"]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from tasks.standin.flatten import EmptyContext, flatten
+
+
+def archive(*members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for member in members:
+            info, data = member if isinstance(member, tuple) else (member, b"")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    packed.seek(0)
+    return packed
+
+
+def info(
+    name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, link: str = ""
+) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.mode, made.linkname = kind, mode, link
+    made.uid = made.gid = 1000
+    made.mtime = 1_700_000_000
+    return made
+
+
+def flat(dockerfile: str, *contexts: io.BytesIO) -> list[tuple[tarfile.TarInfo, bytes]]:
+    out = io.BytesIO()
+    flatten(dockerfile, [(str(i), c) for i, c in enumerate(contexts)], out)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        found = []
+        for member in tar:
+            data = tar.extractfile(member)
+            found.append((member, data.read() if data else b""))
+        return found
+
+
+def test_everything_becomes_a_plain_file() -> None:
+    found = flat(
+        "FROM x\n",
+        archive(
+            info("d", tarfile.DIRTYPE, 0o755),
+            (info("d/run", mode=0o4755), b"data"),
+            info("link", tarfile.SYMTYPE, 0o777, "d/run"),
+            info("again", tarfile.LNKTYPE, 0o644, "d/run"),
+            info("pipe", tarfile.FIFOTYPE),
+        ),
+    )
+    assert [(m.name, m.mode, data) for m, data in found] == [
+        ("Dockerfile", 0o644, b"FROM x\n"),
+        ("d/run", 0o4755, b"data"),
+        ("link", 0o777, b""),
+        ("again", 0o644, b""),
+        ("pipe", 0o644, b""),
+    ]
+    assert all(m.isreg() and (m.uid, m.gid, m.mtime) == (0, 0, 0) for m, _ in found)
+
+
+def test_a_context_brings_its_own_dockerfile() -> None:
+    found = flat("FROM sent\n", archive((info("Dockerfile"), b"FROM context\n")))
+    assert [data for m, data in found if m.name == "Dockerfile"] == [
+        b"FROM sent\n",
+        b"FROM context\n",
+    ]
+
+
+def test_contexts_come_in_the_order_given() -> None:
+    found = flat("F", archive((info("a"), b"1")), archive((info("a"), b"2")))
+    assert [(m.name, data) for m, data in found[1:]] == [("a", b"1"), ("a", b"2")]
+
+
+def test_a_corrupt_archive_is_cut_with_a_warning() -> None:
+    whole = archive((info("a"), b"1"), (info("b"), b"x" * 2000)).getvalue()
+    warnings: list[str] = []
+    out = io.BytesIO()
+    cut = io.BytesIO(whole[:1800])
+    flatten("F", [("h", cut)], out, warn=warnings.append)
+    assert warnings
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        assert tar.getnames()[:2] == ["Dockerfile", "a"]
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_an_empty_object_is_an_error(earlier: int) -> None:
+    contexts = [("ok", archive((info("a"), b"1")))] * earlier + [("h", io.BytesIO())]
+    with pytest.raises(EmptyContext):
+        flatten("F", contexts, io.BytesIO())
+
+
+def test_odd_names_go_through() -> None:
+    names = ["/abs", "../up", "ü\n", "n" * 300]
+    found = flat("F", archive(*((info(name), b"1") for name in names)))
+    assert [m.name for m, _ in found[1:]] == names
