@@ -120,7 +120,7 @@ def reason(output: str) -> str:
     if match := re.search(r"No matching version found for (\S+?)(?: with a date|\.?\s*$)", output,
                           re.MULTILINE):  # fmt: skip
         return f"it needs {match[1]}, which the registry does not have"
-    if match := re.search(r"404\s+'?(\S+?)'? (?:could not be found|is not in this)", output):
+    if match := re.search(r"'([^'\s]+)' (?:could not be found|is not in this)", output):
         return f"it needs {match[1]}, which the registry does not have"
     lines = [line.removeprefix("npm error").strip() for line in output.splitlines()]
     said = next((line for line in lines if line and not line.startswith(("code ", "A complete"))),

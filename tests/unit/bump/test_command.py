@@ -169,10 +169,8 @@ def test_credentials_and_scopes_of_npmrc(desk: Desk) -> None:
     )
     answers = desk.registry.answers
     answers["/private/@anthropic-ai/claude-code"] = answers.pop("/@anthropic-ai/claude-code")
-    result = subprocess.run(
-        desk.command("--check"), cwd=desk.root, check=False, capture_output=True, text=True,
-        env={**desk.environment(), "SECRET_TOKEN": "s3cret"}, timeout=60,
-    )  # fmt: skip
+    desk.more = {"SECRET_TOKEN": "s3cret"}
+    result = desk.run("--check")
     assert result.returncode == 0, result.stderr
     sent = {path: headers.get("Authorization") for path, headers in desk.registry.asked}
     assert sent["/private/@anthropic-ai/claude-code"] == "Bearer s3cret"
