@@ -193,9 +193,15 @@ def survey(
         outcomes: dict[Pin, Future[Outcome]] = {}
         # Node goes first: what the others need is held against the one they will run on.
         for pin in sorted(asked, key=lambda pin: pin.variable != NODE):
-            work = partial(judge.decide, pin, found[pin], versions[pin.variable],
-                           wishes.get(pin.variable, Wish()), node,
-                           users if pin.variable == NODE else {})  # fmt: skip
+            work = partial(
+                judge.decide,
+                pin,
+                found[pin],
+                versions[pin.variable],
+                wish=wishes.get(pin.variable, Wish()),
+                node=node,
+                users=users if pin.variable == NODE else {},
+            )
             outcomes[pin] = pool.submit(work)
             if pin.variable == NODE:
                 node = outcomes[pin].result().target
@@ -235,6 +241,7 @@ class _Judge:
         pin: Pin,
         package: Package | TaskError,
         version: str,
+        *,
         wish: Wish,
         node: str,
         users: Mapping[str, str],

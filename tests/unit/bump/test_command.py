@@ -239,12 +239,13 @@ def test_the_newest_that_installs(desk: Desk) -> None:
     told = desk.told()[PI]
     assert told["to"] == "0.88.0"
     assert [(held["version"], held["why"]) for held in told["held"]] == [
-        ("1.6.0", "it does not install: it needs pi-linux-x64@1.6.0, which the registry does not "
-         "have"),
-        ("1.5.2", "it does not install: it needs @earendil-works/pi-codemode@1.5.2, which the "
-         "registry does not have"),
-        ("0.89.0", "it does not install: it needs lost@^1.0.0, which the registry does not have"),
-    ]  # fmt: skip
+        (version, f"it does not install: it needs {lost}, which the registry does not have")
+        for version, lost in (
+            ("1.6.0", "pi-linux-x64@1.6.0"),
+            ("1.5.2", "@earendil-works/pi-codemode@1.5.2"),
+            ("0.89.0", "lost@^1.0.0"),
+        )
+    ]
     lock = json.loads((desk.root / "apps/os/sandbox/locks/pi-coding-agent-0.88.0.json").read_text())
     assert set(lock["packages"]) == {"", f"node_modules/{name}", "node_modules/deep",
                                      "node_modules/@earendil-works/pi-ai"}  # fmt: skip
@@ -314,7 +315,7 @@ def test_what_a_killed_run_left_goes(desk: Desk) -> None:
 
 @pytest.mark.parametrize("skew", [-1, 1])
 def test_the_cool_down_goes_by_the_registrys_clock(desk: Desk, skew: int) -> None:
-    """This machine's clock is wherever it is; the registry says that it is NOW, and we say so."""
+    """Wherever this machine's clock is: the registry says that it is NOW, and we say so."""
     offer(desk, "bun", "1.4.1", age=3.1)
     result = desk.run("--json")
     told = json.loads(result.stdout)

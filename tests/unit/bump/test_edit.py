@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks import settings
 from tasks.bump import bisect, edit, locks, pins, verify
 from tasks.bump.survey import Outcome
 from tasks.registry import npm
@@ -21,26 +25,15 @@ from tests.unit.bump.conftest import DOCKERFILE, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.unit.bump.conftest import Desk
 
 #: 1,000 in a soak: ITERATE_KILLS=1000 nox -s unit -- -k killed
 KILLS = int(os.environ.get("ITERATE_KILLS", "50"))
-LOOP = """
-import json, sys
-sys.path.insert(0, {here!r})
-from pathlib import Path
-from tests.unit.bump.test_edit import change
-print("ready", flush=True)
-while True:
-    change(Path({root!r})).apply()
-"""
+KILLING = "import sys; from tests.unit.bump import test_edit; test_edit.kill(*sys.argv[1:])"
 
 
 def outcome(name: str, old: str, new: str) -> Outcome:
-    import json
-
     pin = pins.find(name)
     document = packument(pin.package, {old: {}, new: {}})
     package = npm.parse(json.dumps(document).encode(), pin.package)
@@ -58,32 +51,41 @@ def change(root: Path) -> edit.Edit:
     return edit.plan(root, old, wanted)
 
 
+def kill(root: str, times: str) -> None:
+    """Bump forth and back in a child, kill it, look at what it left; again and again."""
+    rng = random.Random(20261123)  # noqa: S311 - to be repeated
+    dockerfile = Path(root, settings.DOCKERFILE)
+    texts = {DOCKERFILE, change(Path(root)).new_text}
+    seen = set()
+    for _ in range(int(times)):
+        child = os.fork()
+        if child == 0:
+            while True:
+                change(Path(root)).apply()
+        time.sleep(rng.random() * 0.04)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        text = dockerfile.read_bytes().decode()
+        assert text in texts
+        assert dockerfile.stat().st_mode & 0o777 == 0o640
+        for name in ("bun", "pnpm"):
+            version = pins.current(text)[pins.find(name).variable]
+            path = Path(root, locks.path(pins.find(name), version))
+            assert path.read_text() in {f"lock of {version}\n" * 2000, f"old {name}"}
+        seen.add(text)
+    assert seen == texts
+
+
 def test_killed_at_any_instant(desk: Desk) -> None:
     """The Dockerfile is exactly old or exactly new, its line ends and mode kept, and the lock files
     of the versions that it names are there, whole.
     """
-    rng = random.Random(20261123)
     desk.dockerfile.chmod(0o640)
-    edit_once = change(desk.root)
-    texts = {DOCKERFILE, edit_once.new_text}
-    edit_once.apply()
-    code = LOOP.format(here=str(pins.__file__.rpartition("/tasks/")[0]), root=str(desk.root))
-    seen = set()
-    for _ in range(KILLS):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
-            assert child.stdout
-            assert child.stdout.readline() == b"ready\n"
-            time.sleep(rng.random() * 0.05)
-            child.kill()
-        text = desk.dockerfile.read_bytes().decode()
-        assert text in texts
-        seen.add(text)
-        assert desk.dockerfile.stat().st_mode & 0o777 == 0o640
-        for name in ("bun", "pnpm"):
-            version = pins.current(text)[pins.find(name).variable]
-            path = desk.root / locks.path(pins.find(name), version)
-            assert path.read_text() == f"lock of {version}\n" * 2000
-    assert seen == texts
+    here = str(Path(__file__).parents[3])
+    command = [sys.executable, "-c", KILLING, str(desk.root), str(KILLS)]
+    # In a process without threads, since it forks.
+    result = subprocess.run(command, cwd=here, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     change(desk.root).apply()
     assert len(desk.locks()) == len(VERSIONS)
 
@@ -102,8 +104,8 @@ def snapshot(desk: Desk) -> dict[str, bytes]:
 @pytest.mark.parametrize(("broken", "named"), [
     ({"bun": "1.4.1"}, "because of bun 1.4.0 → 1.4.1; the"),
     ({"pnpm": "12.22.0"}, "because of pnpm 12.21.0 → 12.22.0; the"),
-    ({"bun": "1.4.1", "pnpm": "12.22.0"}, "because of bun 1.4.0 → 1.4.1 and pnpm 12.21.0 → 12.22.0"
-     " (only together)"),
+    ({"bun": "1.4.1", "pnpm": "12.22.0"},
+     "because of bun 1.4.0 → 1.4.1 and pnpm 12.21.0 → 12.22.0 (only together)"),
     ({}, "does not work without any bump either"),
 ])  # fmt: skip
 def test_what_does_not_work_is_taken_back(desk: Desk, broken: dict[str, str], named: str) -> None:
