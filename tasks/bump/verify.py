@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import console, process
 from tasks.bump import bisect, edit
-from tasks.errors import CommandFailed, TaskError
+from tasks.bump.edit import VerificationFailed
+from tasks.errors import CommandFailed
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
 
@@ -22,13 +23,9 @@ if TYPE_CHECKING:
 TESTS: Final = "test_versions or test_boot or test_services or test_agents"
 
 
-class Failed(TaskError):
-    code = "verification-failed"
-
-
 def verify(change: Edit, works: Callable[[], bool] | None = None) -> None:
     """Apply `change` and keep it if the sandbox made from it works; else take it back and raise
-    `Failed`, which names the pins to blame. An interrupt takes it back, too.
+    `VerificationFailed`, which names the pins to blame. An interrupt takes it back, too.
     """
     works = works or Workbench().works
     kept = False
@@ -41,7 +38,9 @@ def verify(change: Edit, works: Callable[[], bool] | None = None) -> None:
     if kept:
         return
     console.warn("the bump does not work and is rolled back; looking for the pin to blame")
-    raise Failed(_blame(change, works), fix="leave it out: --only the others, or wait for a fix")
+    raise VerificationFailed(
+        _blame(change, works), fix="leave it out: --only the others, or wait for a fix"
+    )
 
 
 def _blame(change: Edit, works: Callable[[], bool]) -> str:

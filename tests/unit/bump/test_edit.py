@@ -115,7 +115,7 @@ def test_what_does_not_work_is_taken_back(desk: Desk, broken: dict[str, str], na
         now = desk.pinned()
         return not all(now[pins.find(name).variable] == bad for name, bad in broken.items())
 
-    with pytest.raises(verify.Failed, match="Dockerfile is as it was") as raised:
+    with pytest.raises(edit.VerificationFailed, match="Dockerfile is as it was") as raised:
         verify.verify(change(desk.root), works)
     assert named in raised.value.what
     assert snapshot(desk) == before
