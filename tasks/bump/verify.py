@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from tasks.bump.edit import Edit
     from tasks.bump.survey import Outcome
 
-#: The tests that a version which does not start cannot pass, by their files' names.
-TESTS: Final = "test_versions or test_boot or test_services or test_agents"
+#: Tests that a version which does not start cannot pass: ready in time, every tool at its pinned
+#: version in every kind of shell, every agent in a conversation with the model stand-in.
+TESTS: Final = "test_is_ready_in_time or test_installed_is_pinned or test_it_answers_and_knows"
 
 
 def verify(change: Edit, works: Callable[[], bool] | None = None) -> None:
