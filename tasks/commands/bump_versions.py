@@ -198,6 +198,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
     parser.add_argument("--markdown", metavar="FILE", help="write a pull request's text there")
     options = parser.parse_args(arguments)
-    if options.markdown and os.path.isdir(options.markdown):
-        raise BadInput(f"--markdown {options.markdown} is a folder", fix="name a file")
+    target = Path(options.markdown or "body.md")
+    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise BadInput(f"--markdown {target} cannot be written", fix="name a file")
     return options

@@ -32,8 +32,8 @@ _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach one registry; `url` ends with a slash. `headers` may hold secrets. Those with the
-    same TLS settings are equal.
+    """How to reach one registry; `url` ends with a slash, `headers` may hold secrets. Equal are
+    those with the same TLS settings.
     """
 
     url: str = field(compare=False)
@@ -72,11 +72,14 @@ class Client:
                     f"the certificates {access.ca_file or 'given to npm'} cannot be read: {error}",
                     fix="mend cafile or ca (npm), cert (pip)",
                 ) from error
-        self._pool = (
-            urllib3.ProxyManager(access.proxy, **options)
-            if access.proxy
-            else urllib3.PoolManager(**options)
-        )
+        try:
+            self._pool = (
+                urllib3.ProxyManager(access.proxy, **options)
+                if access.proxy
+                else urllib3.PoolManager(**options)
+            )
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise BadInput("the proxy's address cannot be read", fix="npm config ls") from error
 
     def get(self, path: str, *, accept: str, what: str, deadline: float = DEADLINE) -> Answer:
         """`path` below the registry. Raises `Unknown` when no answer can be had."""

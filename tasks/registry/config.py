@@ -165,7 +165,10 @@ def _authorization(found: Mapping[str, str]) -> dict[str, str]:
     if pair := found.get("_auth"):
         return {"Authorization": f"Basic {pair}"}
     if (user := found.get("username")) and (password := found.get("_password")):
-        pair = f"{user}:{base64.b64decode(password).decode(errors='replace')}"
+        try:
+            pair = f"{user}:{base64.b64decode(password).decode()}"
+        except ValueError as error:
+            raise BadInput("`_password` in an npmrc is no base64", fix="npm login") from error
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     return {}
 
