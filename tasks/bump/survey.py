@@ -312,7 +312,7 @@ class _Judge:
         with ThreadPoolExecutor(max_workers=8) as pool:
             there = dict(zip(wanted, pool.map(self.registries.versions, wanted), strict=True))
         for name, spec in wanted.items():
-            if not _any_fits(there[name], spec):
+            if not any_fits(there[name], spec):
                 raise locks.DoesNotInstall(
                     f"it needs {name}@{spec}, which the registry does not have"
                 )
@@ -335,7 +335,7 @@ class _Judge:
         return outcome
 
 
-def _any_fits(versions: frozenset[str], spec: str) -> bool:
+def any_fits(versions: frozenset[str], spec: str) -> bool:
     """Whether a version fits; yes where the specifier is none that we read (an address, a tag)."""
     if not re.fullmatch(r"[\s\dvxX*.^~<>=|+\w-]*", spec) or ":" in spec:
         return True
