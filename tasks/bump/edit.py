@@ -36,6 +36,10 @@ class Changed(TaskError):
     code = "changed-meanwhile"
 
 
+class VerificationFailed(TaskError):
+    code = "verification-failed"
+
+
 @dataclass(frozen=True)
 class Document:
     """A file as it was read. `path` is the file itself, behind any link."""

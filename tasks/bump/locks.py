@@ -120,9 +120,10 @@ def reason(output: str) -> str:
     if match := re.search(r"No matching version found for (\S+?)(?: with a date|\.?\s*$)", output,
                           re.MULTILINE):  # fmt: skip
         return f"it needs {match[1]}, which the registry does not have"
-    if match := re.search(r"404\s+'?(@?[^\s@']+@[^\s']+)'? is not in this registry", output):
+    if match := re.search(r"'([^'\s]+)' (?:could not be found|is not in this)", output):
         return f"it needs {match[1]}, which the registry does not have"
     lines = [line.removeprefix("npm error").strip() for line in output.splitlines()]
     said = next((line for line in lines if line and not line.startswith(("code ", "A complete"))),
                 "npm does not say why")  # fmt: skip
+    said = re.sub(r"https?://\S+", "(address)", said)  # may hold a secret; nothing to publish
     return f"npm cannot resolve it: {console.printable(said)[:160]}"

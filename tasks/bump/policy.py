@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from packaging.specifiers import SpecifierSet
@@ -15,7 +16,7 @@ from tasks import semver
 from tasks.registry.model import Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from tasks.bump.pins import Pin
@@ -65,8 +66,10 @@ def rank(
     now: datetime,
     node: str,
     wish: Wish = Wish(),
+    users: Mapping[str, str] = MappingProxyType({}),
 ) -> Ranking:
-    """What may replace `version` of `pin`. `node` is the Node that it would run on.
+    """What may replace `version` of `pin`. `node` is the Node that it would run on; `users` are
+    those who will run on the pin itself, with the range they need.
 
     Raises `Unknown` where the pin's own version cannot be placed, or a wished one is not there.
     """
@@ -80,9 +83,10 @@ def rank(
             continue
         if not wish.to and release.key <= key:
             break
-        if objection := _objection(
+        objection = _unusable(release, users) or _objection(
             pin, release, here, key, latest=latest, now=now, node=node, wish=wish
-        ):
+        )
+        if objection:
             held.append(objection)
         else:
             candidates.append(release)
@@ -91,6 +95,21 @@ def rank(
         raise Unknown(f"{pin.package} {wish.to} {gone}", fix=f"its newest is {_newest(package)}")
     held = [h for h in held if wish.to or not _skipped_silently(pin, package.releases[h.version])]
     return Ranking(tuple(candidates), tuple(held), tuple(_notices(package, version, now)))
+
+
+def _unusable(release: Release, users: Mapping[str, str]) -> Held | None:
+    for user, wanted in users.items():
+        if not _fits(release.text, wanted):
+            return Held(release.text, f"{user} needs Node {wanted}")
+    return None
+
+
+def _fits(node: str, wanted: str) -> bool:
+    """Also where nobody can read what is wanted: that is said elsewhere."""
+    try:
+        return semver.satisfies(node, wanted)
+    except ValueError:
+        return True
 
 
 def order(release: Release) -> Version:

@@ -182,21 +182,42 @@ def survey(
     asked = [pin for pin in pins if pin.variable in chosen]
     with ThreadPoolExecutor(max_workers=16) as pool:
         pool.submit(registries.load)
-        waiting = {pin: pool.submit(_attempt, partial(registries.package, pin)) for pin in asked}
+        # A Node is chosen with regard to all who run on it.
+        needed = pins if NODE in chosen else asked
+        waiting = {pin: pool.submit(_attempt, partial(registries.package, pin)) for pin in needed}
         found = {pin: future.result() for pin, future in waiting.items()}
         now, clock = registries.clock()
         judge = _Judge(registries, root, now, write, Verdicts(cache))
         node = versions[NODE]
+        users = _users(found, versions)
         outcomes: dict[Pin, Future[Outcome]] = {}
         # Node goes first: what the others need is held against the one they will run on.
         for pin in sorted(asked, key=lambda pin: pin.variable != NODE):
-            work = partial(judge.decide, pin, found[pin], versions[pin.variable],
-                           wishes.get(pin.variable, Wish()), node)  # fmt: skip
+            work = partial(
+                judge.decide,
+                pin,
+                found[pin],
+                versions[pin.variable],
+                wish=wishes.get(pin.variable, Wish()),
+                node=node,
+                users=users if pin.variable == NODE else {},
+            )
             outcomes[pin] = pool.submit(work)
             if pin.variable == NODE:
                 node = outcomes[pin].result().target
         decided = tuple(outcomes[pin].result() for pin in asked)
     return Survey(decided, now, clock)
+
+
+def _users(found: Mapping[Pin, Package | TaskError], versions: Mapping[str, str]) -> dict[str, str]:
+    """What the tools as they are pinned need of Node."""
+    users = {}
+    for pin, package in found.items():
+        version = versions[pin.variable]
+        here = None if isinstance(package, TaskError) else package.releases.get(version)
+        if here and here.engines:
+            users[f"{pin.name} {version}"] = here.engines
+    return users
 
 
 def _attempt(work: Any) -> Package | TaskError:
@@ -216,12 +237,21 @@ class _Judge:
     verdicts: Verdicts
 
     def decide(
-        self, pin: Pin, package: Package | TaskError, version: str, wish: Wish, node: str
+        self,
+        pin: Pin,
+        package: Package | TaskError,
+        version: str,
+        *,
+        wish: Wish,
+        node: str,
+        users: Mapping[str, str],
     ) -> Outcome:
         if isinstance(package, TaskError):
             return Outcome(pin, version, error=str(package))
         try:
-            ranking = policy.rank(pin, package, version, now=self.now, node=node, wish=wish)
+            ranking = policy.rank(
+                pin, package, version, now=self.now, node=node, wish=wish, users=users
+            )
             outcome = Outcome(
                 pin, version, held=ranking.held, notices=ranking.notices, package=package
             )
@@ -282,7 +312,7 @@ class _Judge:
         with ThreadPoolExecutor(max_workers=8) as pool:
             there = dict(zip(wanted, pool.map(self.registries.versions, wanted), strict=True))
         for name, spec in wanted.items():
-            if not _any_fits(there[name], spec):
+            if not any_fits(there[name], spec):
                 raise locks.DoesNotInstall(
                     f"it needs {name}@{spec}, which the registry does not have"
                 )
@@ -305,7 +335,7 @@ class _Judge:
         return outcome
 
 
-def _any_fits(versions: frozenset[str], spec: str) -> bool:
+def any_fits(versions: frozenset[str], spec: str) -> bool:
     """Whether a version fits; yes where the specifier is none that we read (an address, a tag)."""
     if not re.fullmatch(r"[\s\dvxX*.^~<>=|+\w-]*", spec) or ":" in spec:
         return True

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import console, process
 from tasks.bump import bisect, edit
-from tasks.errors import CommandFailed, TaskError
+from tasks.bump.edit import VerificationFailed
+from tasks.errors import CommandFailed
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
 
@@ -18,17 +19,14 @@ if TYPE_CHECKING:
     from tasks.bump.edit import Edit
     from tasks.bump.survey import Outcome
 
-#: The tests that a version which does not start cannot pass, by their files' names.
-TESTS: Final = "test_versions or test_boot or test_services or test_agents"
-
-
-class Failed(TaskError):
-    code = "verification-failed"
+#: Tests that a version which does not start cannot pass: ready in time, every tool at its pinned
+#: version in every kind of shell, every agent in a conversation with the model stand-in.
+TESTS: Final = "test_is_ready_in_time or test_installed_is_pinned or test_it_answers_and_knows"
 
 
 def verify(change: Edit, works: Callable[[], bool] | None = None) -> None:
     """Apply `change` and keep it if the sandbox made from it works; else take it back and raise
-    `Failed`, which names the pins to blame. An interrupt takes it back, too.
+    `VerificationFailed`, which names the pins to blame. An interrupt takes it back, too.
     """
     works = works or Workbench().works
     kept = False
@@ -41,7 +39,9 @@ def verify(change: Edit, works: Callable[[], bool] | None = None) -> None:
     if kept:
         return
     console.warn("the bump does not work and is rolled back; looking for the pin to blame")
-    raise Failed(_blame(change, works), fix="leave it out: --only the others, or wait for a fix")
+    raise VerificationFailed(
+        _blame(change, works), fix="leave it out: --only the others, or wait for a fix"
+    )
 
 
 def _blame(change: Edit, works: Callable[[], bool]) -> str:

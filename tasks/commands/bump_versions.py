@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks import console, settings
-from tasks.bump import edit, pins, report, verify
+from tasks.bump import edit, pins, report
+from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
 from tasks.bump.survey import Survey, survey
 from tasks.errors import BadInput, TaskError
@@ -69,7 +70,7 @@ def _run(options: argparse.Namespace, root: Path, state: Path) -> None:
     if write and found.changes:
         try:
             verified = _write(change, found, verify_it=options.verify, state=state)
-        except verify.Failed as error:
+        except VerificationFailed as error:
             verified, failure = False, error
     written = write and bool(found.changes) and failure is None
     if options.markdown:
@@ -95,6 +96,8 @@ def _write(change: edit.Edit, found: Survey, *, verify_it: bool, state: Path) ->
         console.good(f"written: {moved}")
         return None
     note = state / _UNVERIFIED
+    from tasks.bump import verify  # noqa: PLC0415 - brings the engine's SDK
+
     note.write_text(json.dumps({o.pin.variable: [o.version, o.target] for o in found.changes}))
     try:
         verify.verify(change)
@@ -195,6 +198,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
     parser.add_argument("--markdown", metavar="FILE", help="write a pull request's text there")
     options = parser.parse_args(arguments)
-    if options.markdown and os.path.isdir(options.markdown):
-        raise BadInput(f"--markdown {options.markdown} is a folder", fix="name a file")
+    target = Path(options.markdown or "body.md")
+    if target.is_dir() or not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise BadInput(f"--markdown {target} cannot be written", fix="name a file")
     return options

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from tasks import console
+from tasks.errors import BadInput
 from tasks.registry.model import Unknown
 
 if TYPE_CHECKING:
@@ -29,10 +32,12 @@ _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach one registry; `url` ends with a slash. `headers` may hold secrets."""
+    """How to reach one registry; `url` ends with a slash, `headers` may hold secrets. Equal are
+    those with the same TLS settings.
+    """
 
-    url: str
-    headers: Mapping[str, str]
+    url: str = field(compare=False)
+    headers: Mapping[str, str] = field(compare=False)
     proxy: str = ""
     ca_file: str = ""
     ca_text: str = ""
@@ -60,16 +65,21 @@ class Client:
         self.access = access
         options: dict[str, Any] = {"maxsize": 16, "block": False}
         if urlsplit(access.url).scheme == "https":
-            options |= {"cert_reqs": "CERT_REQUIRED" if access.verify else "CERT_NONE"}
-            options |= {"ca_certs": access.ca_file} if access.ca_file else {}
-            options |= {"ca_cert_data": access.ca_text} if access.ca_text else {}
-            options |= {"cert_file": access.client_cert} if access.client_cert else {}
-            options |= {"key_file": access.client_key} if access.client_key else {}
-        self._pool = (
-            urllib3.ProxyManager(access.proxy, **options)
-            if access.proxy
-            else urllib3.PoolManager(**options)
-        )
+            try:
+                options["ssl_context"] = _tls(access)
+            except OSError as error:  # an SSLError is one, too
+                raise BadInput(
+                    f"the certificates {access.ca_file or 'given to npm'} cannot be read: {error}",
+                    fix="mend cafile or ca (npm), cert (pip)",
+                ) from error
+        try:
+            self._pool = (
+                urllib3.ProxyManager(access.proxy, **options)
+                if access.proxy
+                else urllib3.PoolManager(**options)
+            )
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise BadInput("the proxy's address cannot be read", fix="npm config ls") from error
 
     def get(self, path: str, *, accept: str, what: str, deadline: float = DEADLINE) -> Answer:
         """`path` below the registry. Raises `Unknown` when no answer can be had."""
@@ -126,6 +136,20 @@ class Client:
                 )
             url = there
         raise Unknown(f"{what}: the registry leads in circles")
+
+
+@cache
+def _tls(access: Access) -> ssl.SSLContext:
+    """Made once: reading a bundle of certificates takes longer than a request."""
+    context = ssl.create_default_context(
+        cafile=access.ca_file or None, cadata=access.ca_text or None
+    )
+    if not access.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if access.client_cert:
+        context.load_cert_chain(access.client_cert, access.client_key or None)
+    return context
 
 
 def _read(response: urllib3.BaseHTTPResponse, what: str, end: float) -> bytes:

@@ -42,6 +42,8 @@ def parse(body: bytes, name: str) -> Package:
 
 def _version(name: str, filename: str) -> Version | None:
     """The version of a wheel for Linux."""
+    if "linux" not in filename or filename.rpartition("_")[2] not in {"64.whl", "aarch64.whl"}:
+        return None  # most of them, and reading a name in full takes its time
     try:
         its_name, version, _, tags = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion):

@@ -108,6 +108,17 @@ class Workshop:
             env={**os.environ, "PYTHONPATH": "", **(env or {})},
         )  # fmt: skip
 
+    def bump(self, *arguments: str) -> dict[str, Any]:
+        """`bump_versions` in the clone, on the real registries; its JSON."""
+        result = subprocess.run(
+            [sys.executable, "-m", "tasks", "bump-versions", "--json", *arguments],
+            cwd=self.root, check=False, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "PYTHONPATH": ""},
+        )  # fmt: skip
+        assert result.returncode in {0, 1}, result.stderr
+        told: dict[str, Any] = json.loads(result.stdout)
+        return told
+
     def by_hand(self, tag: str) -> None:
         """`docker build` as a person would type it, in a plain clone."""
         labels = [f"--label={name}={value}" for name, value in self.run.labels("hand").items()]

@@ -113,6 +113,7 @@ def serving() -> Iterator[Registry]:
             length = len(answer.body) if answer.length is None else answer.length
             self.send_header("Content-Length", str(length))
             self.end_headers()
+            self.close_connection = length > len(answer.body)
             try:
                 self.wfile.write(answer.body)
             except ConnectionError:

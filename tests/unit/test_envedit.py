@@ -119,7 +119,7 @@ def test_any_surroundings_stay(junk: str, form: str) -> None:
 
 def test_every_pin_has_a_row_and_every_row_a_line() -> None:
     assert pins.current(TEXT) == dockerfile.pins(TEXT)
-    with pytest.raises(BadInput, match="SANDBOX_NEW_VERSION.*nobody knows"):
+    with pytest.raises(BadInput, match=r"SANDBOX_NEW_VERSION.*nobody knows"):
         pins.current(TEXT + "ENV SANDBOX_NEW_VERSION=1\n")
     with pytest.raises(BadInput, match="no ENV line sets SANDBOX_BUN_VERSION"):
         pins.current(TEXT.replace("ENV SANDBOX_BUN_VERSION", "ARG SANDBOX_BUN_VERSION"))

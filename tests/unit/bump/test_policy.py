@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tasks.bump import pins, policy
+from tasks.bump import pins, policy, survey
 from tasks.bump.pins import Pin, Policy
 from tasks.bump.policy import Ranking, Wish
 from tasks.errors import BadInput
@@ -284,3 +284,19 @@ def test_overrides() -> None:
 def test_overrides_that_are_none(table: str) -> None:
     with pytest.raises(BadInput, match="pyproject"):
         pins.with_overrides(f"[tool.sandbox.pins]\n{table}\n")
+
+
+def test_pis_newer_versions_could_not_be_installed_that_day() -> None:
+    """The registry listed them, but not what they depend on."""
+    there = json.loads((RECORDED / "dependencies.json").read_text())
+    package = recorded(pins.find("pi-coding-agent"), "@earendil-works/pi-coding-agent")
+    lost = {
+        version: [
+            name
+            for name, spec in release.dependencies.items()
+            if not survey.any_fits(frozenset(there[name]), spec)
+        ]
+        for version, release in package.releases.items()
+    }
+    assert lost.pop("0.87.1") == []
+    assert all(lost.values()), lost

@@ -1,0 +1,52 @@
+"""Wall time of `bump_versions --check` beside the slowest single `npm view` of its set.
+
+`python tests/bench_bump.py [ROUNDS]`, in an environment with requirements/test.txt: both are timed
+in turns, so that a busy machine is busy for both; the medians and their ratio are printed, and a
+ratio above 1.5 is exit 1.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+from tasks import console
+from tasks.bump import pins
+from tasks.registry import config
+
+CHECK = [sys.executable, "-m", "tasks", "bump-versions", "--check"]
+
+
+def seconds(command: list[str], allowed: set[int]) -> float:
+    start = time.monotonic()
+    result = subprocess.run(command, check=False, capture_output=True, timeout=120)
+    if result.returncode not in allowed:
+        sys.exit(result.stderr.decode())
+    return time.monotonic() - start
+
+
+def main(rounds: int) -> int:
+    names = [pin.package for pin in pins.PINS if pin.origin == "npm"]
+    view = {name: [*config.npm_command(), "view", name, "--json"] for name in names}
+    seconds(CHECK, {0, 1})
+    ours: list[float] = []
+    slowest: list[float] = []
+    for _ in range(rounds):
+        each = {name: seconds(command, {0}) for name, command in view.items()}
+        ours.append(seconds(CHECK, {0, 1}))
+        slowest.append(max(each.values()))
+        name = max(each, key=lambda one: each[one])
+        console.say(
+            f"npm view {name}: {slowest[-1]:.2f} s; bump_versions --check: {ours[-1]:.2f} s"
+        )
+    ratio = statistics.median(ours) / statistics.median(slowest)
+    print(
+        f"median {statistics.median(ours):.2f} s / {statistics.median(slowest):.2f} s = {ratio:.2f}"
+    )
+    return ratio > 1.5
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))

@@ -1,0 +1,161 @@
+"""What npm and pip are configured for is what is asked, and how."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.bump import locks
+from tasks.errors import BadInput
+from tasks.registry import client, config, pypi
+from tasks.registry.model import Unknown
+from tests.support import registry as support
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+URL = "https://corp.example/npm/team/"
+
+
+@pytest.mark.parametrize(("lines", "found"), [
+    ([("//corp.example/npm/team/:_authToken", "a")], {"_authToken": "a"}),
+    ([("//corp.example/:_authToken", "a")], {"_authToken": "a"}),
+    ([("//corp.example/:_authToken", "a"), ("//corp.example/npm/:_authToken", "b")],
+     {"_authToken": "b"}),
+    ([("//corp.example/:_authToken", "mine"), ("//corp.example/:_authToken", "global")],
+     {"_authToken": "mine"}),
+    ([("//other.example/:_authToken", "a"), ("_authToken", "old")], {}),
+    ([("//corp.example/npm/teams/:_authToken", "a")], {}),
+    ([("//corp.example/:username", "u"), ("//corp.example/:_password", "cA==")],
+     {"username": "u", "_password": "cA=="}),
+])  # fmt: skip
+def test_credentials_go_to_their_own_path_only(
+    lines: list[tuple[str, str]], found: dict[str, str]
+) -> None:
+    assert config.credentials(URL, lines) == found
+
+
+def test_the_forms_of_npms_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPM_SECRET", "s3cret")
+    for line, header in {
+        ":_authToken=${NPM_SECRET}": "Bearer s3cret",
+        ":_auth=dTpw": "Basic dTpw",
+        ":username=u\n//corp.example/:_password=" + base64.b64encode(b"p").decode(): "Basic dTpw",
+    }.items():
+        (tmp_path / ".npmrc").write_text(f"; a comment\n//corp.example/{line}\n")
+        access = config.npm_access({"registry": URL}, "bun", root=tmp_path)
+        assert access.headers == {"Authorization": header}
+        assert "s3cret" not in repr(access)
+
+
+@pytest.mark.parametrize(("settings", "environment", "proxy"), [
+    ({"https-proxy": "http://p:1"}, {}, "http://p:1"),
+    ({"proxy": "http://p:1"}, {}, "http://p:1"),
+    ({"https-proxy": "http://p:1", "noproxy": ["corp.example"]}, {}, ""),
+    ({"https-proxy": "http://p:1", "noproxy": ".example,x"}, {}, ""),
+    ({"https-proxy": "http://p:1", "noproxy": ["orp.example"]}, {}, "http://p:1"),
+    ({}, {"https_proxy": "http://q:2"}, "http://q:2"),
+    ({}, {"https_proxy": "http://q:2", "no_proxy": "corp.example"}, ""),
+    ({}, {}, ""),
+])  # fmt: skip
+def test_proxies(
+    settings: dict[str, object],
+    environment: dict[str, str],
+    proxy: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    access = config.npm_access({"registry": URL, **settings}, "bun", root=tmp_path)
+    assert access.proxy == proxy
+
+
+def test_a_registry_that_is_no_address(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the registry's address is"):
+        config.npm_access({"registry": "file:///etc"}, "bun", root=tmp_path)
+
+
+def test_pip_by_file_and_variable(tmp_path: Path) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nindex_url = https://a.example/simple\nproxy=http://p:1\n"
+                    "[install]\nindex-url = https://b.example/simple\n")  # fmt: skip
+    given = config.pip_settings({"PIP_CONFIG_FILE": str(file), "HOME": str(tmp_path)})
+    assert given["index-url"] == "https://b.example/simple"
+    assert given["proxy"] == "http://p:1"
+    over = {"PIP_CONFIG_FILE": str(file), "PIP_INDEX_URL": "https://c.example/simple"}
+    assert config.pip_settings(over)["index-url"] == "https://c.example/simple"
+    file.write_text("not = a section\n")
+    with pytest.raises(BadInput, match="pip's configuration"):
+        config.pip_settings({"PIP_CONFIG_FILE": str(file)})
+
+
+def test_pips_credentials_leave_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://u:p%40@corp.example/simple")
+    access = config.pip_access()
+    assert access.url == "https://corp.example/simple/"
+    assert access.headers["Authorization"] == "Basic " + base64.b64encode(b"u:p@").decode()
+
+
+def test_a_bundle_that_cannot_be_read() -> None:
+    with pytest.raises(BadInput, match="certificates"):
+        client.Client(client.Access("https://corp.example/", {}, ca_file="/nowhere.pem"))
+
+
+def test_slow_answers_end_at_the_deadline() -> None:
+    with support.serving() as registry:
+        registry.answers["/bun"] = support.Answer(b"{}", after=3.0)
+        asking = client.Client(client.Access(registry.url, {}))
+        with pytest.raises(Unknown, match="did not answer"):
+            asking.get("bun", accept="*/*", what="bun", deadline=0.3)
+
+
+WHEEL = "uv-1.0.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+
+
+@pytest.mark.parametrize(("file", "taken"), [
+    ({}, True),
+    ({"yanked": "broken"}, True),
+    ({"hashes": {}}, True),
+    ({"hashes": {"sha256": "A" * 64}}, True),
+    ({"filename": "uv-1.0.0.tar.gz"}, False),
+    ({"filename": "uv-1.0.0-py3-none-win_amd64.whl"}, False),
+    ({"filename": "uv-1.0.0-py3-none-musllinux_1_1_x86_64.whl"}, False),
+    ({"filename": "evil-1.0.0-py3-none-linux_x86_64.whl"}, False),
+    ({"filename": "uv-1.0.0\nRUN-py3-none-linux_x86_64.whl"}, False),
+    ({"filename": 7}, False),
+])  # fmt: skip
+def test_files_of_an_index(file: dict[str, object], taken: bool) -> None:
+    base = {
+        "filename": WHEEL,
+        "hashes": {"sha256": "0" * 64},
+        "upload-time": "2026-01-01T00:00:00Z",
+    }
+    body = json.dumps({"name": "uv", "files": [base | file, 7]}).encode()
+    if not taken:
+        with pytest.raises(Unknown, match="no wheels for Linux"):
+            pypi.parse(body, "uv")
+        return
+    release = pypi.parse(body, "uv").releases["1.0.0"]
+    assert bool(release.integrity) == ("hashes" not in file)
+    assert release.deprecated == ("yanked: broken" if "yanked" in file else "")
+
+
+@pytest.mark.parametrize(("output", "said"), [
+    ("npm error notarget No matching version found for @a/b@1.5.2.\nnpm error A complete log",
+     "it needs @a/b@1.5.2, which"),
+    ("npm error notarget No matching version found for x@^1 with a date before 1/1/2026.",
+     "it needs x@^1, which"),
+    ("npm error 404  'lost@^1.0.0' is not in this registry.", "it needs lost@^1.0.0, which"),
+    ("npm error 404  The requested resource 'lost@1' could not be found", "it needs lost@1, which"),
+    ("npm error code EOOPS\nnpm error GET https://u:p@h/x failed", "GET (address) failed"),
+    ("", "npm does not say why"),
+])  # fmt: skip
+def test_npms_errors_in_one_line(output: str, said: str) -> None:
+    assert said in locks.reason(output)
+    assert "u:p" not in locks.reason(output)

@@ -1,0 +1,71 @@
+"""What the build makes of an npm lock: this machine's programs required, the others gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import npm_tool
+import pytest
+
+from tasks.bump import locks, pins
+from tasks.settings import ROOT
+
+
+def locked(name: str) -> dict[str, Any]:
+    pin = pins.find(name)
+    versions = pins.current((ROOT / "apps/os/sandbox/Dockerfile").read_text())
+    found: dict[str, Any] = json.loads((ROOT / locks.path(pin, versions[pin.variable])).read_text())
+    return found
+
+
+@pytest.mark.parametrize(("name", "program"), [
+    ("opencode", "opencode-linux-x64"), ("claude-code", "@anthropic-ai/claude-code-linux-x64"),
+    ("bun", "@oven/bun-linux-x64"), ("pnpm", "@pnpm/exe.linux-x64"),
+])  # fmt: skip
+def test_the_program_is_required_and_the_only_one(name: str, program: str) -> None:
+    lock = locked(name)
+    npm_tool.tailor(lock, "x64")
+    package = pins.find(name).package
+    assert set(lock["packages"]) == {"", f"node_modules/{package}", f"node_modules/{program}"}
+    assert "optional" not in lock["packages"][f"node_modules/{program}"]
+    assert set(lock["packages"][""]["dependencies"]) == {package, program}
+    assert set(lock["packages"][f"node_modules/{package}"]["optionalDependencies"]) == {program}
+
+
+@pytest.mark.parametrize("pin", pins.PINS, ids=lambda pin: pin.name)
+def test_every_lock_is_of_its_pin_with_checksums_and_without_addresses(pin: pins.Pin) -> None:
+    version = pins.current((ROOT / "apps/os/sandbox/Dockerfile").read_text())[pin.variable]
+    text = (ROOT / locks.path(pin, version)).read_text()
+    assert not re.search(r'"resolved"|index-url|registry', text)
+    if pin.origin == "pypi":
+        assert text.startswith(f"{pin.package}=={version} ")
+        assert "--hash=sha256:" in text
+        return
+    packages = json.loads(text)["packages"]
+    assert packages[""]["dependencies"] == {pin.package: version}
+    assert packages[f"node_modules/{pin.package}"]["version"] == version
+    assert all(e["integrity"].startswith("sha512-") for place, e in packages.items() if place)
+
+
+def test_no_lock_without_its_pin() -> None:
+    versions = pins.current((ROOT / "apps/os/sandbox/Dockerfile").read_text())
+    wanted = {Path(locks.path(pin, versions[pin.variable])).name for pin in pins.PINS}
+    assert {path.name for path in (ROOT / locks.FOLDER).iterdir()} == wanted
+
+
+def test_one_copy_of_each_program(tmp_path: Path) -> None:
+    program = tmp_path / "node_modules/a/bin"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(b"x" * 2_000_000)
+    other = tmp_path / "node_modules/b"
+    os.link(program, other)
+    (tmp_path / "small").write_text("x")
+    os.link(tmp_path / "small", tmp_path / "tiny")
+    npm_tool.deduplicate(tmp_path)
+    assert {program.is_symlink(), other.is_symlink()} == {True, False}
+    assert other.read_bytes() == program.read_bytes()
+    assert not (tmp_path / "tiny").is_symlink()
