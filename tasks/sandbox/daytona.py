@@ -285,7 +285,7 @@ class DaytonaSandbox(Sandbox):
         if now.state == "started" or now.state in _COMING:
             return None
         reason = f": {console.printable(now.reason)}" if now.reason else ""
-        return f"is {console.printable(now.state)}{reason}"
+        return f"ended: it is {console.printable(now.state)}{reason}"
 
     def exit_status(self) -> int:
         self._provider.require("exit_status")
