@@ -75,14 +75,18 @@ def _cuts(chain: list[str]) -> list[str]:
 
 
 def pack(store: Store, segment: Segment, into: Path) -> None:
-    """Write the segment's packs and their indexes into the folder `into`."""
+    """Write the segment's packs and their indexes into the folder `into`.
+
+    A single commit has each file once: looking for similar ones takes longer than it saves.
+    """
+    single = len(list(store.lines("rev-list", "--max-count=2", *segment.revisions(), "--"))) == 1
     try:
         process.capture(
             store.command(
                 "pack-objects", "--revs", "--quiet", "--delta-base-offset", "--threads=1",
                 "--no-reuse-delta", "--no-reuse-object", "--no-use-bitmap-index", "--no-sparse",
-                "--window=10", "--depth=50", "--window-memory=32m", "--compression=6",
-                f"--max-pack-size={_PACK_LIMIT}", str(into / "pack"),
+                f"--window={0 if single else 10}", "--depth=50", "--window-memory=32m",
+                "--compression=6", f"--max-pack-size={_PACK_LIMIT}", str(into / "pack"),
             ),
             env=store.env, stdin=_lines(segment.revisions()), timeout=None,
         )  # fmt: skip
@@ -105,7 +109,8 @@ def scan(store: Store, segment: Segment) -> Scan:
             if what:
                 secrets.append((path, what, oid))
                 continue
-            largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
+            if len(largest) < _LARGEST or size > largest[-1][1]:
+                largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
         if kind not in {"blob", "commit", "tag"} or not secretscan.worth_reading(size):
             continue
         wanted += size

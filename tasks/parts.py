@@ -110,10 +110,14 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
     with objects.hold(source.tree.repo, source.sha) as store:
         text = _dockerfile(source, store)
         segments = history.segments(store, source.sha)
-        scans = _scan(source, store, segments, into)
         cut = reftree.shallow(store, source.sha)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            packed = list(pool.map(lambda one: _segment(store, one, cut, into), segments))
+            work = [pool.submit(_segment, store, one, cut, into) for one in segments]
+            try:
+                scans = _scan(source, store, segments, into)
+                packed = [one.result() for one in work]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
         files = {name: about for _, names in packed for name, about in names.items()}
         parts = [part for parts, _ in packed for part in parts]
         parts += [_git_data(source, store, files, cut, into), *_copied(source, store, text, into)]
