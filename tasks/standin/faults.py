@@ -138,12 +138,13 @@ class Door:
             await self._app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
-        status = 0
+        answered = False
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answered = True
+                self._log.add(method, path, message["status"])
             await send(message)
 
         async def lost(_message: Message) -> None:
@@ -164,7 +165,8 @@ class Door:
             else:
                 _hang_up(send)
         finally:
-            self._log.add(method, path, status)
+            if not answered:
+                self._log.add(method, path, 0)
 
     async def _refuse(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {}

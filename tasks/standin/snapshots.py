@@ -44,12 +44,18 @@ class Snapshots:
             raise Refused(
                 403, f"Snapshot quota exceeded. Maximum allowed: {self._settings.max_snapshots}"
             )
+        stuck = self._faults.strike("pending-forever", snapshot.name)
         with self._store.lock:
-            if snapshot.built and snapshot.ref and (same := self._store.ready(snapshot.ref)):
+            if (
+                not stuck
+                and snapshot.built
+                and snapshot.ref
+                and (same := self._store.ready(snapshot.ref))
+            ):
                 # The image is there: active at once, without a build and without logs.
                 snapshot.state, snapshot.size = "active", same.size
             self._store.add_snapshot(snapshot, limit=self._settings.max_snapshots)
-        if snapshot.state == "pending":
+        if snapshot.state == "pending" and not stuck:
             self._in_background(self._bring_up, snapshot)
         return snapshot
 
@@ -138,8 +144,6 @@ class Snapshots:
         threading.Thread(target=carry_out, daemon=True, name=f"snapshot {snapshot.name}").start()
 
     def _bring_up(self, snapshot: Snapshot) -> None:
-        if self._faults.strike("pending-forever", snapshot.name):
-            return
         self._ending.wait(self._settings.pace)
         if self._ending.is_set():
             return
