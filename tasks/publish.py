@@ -269,8 +269,11 @@ class _Work:
         if self._how == "reused":
             self._how = "attached"
             console.step(f"{found.name} is being made already: waiting for that one")
-        building = found.state == "building" and found.dockerfile
-        if building and self._follower is None:
+        if found.state == "building":
+            self._follow(found)
+
+    def _follow(self, found: Snapshot) -> None:
+        if found.dockerfile and self._follower is None:  # what is pulled has no log
             console.step(f"its log goes to {self._log}")
             self._follower = Follower(self._api, found, file=self._log)
             self._follower.start()
@@ -292,6 +295,7 @@ class _Work:
         )
 
     def _fault(self, found: Snapshot) -> BuildFault:
+        self._follow(found)  # it may have failed between two looks
         self.end_log()
         reason = self._masked(found.reason) or "no reason given"
         step = ""
