@@ -75,6 +75,18 @@ class Store:
         command = self.command(*args)
         return process.capture(command, env=self.env, stdin=stdin, cwd=cwd, timeout=None).stdout
 
+    def write(self, *args: str, stdin: bytes, out: IO[bytes]) -> None:
+        """Run a git command with its output in a file."""
+        with tempfile.TemporaryFile(prefix="iterate-stdin-") as given:
+            given.write(stdin)
+            given.seek(0)
+            child = process.start(
+                self.command(*args), env=self.env, stdin=given.fileno(), stdout=out.fileno()
+            )
+            status = process.wait(child)
+        if status:
+            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
+
     def lines(self, *args: str, stdin: IO[bytes] | None = None) -> Iterator[bytes]:
         """The lines that a git command prints, as they come."""
         child = process.start(

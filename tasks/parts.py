@@ -3,7 +3,8 @@
 A part that the receiver has already is not sent again. What is in them, all as regular files with
 plain names (a remote builder keeps nothing else):
 
-- `.git/objects/pack/`: the commit and its history, cut so that a new commit adds a small part;
+- `.git/objects/pack/`, `.git/sandbox-packs/`: the commit and its history, cut so that a new
+  commit adds a small part;
 - `.git/`: HEAD, settings, and what the build needs to write the tree (restore.py does that there);
 - what the Dockerfile's COPY lines name, for the stages that come before the tree does.
 
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
     from tasks.worktree import Entry
 
 #: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
-FORMAT: Final = 1
+FORMAT: Final = 2
 RESTORE: Final = f"{SANDBOX_DIR}/lib/restore.py"
 ORDER: Final = ".git/sandbox-restore.json"
+#: Within `.git`: packs that are complete only with those before them.
+THIN: Final = "sandbox-packs"
 #: A remote builder holds the whole context in memory.
 LIMIT: Final = 4 << 30
 
@@ -272,10 +275,12 @@ def _segment(
     files: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="packs-", dir=into) as folder:
         history.pack(store, segment, Path(folder))
-        for made in sorted(Path(folder).glob("*.pack")):
+        for made in sorted(Path(folder).glob("*.pack")) or [Path(folder) / f"{segment.tip}.thin"]:
             with PartFile(into, what) as part:
                 for path in (made, made.with_suffix(".idx")):
-                    name = f"objects/pack/{path.name}"
+                    if not path.exists():
+                        continue
+                    name = f"{THIN if segment.base else 'objects/pack'}/{path.name}"
                     size = path.stat().st_size
                     with path.open("rb") as file:
                         digest = part.add(f".git/{name}", file, size)
@@ -299,7 +304,13 @@ def _git_data(
         small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()
     when = int(store.git("show", "--no-patch", "--format=%ct", source.sha))
     listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in small.items()}
-    order = {"format": FORMAT, "sha": source.sha, "time": when, "files": {**files, **listed}}
+    order = {
+        "format": FORMAT,
+        "sha": source.sha,
+        "time": when,
+        "files": {**files, **listed},
+        "thin": [name for name in files if name.startswith(f"{THIN}/")],
+    }
     with PartFile(into, "git data") as part:
         for name, data in {
             **{f".git/{name}": data for name, data in small.items()},
