@@ -33,10 +33,14 @@ class Snapshots:
         self._faults = faults
         self._settings = settings
         self._ending = threading.Event()
+        self._jobs: list[threading.Thread] = []
 
     def end(self) -> None:
+        """Nothing is made any more once this returns."""
         self._ending.set()
         self._runner.stop()
+        for job in self._jobs:
+            job.join(30)
 
     def create(self, body: Mapping[str, Any]) -> Snapshot:
         snapshot = self._accept(body)
@@ -141,7 +145,9 @@ class Snapshots:
                     if snapshot.state not in {"removing", "active"}:
                         snapshot.state, snapshot.error = "error", f"stand-in: {error!r}"
 
-        threading.Thread(target=carry_out, daemon=True, name=f"snapshot {snapshot.name}").start()
+        thread = threading.Thread(target=carry_out, daemon=True, name=f"snapshot {snapshot.name}")
+        self._jobs = [job for job in self._jobs if job.is_alive()] + [thread]
+        thread.start()
 
     def _bring_up(self, snapshot: Snapshot) -> None:
         self._ending.wait(self._settings.pace)

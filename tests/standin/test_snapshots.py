@@ -14,6 +14,7 @@ from daytona import (
     Image,
 )
 from daytona_api_client import ApiException, DockerRegistryApi
+from obstore.store import S3Store
 
 from tests.standin.conftest import archive
 
@@ -58,6 +59,28 @@ def test_the_sdk_builds_one(s: StandIn, sdk: Daytona, name: str, tmp_path: Path)
         time.sleep(0.1)
     with pytest.raises(DaytonaNotFoundError):
         sdk.snapshot.get(name)
+
+
+def test_the_sdks_own_upload(
+    s: StandIn, sdk: Daytona, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses plain HTTP, so this test alone tells its store otherwise."""
+    from daytona._sync import object_storage
+
+    def store(*args: Any, **options: Any) -> Any:
+        options["client_options"] = {**(options.get("client_options") or {}), "allow_http": True}
+        return S3Store(*args, **options)
+
+    monkeypatch.setattr(object_storage, "S3Store", store)
+    (tmp_path / "file").write_bytes(b"x" * (11 << 20))
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(f"FROM debian:trixie-slim\nCOPY file /{name}\n")
+    before = s.state()["uploads"]
+    params = CreateSnapshotParams(name=name, image=Image.from_dockerfile(str(dockerfile)))
+    assert sdk.snapshot.create(params).state == "active"
+    after = s.state()["uploads"]
+    assert after["puts"] - before["puts"] == 3
+    assert len(after["objects"]) - len(before["objects"]) == 1
 
 
 def test_a_context_is_flattened_and_its_dockerfile_wins(
