@@ -300,13 +300,12 @@ class _Work:
         reason = self._masked(found.reason) or "no reason given"
         step = ""
         if self._follower is not None:
-            failed = self._follower.build.failed
-            step = failed.name if failed else ""
-            if failed:
-                console.fail(f"failed: {console.printable(failed.name)}")
-            for line in list(failed.output) if failed else self._follower.tail:
-                console.say(f"    {console.printable(line)}")
-        at = f" at {console.printable(step)}" if step else ""
+            step = self._masked(self._follower.failed_step(found.reason))
+            if step:
+                console.fail(f"failed: {step}")
+            for line in self._follower.tail:
+                console.say(f"    {line}")
+        at = f" at {step}" if step else ""
         log = f"the whole log is in {self._log}; " if self._log.exists() else ""
         return BuildFault(
             f"snapshot {found.name} ended as {found.state}{at}: {reason}",
