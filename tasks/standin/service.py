@@ -103,7 +103,7 @@ class StandIn:
             app,
             host=LOOPBACK,
             port=self.port,
-            log_level="error",
+            log_level="critical",  # the door tells what goes wrong
             log_config=None,
             access_log=False,
             lifespan="off",
