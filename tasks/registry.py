@@ -20,6 +20,7 @@ import tarfile
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -231,9 +232,7 @@ class _Client:
         self._authorization = self._basic
 
     def has(self, blob: Blob) -> bool:
-        reply = self.ask(
-            "HEAD", f"blobs/{blob.digest}", "looking for a layer", ok={200, 404}
-        )
+        reply = self.ask("HEAD", f"blobs/{blob.digest}", "looking for a layer", ok={200, 404})
         return reply.status == 200
 
     def upload(self, blob: Blob) -> None:
@@ -245,10 +244,7 @@ class _Client:
             with blob.path.open("rb") as file:
                 file.seek(done)
                 piece = file.read(CHUNK)
-            place, done = retry.call(
-                lambda place=place, done=done, piece=piece: self._piece(place, done, piece),
-                policy=self._policy,
-            )
+            place, done = retry.call(partial(self._piece, place, done, piece), policy=self._policy)
         query = urlencode({"digest": blob.digest})
         try:
             self.ask("PUT", f"{place}{'&' if '?' in place else '?'}{query}", doing, ok={201},
@@ -288,9 +284,7 @@ class _Client:
         )
 
     def ask(self, method: str, path: str, doing: str, **options: Any) -> _Reply:
-        return retry.call(
-            lambda: self._once(method, path, doing, **options), policy=self._policy
-        )
+        return retry.call(lambda: self._once(method, path, doing, **options), policy=self._policy)
 
     def _once(
         self,

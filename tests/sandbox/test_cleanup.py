@@ -185,7 +185,7 @@ def test_what_is_kept_stays_until_it_is_named(provider: Provider, image: str) ->
     assert not run.folder.exists()
 
 
-def testing(provider: Provider, image: str) -> list[str]:
+def command_for(provider: Provider, image: str) -> list[str]:
     """The command that tests sandboxes of `image` at that provider."""
     return [*providers.TEST_COMMANDS[provider.name], image]
 
@@ -213,7 +213,7 @@ def test_the_command_itself_cleans_up(
 ) -> None:
     """Ended while its sandbox starts; its status tells by what."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tasks", *testing(provider, image), "-k", "test_healthz"],
+        [sys.executable, "-m", "tasks", *command_for(provider, image), "-k", "test_healthz"],
         cwd=settings.ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -236,7 +236,7 @@ def test_the_command_itself_cleans_up(
 
 def test_the_command_ends_with_nox(provider: Provider, image: str) -> None:
     """F5: SIGKILL to nox, which can tell nobody; a stand-in for it is killed here."""
-    command = [sys.executable, "-m", "tasks", *testing(provider, image), "-k", "test_healthz"]
+    command = [sys.executable, "-m", "tasks", *command_for(provider, image), "-k", "test_healthz"]
     program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     nox = subprocess.Popen(
         [sys.executable, "-c", program, *command],
@@ -279,9 +279,9 @@ def test_the_command_refuses_in_one_line(
 ) -> None:
     """N40, N42: before anything is started."""
     if arguments[0] == "--image":
-        said = tasks(*testing(provider, arguments[1]))
+        said = tasks(*command_for(provider, arguments[1]))
     else:
-        said = tasks(*testing(provider, image), *arguments)
+        said = tasks(*command_for(provider, image), *arguments)
     assert said.returncode == status, said.stderr
     for word in words:
         assert word in said.stderr
