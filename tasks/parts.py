@@ -13,6 +13,7 @@ The same commit gives the same bytes in any clone.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -199,10 +200,8 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     found = [(entry.path, what) for entry in source.tree.entries
              if (what := secretscan.by_name(entry.path, tracked=True))]  # fmt: skip
     here = {entry.oid for entry in source.tree.entries}
-    scans: list[Scan] = []
-    for segment in segments:
-        scan = _cached_scan(store, segment, into)
-        scans.append(scan)
+    scans = _scans(store, segments, into)
+    for scan in scans:
         for path, what, oid in scan.secrets:
             if not oid.startswith(tuple(pattern for pattern in patterns if _ID.fullmatch(pattern))):
                 known = what if oid in here else f"{what}, in the history as {oid[:12]}"
@@ -212,15 +211,31 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     return scans
 
 
-def _cached_scan(store: Store, segment: Segment, into: Path) -> Scan:
-    cache = into / f"{_key(store, segment, str(sorted(secretscan.CONTENT)))}.scan.json"
-    known = _load(cache)
-    if known is not None:
-        pairs = {name: tuple(tuple(one) for one in known[name]) for name in ("secrets", "largest")}
-        return history.Scan(**pairs, unread=known["unread"])
-    scan = history.scan(store, segment)
-    _save(cache, asdict(scan))
-    return scan
+def _scans(store: Store, segments: list[Segment], into: Path) -> list[Scan]:
+    """What each segment holds; nothing is read twice, neither today nor by a later run."""
+    caches = [into / f"{_key(store, one, *sorted(secretscan.CONTENT))}.scan.json"
+              for one in segments]  # fmt: skip
+    known = [_load(cache) for cache in caches]
+    fresh = known.index(None) if None in known else len(segments)
+    if len(segments) - fresh > 1:
+        # All at once, which is faster; only where something is found it matters in which.
+        scan = history.scan(store, history.Segment(segments[fresh].base, segments[-1].tip))
+        if not scan.secrets:
+            for at in range(fresh, len(segments)):
+                known[at] = asdict(scan)
+                _save(caches[at], known[at])
+    for at, segment in enumerate(segments):
+        if known[at] is None:
+            known[at] = asdict(history.scan(store, segment))
+            _save(caches[at], known[at])
+    return [
+        history.Scan(
+            tuple((path, what, oid) for path, what, oid in one["secrets"]),
+            tuple((path, size) for path, size in one["largest"]),
+            one["unread"],
+        )
+        for one in known
+    ]
 
 
 def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Report:
@@ -228,7 +243,7 @@ def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Rep
     sizes = dict(one for scan in scans for one in scan.largest)
     sizes |= dict(tree.largest)
     largest = sorted(sizes.items(), key=lambda one: -one[1])[:_LARGEST]
-    unread = sum(scan.unread for scan in scans)
+    unread = max((scan.unread for scan in scans), default=0)
     notes = list(source.tree.all_notes())
     if unread:
         notes.append(f"{console.size(unread)} of old text was too much to read for secrets")
@@ -386,10 +401,15 @@ def _grouped(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 def _key(store: Store, segment: Segment, *more: str) -> str:
     """Another git may pack in another way, so its version counts."""
-    version = process.capture(["git", "--version"]).stdout.decode()
+    version = _git_version()
     cut = store.shallow if more else ()
     text = "\0".join([str(FORMAT), version, segment.base or "", segment.tip, *more, *cut])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+@functools.cache
+def _git_version() -> str:
+    return process.capture(["git", "--version"]).stdout.decode()
 
 
 def _load(path: Path) -> Any:
