@@ -33,7 +33,7 @@ def task(session: nox.Session, command: str, *arguments: str) -> None:
 
 @nox.session(venv_backend="none", tags=["setup"])
 def setup(session: nox.Session) -> None:
-    """Get what is missing: engine, base image, browser."""
+    """Get what is missing: engine, base image, browser, registry."""
     task(session, "setup", *session.posargs)
 
 
