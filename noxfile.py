@@ -92,6 +92,13 @@ def stand_in_test(session: nox.Session) -> None:
 
 
 @nox.session(tags=["test"])
+def daytona_faults(session: nox.Session) -> None:
+    """Test publishing under faults, on a stand-in of Daytona."""
+    need(session, "test")
+    session.run("pytest", "tests/daytona", "-p", "no:anyio", *session.posargs)
+
+
+@nox.session(tags=["test"])
 def image_test(session: nox.Session) -> None:
     """Test how the image is built, with real builds."""
     need(session, "test")

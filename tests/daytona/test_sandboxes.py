@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,24 +97,13 @@ def test_one_that_starts_too_slowly_is_deleted(
     bench: Bench, run: Run, image: str, monkeypatch: pytest.MonkeyPatch, show: Show
 ) -> None:
     monkeypatch.setattr(provider_module, "_STARTED_IN", 1.0)
-    monkeypatch.setattr(bench.stand_in, "settings", bench.stand_in.settings)
-    bench.stand_in.fault("slow-start", seconds=3)
-    bench.stand_in.fault("slow-start", seconds=3)
-    made = bench.api.create_sandbox
-
-    def impatient(**wanted: Any) -> Any:
-        from dataclasses import replace
-
-        return replace(made(**wanted), state="creating")
-
-    monkeypatch.setattr(bench.api, "create_sandbox", impatient)
-    monkeypatch.setattr(bench.api, "sandbox", lambda name, real=bench.api.sandbox: slow(real(name)))
+    ask, create = bench.api.sandbox, bench.api.create_sandbox
 
     def slow(found: Any) -> Any:
-        from dataclasses import replace
-
         return found and replace(found, state="creating")
 
+    monkeypatch.setattr(bench.api, "create_sandbox", lambda **wanted: slow(create(**wanted)))
+    monkeypatch.setattr(bench.api, "sandbox", lambda name: slow(ask(name)))
     with pytest.raises(TaskError, match="creating") as caught:
         run.provider.create(Spec(image=image), run)
     monkeypatch.undo()
