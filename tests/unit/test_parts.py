@@ -49,6 +49,7 @@ def repo(tmp_path: Path) -> Path:
     repos.write(at, {"crlf.txt": "a\r\nb\n", "id.txt": "$Id$\n", "empty": ""})
     repos.write(at, {".gitattributes": "id.txt ident\n*.sh eol=crlf\n*.x export-ignore\n"})
     repos.write(at, {"s.sh": "a\nb\n", "gone.x": "x"})
+    repos.write(at, {"side-by": "x", "side.txt": "x"})
     repos.commit(at)
     return at
 
