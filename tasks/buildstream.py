@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _IDLE: Final = 30.0
 _PAUSE: Final = 2.0
 _TAIL: Final = 15
+_QUIET: Final = 4.0
 _PROCESS: Final = re.compile(r'process "(?:/bin/\w*sh -c )?(.*?)" did not complete', re.DOTALL)
 
 
@@ -75,6 +76,7 @@ class Follower:
         self._secrets = [api.credentials.api_key]
         self._lines = Lines()
         self._watch = console.Stopwatch()
+        self._said = 0.0
         self._over = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -141,7 +143,10 @@ class Follower:
             self._note(line)
             self.tail.append(console.printable(line))
             step = self.build.feed(line)
-            if step and not step.internal and step.state in {"running", "failed"}:
+            # Steps from the cache begin by the dozen: one line every few seconds says enough.
+            now = self._watch.elapsed
+            if step and not step.internal and now - self._said > _QUIET:
+                self._said = now
                 console.say(f"{self._watch!s:>6}   {console.printable(step.name)[:100]}", "dim")
 
     def _note(self, line: str) -> None:
