@@ -9,8 +9,10 @@ what git does in it depends on the objects alone, and writes nothing anywhere el
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 _ATTEMPTS: Final = 5
+_STALE: Final = 86400
 #: Bounds git's memory, whatever the repository's size; large files are streamed.
 _FRUGAL: Final = {
     "core.bigFileThreshold": "8m",
@@ -156,6 +159,9 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     cut = tuple(shallow_file.read_text().split()) if shallow_file.exists() else ()
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
+    for left in holds.iterdir():  # by a run that was killed
+        if time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
         git_dir = Path(folder)
         (git_dir / "objects/pack").mkdir(parents=True)

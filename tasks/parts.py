@@ -135,7 +135,7 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
 
 def cache() -> Path:
     """The folder to pack into, where nothing speaks for another."""
-    return cache_dir() / "context"
+    return cache_dir() / "contexts"
 
 
 def check(source: Source, into: Path) -> None:
