@@ -43,6 +43,8 @@ TIMEOUT: Final = (10.0, 60.0)
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+#: Days that a layer stays in the cache after its last use.
+_KEPT_DAYS: Final = 14
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -107,6 +109,7 @@ def unpack(engine: Engine, image: str, folder: Path) -> tuple[Blob, list[Blob]]:
             for name, identity in zip(listed["Layers"], ids, strict=True)
         ]
     archive.unlink()
+    _sweep(cache_dir() / "layers")
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     return Blob(digest=digest, bytes=len(content), path=config, media=_CONFIG), layers
 
@@ -133,9 +136,17 @@ def _layer(tar: tarfile.TarFile, name: str, identity: str) -> Blob:
             part.flush()
             Path(part.name).rename(cached)
             Path(part.name).touch()  # what the context manager deletes
+    cached.touch()
     return Blob(
         digest=f"sha256:{_digest(cached)}", bytes=cached.stat().st_size, path=cached, media=_LAYER
     )
+
+
+def _sweep(folder: Path) -> None:
+    """What nobody has pushed for two weeks goes; a layer that is used is touched."""
+    for file in folder.glob("*"):
+        if time.time() - file.stat().st_mtime > _KEPT_DAYS * 86400:
+            file.unlink(missing_ok=True)
 
 
 def _compress(source: IO[bytes], into: IO[bytes]) -> None:
