@@ -36,7 +36,7 @@ def task(session: nox.Session, command: str, *arguments: str) -> None:
 
 @nox.session(venv_backend="none", tags=["setup"])
 def setup(session: nox.Session) -> None:
-    """Get what is missing: engine, base image, browser."""
+    """Get what is missing: engine, base image, browser, registry."""
     task(session, "setup", *session.posargs)
 
 
@@ -80,6 +80,27 @@ def daytona_test(session: nox.Session) -> None:
     task(session, "daytona-test", *session.posargs)
 
 
+@nox.session
+def stand_in(session: nox.Session) -> None:
+    """Run a local Daytona on loopback until Ctrl-C."""
+    need(session, "test")
+    task(session, "stand-in", *session.posargs)
+
+
+@nox.session(tags=["test"])
+def stand_in_test(session: nox.Session) -> None:
+    """Test the local Daytona with the real SDK."""
+    need(session, "test")
+    task(session, "stand-in-test", *session.posargs)
+
+
+@nox.session(tags=["test"])
+def daytona_faults(session: nox.Session) -> None:
+    """Test publishing under faults, on a stand-in of Daytona."""
+    need(session, "test")
+    session.run("pytest", "tests/daytona", "-p", "no:anyio", *session.posargs)
+
+
 @nox.session(tags=["test"])
 def image_test(session: nox.Session) -> None:
     """Test how the image is built, with real builds."""
@@ -97,7 +118,7 @@ def web_test(session: nox.Session) -> None:
 @nox.session(
     venv_backend="none",
     requires=["lint", "types", "unit", "deps_check", "snapshot_local", "local_test", "web_test",
-              "image_test"],
+              "image_test", "stand_in_test"],
 )  # fmt: skip
 def tests(session: nox.Session) -> None:
     """Run every check and test there is."""

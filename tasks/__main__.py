@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "snapshot-local": "snapshot_local",
     "snapshots": "snapshots",
     "stand-in": "stand_in",
+    "stand-in-test": "stand_in_test",
     "web-test": "web_test",
 }
 

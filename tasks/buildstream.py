@@ -7,11 +7,12 @@ A daemon thread does it: however stuck a stream is, nothing waits for it.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tasks import buildlog, console, image
+from tasks import buildlog, console
 from tasks.errors import TaskError
 from tasks.sandbox import redaction
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _IDLE: Final = 30.0
 _PAUSE: Final = 2.0
 _TAIL: Final = 15
+_QUIET: Final = 4.0
+_PROCESS: Final = re.compile(r'process "(?:/bin/\w*sh -c )?(.*?)" did not complete', re.DOTALL)
 
 
 class Lines:
@@ -72,6 +75,8 @@ class Follower:
         self._snapshot = snapshot
         self._secrets = [api.credentials.api_key]
         self._lines = Lines()
+        self._watch = console.Stopwatch()
+        self._said = 0.0
         self._over = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -80,7 +85,6 @@ class Follower:
     def start(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.touch()
-        self._display = image.Display(self.build)
         self._thread.start()
 
     def stop(self, *, patience: float = 3.0) -> None:
@@ -90,12 +94,26 @@ class Follower:
         self._over.set()
         with self._lock:
             self._take(self._lines.rest())
-        self._display.close()
+
+    def failed_step(self, reason: str) -> str:
+        """The Dockerfile's step that `reason` tells of, "" when none can be found.
+
+        Daytona's log names steps when they begin, and then has their bare output, without ends.
+        """
+        if self.build.failed:
+            return self.build.failed.name
+        said = _PROCESS.search(reason)
+        if said is None:
+            return ""
+        command = " ".join(said[1].split())
+        for step in self.build.steps.values():
+            if not step.internal and command in " ".join(step.name.split()):
+                return step.name
+        return command
 
     def abandon(self) -> None:
         """Interrupted: wait for nothing."""
         self._over.set()
-        self._display.close()
 
     def _follow(self) -> None:
         while not self._over.is_set():
@@ -124,7 +142,12 @@ class Follower:
             line = redaction.redact(raw, self._secrets)
             self._note(line)
             self.tail.append(console.printable(line))
-            self._display.changed(self.build.feed(line))
+            step = self.build.feed(line)
+            # Steps from the cache begin by the dozen: one line every few seconds says enough.
+            now = self._watch.elapsed
+            if step and not step.internal and now - self._said > _QUIET:
+                self._said = now
+                console.say(f"{self._watch!s:>6}   {console.printable(step.name)[:100]}", "dim")
 
     def _note(self, line: str) -> None:
         with self.file.open("a", encoding="utf-8") as file:

@@ -1,10 +1,11 @@
 """A commit's history as git packs that stay the same while history grows.
 
-The line of first parents is cut at commits which their own ids choose: ids that end in twelve zero
-bits cut everywhere, after the last of those the ones with nine do, then six, three, none. So old
-history lies in large packs that never change again, what is recent in ever smaller ones, and a new
-commit adds one small pack (and now and then joins the last few). Every pack is made anew, by one
-thread, from the objects alone: how a clone has packed them does not show in its bytes.
+The line of first parents is cut after each of its first commits (they are the largest), and then
+at commits which their own ids choose: ids that end in twelve zero bits cut everywhere, after the
+last of those the ones with eight do, then four, none. So old history lies in large packs that
+never change again, what is recent in ever smaller ones, and a new commit adds one small pack (and
+now and then joins the last few). A pack may hold differences to what earlier ones hold. Every
+pack is made anew, by one thread, from the objects alone: how a clone has packed them does not show.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tasks import process, secretscan
+from tasks import secretscan
 from tasks.errors import CommandFailed, TaskError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from tasks.objects import Store
 
-_LEVELS: Final = (12, 9, 6, 3, 0)
-#: Larger packs are split, so that an upload can be taken up again without much being sent twice.
+_FIRST: Final = 64
+_LEVELS: Final = (12, 8, 4, 0)
+#: A beginning that is larger is split: an upload that is taken up again sends little twice.
 _PACK_LIMIT: Final = "64m"
 #: Of one segment, as much is read for secrets; the rest is reported as unread.
 SCAN_LIMIT: Final = 2 << 30
@@ -60,12 +62,12 @@ def segments(store: Store, sha: str) -> list[Segment]:
 
 
 def _cuts(chain: list[str]) -> list[str]:
-    """Where the line of commits, the oldest first, is cut; the first and last always are.
+    """Where the line of commits, the oldest first, is cut; the last one always is.
 
     >>> _cuts(["a1", "b1", "c1"])
     ['a1', 'b1', 'c1']
     """
-    cuts, rest = chain[:1], chain[1:]
+    cuts, rest = chain[:_FIRST], chain[_FIRST:]
     for level in _LEVELS:
         marked = [at for at, sha in enumerate(rest) if int(sha[-8:], 16) % (1 << level) == 0]
         if marked:
@@ -75,17 +77,23 @@ def _cuts(chain: list[str]) -> list[str]:
 
 
 def pack(store: Store, segment: Segment, into: Path) -> None:
-    """Write the segment's packs and their indexes into the folder `into`."""
+    """Write the segment's packs into the folder `into`. What has no base gets indexes, too, and
+    looks for no similar files: that takes longer than it saves, where each is there once.
+    """
+    common = [
+        "pack-objects", "--revs", "--quiet", "--delta-base-offset", "--threads=1",
+        "--no-reuse-delta", "--no-reuse-object", "--no-use-bitmap-index", "--no-sparse",
+        "--depth=50", "--window-memory=32m", "--compression=6",
+    ]  # fmt: skip
+    single = len(list(store.lines("rev-list", "--max-count=2", segment.tip, "--"))) == 1
+    stdin = _lines(segment.revisions())
     try:
-        process.capture(
-            store.command(
-                "pack-objects", "--revs", "--quiet", "--delta-base-offset", "--threads=1",
-                "--no-reuse-delta", "--no-reuse-object", "--no-use-bitmap-index", "--no-sparse",
-                "--window=10", "--depth=50", "--window-memory=32m", "--compression=6",
-                f"--max-pack-size={_PACK_LIMIT}", str(into / "pack"),
-            ),
-            env=store.env, stdin=_lines(segment.revisions()), timeout=None,
-        )  # fmt: skip
+        if segment.base:
+            with (into / f"{segment.tip}.thin").open("wb") as out:
+                store.write(*common, "--thin", "--stdout", "--window=10", stdin=stdin, out=out)
+        else:
+            options = [f"--window={0 if single else 10}", f"--max-pack-size={_PACK_LIMIT}"]
+            store.git(*common, *options, str(into / "pack"), stdin=stdin)
     except CommandFailed as error:
         raise TaskError(
             f"git could not pack {segment.tip[:12]} and its history: {error.last_line}",
@@ -105,7 +113,8 @@ def scan(store: Store, segment: Segment) -> Scan:
             if what:
                 secrets.append((path, what, oid))
                 continue
-            largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
+            if len(largest) < _LARGEST or size > largest[-1][1]:
+                largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
         if kind not in {"blob", "commit", "tag"} or not secretscan.worth_reading(size):
             continue
         wanted += size

@@ -9,8 +9,10 @@ what git does in it depends on the objects alone, and writes nothing anywhere el
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 _ATTEMPTS: Final = 5
+_STALE: Final = 86400
 #: Bounds git's memory, whatever the repository's size; large files are streamed.
 _FRUGAL: Final = {
     "core.bigFileThreshold": "8m",
@@ -74,6 +77,18 @@ class Store:
         """The output of a git command; a failure is `CommandFailed`."""
         command = self.command(*args)
         return process.capture(command, env=self.env, stdin=stdin, cwd=cwd, timeout=None).stdout
+
+    def write(self, *args: str, stdin: bytes, out: IO[bytes]) -> None:
+        """Run a git command with its output in a file."""
+        with tempfile.TemporaryFile(prefix="iterate-stdin-") as given:
+            given.write(stdin)
+            given.seek(0)
+            child = process.start(
+                self.command(*args), env=self.env, stdin=given.fileno(), stdout=out.fileno()
+            )
+            status = process.wait(child)
+        if status:
+            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
 
     def lines(self, *args: str, stdin: IO[bytes] | None = None) -> Iterator[bytes]:
         """The lines that a git command prints, as they come."""
@@ -144,6 +159,9 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     cut = tuple(shallow_file.read_text().split()) if shallow_file.exists() else ()
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
+    for left in holds.iterdir():  # by a run that was killed
+        if time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
         git_dir = Path(folder)
         (git_dir / "objects/pack").mkdir(parents=True)

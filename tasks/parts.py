@@ -3,7 +3,8 @@
 A part that the receiver has already is not sent again. What is in them, all as regular files with
 plain names (a remote builder keeps nothing else):
 
-- `.git/objects/pack/`: the commit and its history, cut so that a new commit adds a small part;
+- `.git/objects/pack/`, `.git/sandbox-packs/`: the commit and its history, cut so that a new
+  commit adds a small part;
 - `.git/`: HEAD, settings, and what the build needs to write the tree (restore.py does that there);
 - what the Dockerfile's COPY lines name, for the stages that come before the tree does.
 
@@ -12,6 +13,7 @@ The same commit gives the same bytes in any clone.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -51,9 +53,11 @@ if TYPE_CHECKING:
     from tasks.worktree import Entry
 
 #: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
-FORMAT: Final = 1
+FORMAT: Final = 2
 RESTORE: Final = f"{SANDBOX_DIR}/lib/restore.py"
 ORDER: Final = ".git/sandbox-restore.json"
+#: Within `.git`: packs that are complete only with those before them.
+THIN: Final = "sandbox-packs"
 #: A remote builder holds the whole context in memory.
 LIMIT: Final = 4 << 30
 
@@ -110,10 +114,14 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
     with objects.hold(source.tree.repo, source.sha) as store:
         text = _dockerfile(source, store)
         segments = history.segments(store, source.sha)
-        scans = _scan(source, store, segments, into)
         cut = reftree.shallow(store, source.sha)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            packed = list(pool.map(lambda one: _segment(store, one, cut, into), segments))
+            work = [pool.submit(_segment, store, one, cut, into) for one in segments]
+            try:
+                scans = _scan(source, store, segments, into)
+                packed = [one.result() for one in work]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
         files = {name: about for _, names in packed for name, about in names.items()}
         parts = [part for parts, _ in packed for part in parts]
         parts += [_git_data(source, store, files, cut, into), *_copied(source, store, text, into)]
@@ -127,7 +135,7 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
 
 def cache() -> Path:
     """The folder to pack into, where nothing speaks for another."""
-    return cache_dir() / "context"
+    return cache_dir() / "contexts"
 
 
 def check(source: Source, into: Path) -> None:
@@ -192,10 +200,8 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     found = [(entry.path, what) for entry in source.tree.entries
              if (what := secretscan.by_name(entry.path, tracked=True))]  # fmt: skip
     here = {entry.oid for entry in source.tree.entries}
-    scans: list[Scan] = []
-    for segment in segments:
-        scan = _cached_scan(store, segment, into)
-        scans.append(scan)
+    scans = _scans(store, segments, into)
+    for scan in scans:
         for path, what, oid in scan.secrets:
             if not oid.startswith(tuple(pattern for pattern in patterns if _ID.fullmatch(pattern))):
                 known = what if oid in here else f"{what}, in the history as {oid[:12]}"
@@ -205,15 +211,31 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     return scans
 
 
-def _cached_scan(store: Store, segment: Segment, into: Path) -> Scan:
-    cache = into / f"{_key(store, segment, str(sorted(secretscan.CONTENT)))}.scan.json"
-    known = _load(cache)
-    if known is not None:
-        pairs = {name: tuple(tuple(one) for one in known[name]) for name in ("secrets", "largest")}
-        return history.Scan(**pairs, unread=known["unread"])
-    scan = history.scan(store, segment)
-    _save(cache, asdict(scan))
-    return scan
+def _scans(store: Store, segments: list[Segment], into: Path) -> list[Scan]:
+    """What each segment holds; nothing is read twice, neither today nor by a later run."""
+    caches = [into / f"{_key(store, one, *sorted(secretscan.CONTENT))}.scan.json"
+              for one in segments]  # fmt: skip
+    known = [_load(cache) for cache in caches]
+    fresh = known.index(None) if None in known else len(segments)
+    if len(segments) - fresh > 1:
+        # All at once, which is faster; only where something is found it matters in which.
+        scan = history.scan(store, history.Segment(segments[fresh].base, segments[-1].tip))
+        if not scan.secrets:
+            for at in range(fresh, len(segments)):
+                known[at] = asdict(scan)
+                _save(caches[at], known[at])
+    for at, segment in enumerate(segments):
+        if known[at] is None:
+            known[at] = asdict(history.scan(store, segment))
+            _save(caches[at], known[at])
+    return [
+        history.Scan(
+            tuple((path, what, oid) for path, what, oid in one["secrets"]),
+            tuple((path, size) for path, size in one["largest"]),
+            one["unread"],
+        )
+        for one in known
+    ]
 
 
 def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Report:
@@ -221,7 +243,7 @@ def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Rep
     sizes = dict(one for scan in scans for one in scan.largest)
     sizes |= dict(tree.largest)
     largest = sorted(sizes.items(), key=lambda one: -one[1])[:_LARGEST]
-    unread = sum(scan.unread for scan in scans)
+    unread = max((scan.unread for scan in scans), default=0)
     notes = list(source.tree.all_notes())
     if unread:
         notes.append(f"{console.size(unread)} of old text was too much to read for secrets")
@@ -268,10 +290,12 @@ def _segment(
     files: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="packs-", dir=into) as folder:
         history.pack(store, segment, Path(folder))
-        for made in sorted(Path(folder).glob("*.pack")):
+        for made in sorted(Path(folder).glob("*.pack")) or [Path(folder) / f"{segment.tip}.thin"]:
             with PartFile(into, what) as part:
                 for path in (made, made.with_suffix(".idx")):
-                    name = f"objects/pack/{path.name}"
+                    if not path.exists():
+                        continue
+                    name = f"{THIN if segment.base else 'objects/pack'}/{path.name}"
                     size = path.stat().st_size
                     with path.open("rb") as file:
                         digest = part.add(f".git/{name}", file, size)
@@ -295,7 +319,13 @@ def _git_data(
         small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()
     when = int(store.git("show", "--no-patch", "--format=%ct", source.sha))
     listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in small.items()}
-    order = {"format": FORMAT, "sha": source.sha, "time": when, "files": {**files, **listed}}
+    order = {
+        "format": FORMAT,
+        "sha": source.sha,
+        "time": when,
+        "files": {**files, **listed},
+        "thin": [name for name in files if name.startswith(f"{THIN}/")],
+    }
     with PartFile(into, "git data") as part:
         for name, data in {
             **{f".git/{name}": data for name, data in small.items()},
@@ -371,10 +401,15 @@ def _grouped(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 def _key(store: Store, segment: Segment, *more: str) -> str:
     """Another git may pack in another way, so its version counts."""
-    version = process.capture(["git", "--version"]).stdout.decode()
+    version = _git_version()
     cut = store.shallow if more else ()
     text = "\0".join([str(FORMAT), version, segment.base or "", segment.tip, *more, *cut])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+@functools.cache
+def _git_version() -> str:
+    return process.capture(["git", "--version"]).stdout.decode()
 
 
 def _load(path: Path) -> Any:

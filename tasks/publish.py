@@ -269,8 +269,11 @@ class _Work:
         if self._how == "reused":
             self._how = "attached"
             console.step(f"{found.name} is being made already: waiting for that one")
-        building = found.state == "building" and found.dockerfile
-        if building and self._follower is None:
+        if found.state == "building":
+            self._follow(found)
+
+    def _follow(self, found: Snapshot) -> None:
+        if found.dockerfile and self._follower is None:  # what is pulled has no log
             console.step(f"its log goes to {self._log}")
             self._follower = Follower(self._api, found, file=self._log)
             self._follower.start()
@@ -292,17 +295,17 @@ class _Work:
         )
 
     def _fault(self, found: Snapshot) -> BuildFault:
+        self._follow(found)  # it may have failed between two looks
         self.end_log()
         reason = self._masked(found.reason) or "no reason given"
         step = ""
         if self._follower is not None:
-            failed = self._follower.build.failed
-            step = failed.name if failed else ""
-            if failed:
-                console.fail(f"failed: {console.printable(failed.name)}")
-            for line in list(failed.output) if failed else self._follower.tail:
-                console.say(f"    {console.printable(line)}")
-        at = f" at {console.printable(step)}" if step else ""
+            step = self._masked(self._follower.failed_step(found.reason))
+            if step:
+                console.fail(f"failed: {step}")
+            for line in self._follower.tail:
+                console.say(f"    {line}")
+        at = f" at {step}" if step else ""
         log = f"the whole log is in {self._log}; " if self._log.exists() else ""
         return BuildFault(
             f"snapshot {found.name} ended as {found.state}{at}: {reason}",

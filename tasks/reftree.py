@@ -42,7 +42,8 @@ def scan(repo: Repo, sha: str) -> worktree.Tree:
         ),
         entries=tuple(
             worktree.Entry(path, _KINDS[mode], "" if mode == gitindex.GITLINK else oid, size)
-            for path, mode, oid, size in listed
+            # in the order of a walk through folders, as a checkout's entries are
+            for path, mode, oid, size in sorted(listed, key=lambda one: one[0].split(b"/"))
         ),
         changes=0,
         notes=tuple(notes),

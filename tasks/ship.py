@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import buildlog, console, dockerfile, git, parts, refs, retry, snapshot, source, upload
+from tasks import console, dockerfile, git, image, parts, refs, snapshot, source, upload
+from tasks.host import ca
 from tasks.image import BUILD_ARGS
 from tasks.publish import DEADLINE, Publisher, Wanted
 from tasks.settings import DOCKERFILE, ROOT, cache_dir, state_dir
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.daytona import Daytona
+    from tasks.engine import Engine
     from tasks.publish import Published
     from tasks.snapshot import Name, Snapshot
     from tasks.source import Source
@@ -224,24 +226,50 @@ class _Road:
         )
 
     def push(self) -> Snapshot:
-        from tasks import registry, tried_image  # noqa: PLC0415 - only this road needs an engine
+        from tasks import image_registry  # noqa: PLC0415 - only this road needs it
 
-        image = tried_image.obtain(
-            self._wanted.source, self._wanted.pins, log=self._log, build=buildlog.Build
-        )
+        there, tag = self._tried()
         access = self._api.registry_access()
-        target = registry.Target(
+        identity = self._wanted.source.identity
+        target = image_registry.Target(
             registry=access.registry,
-            repository=f"{access.project}/{snapshot.repository_for(self._wanted.source.identity)}",
+            repository=f"{access.project}/{snapshot.repository_for(identity)}",
             username=access.username,
             secret=access.secret,
         )
-        pushed = registry.push(image, target, policy=retry.DEFAULT)
+        pushed = image_registry.push(there, tag, target, tag=identity[:12])
         self.uploaded = self.uploaded or pushed.uploaded
         self.digest = pushed.digest
         reference = f"{target.registry}/{target.repository}@{pushed.digest}"
-        snapshot.check_image(reference)
-        return self._api.create_from_image(self._name, image=reference, **RESOURCES)
+        return self._api.create_from_image(
+            self._name, image=snapshot.check_image(reference), **RESOURCES
+        )
+
+    def _tried(self) -> tuple[Engine, str]:
+        """The image of this source on the local engine, built if need be, and tried."""
+        from tasks import engine  # noqa: PLC0415
+        from tasks.sandbox import verify  # noqa: PLC0415 - heavy
+        from tasks.sandbox.docker import DockerProvider  # noqa: PLC0415 - heavy
+
+        wanted = self._wanted
+        there = engine.require()
+        tag = f"iterate-sandbox:{wanted.source.identity[:12]}"
+        found = image.find(there, tag)
+        if found is None or found.identity != wanted.source.identity or wanted.force:
+            log = self._log.with_name(self._log.stem + "-local.log")
+            image.build(there, wanted.source, tag=tag, log=log, ca_bundle=ca.find_ca_bundle())
+        provider = DockerProvider.connect()
+        try:
+            verify.verify(
+                provider,
+                tag,
+                verify.Expected(
+                    sha=wanted.source.sha, identity=wanted.source.identity, pins=wanted.pins
+                ),
+            )
+        finally:
+            provider.close()
+        return there, tag
 
 
 def _base36(number: int) -> str:

@@ -39,7 +39,7 @@ _WORKERS: Final = 4
 _IDLE: Final = 60.0
 _HEARTBEAT: Final = 10.0
 #: S3 says these with a 400, though they pass.
-_PASSING_CODES: Final = frozenset({"RequestTimeout", "RequestTimeTooSkewed", "SlowDown"})
+_PASSING_CODES: Final = frozenset({"RequestTimeout", "RequestTimeTooSkewed"})
 
 
 class Part(Protocol):
@@ -131,7 +131,7 @@ def _s3(doing: str) -> Iterator[None]:
         said = error.response.get("Error", {})
         meta = error.response.get("ResponseMetadata", {})
         status, code = int(meta.get("HTTPStatusCode", 0)), str(said.get("Code", ""))
-        if code in _PASSING_CODES:
+        if status == 400 and code in _PASSING_CODES:
             status = 503
         message = f"{code} {said.get('Message', '')}".strip()
         raise retry.failure(

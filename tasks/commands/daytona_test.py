@@ -81,8 +81,13 @@ def main(arguments: list[str]) -> None:
         seconds = round(watch.elapsed, 1)
         options.image = str(result["snapshot_name"])
         began = time.monotonic()
+        # anyio, which the stand-in runs on, is also a plugin of pytest's.
+        quiet = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
         status = local_test.run_pytest(
-            local_test.pytest_arguments(options, root=settings.ROOT, provider="daytona")
+            [
+                *local_test.pytest_arguments(options, root=settings.ROOT, provider="daytona"),
+                *quiet,
+            ]
         )
         if options.json:
             tested = {"tests_passed": status == 0, "tests_seconds": round(time.monotonic() - began)}

@@ -255,6 +255,7 @@ class DaytonaSandbox(Sandbox):
         self._api = provider.api
         self._remote = remote
         self._previews: dict[int, Preview] = {}
+        self._begun = False
         self.name = remote.name
         self.spec = spec
         self.run = run
@@ -262,6 +263,7 @@ class DaytonaSandbox(Sandbox):
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
+        self._begun = True
         self._previews.clear()  # their tokens end with each start
         if self._now().state != "started":
             self._api.start_sandbox(self._remote.id)
@@ -279,13 +281,15 @@ class DaytonaSandbox(Sandbox):
         self._provider.delete(self._remote.id, self.name)
 
     def ended(self) -> str | None:
+        if not self._begun:
+            return "was never started"
         now = self._api.sandbox(self._remote.id)
         if now is None:
             return "was deleted"
         if now.state == "started" or now.state in _COMING:
             return None
         reason = f": {console.printable(now.reason)}" if now.reason else ""
-        return f"is {console.printable(now.state)}{reason}"
+        return f"ended: it is {console.printable(now.state)}{reason}"
 
     def exit_status(self) -> int:
         self._provider.require("exit_status")

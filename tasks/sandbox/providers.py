@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("docker", "daytona")
 
+#: Provider → the command that tests its sandboxes, up to the image's name.
+TEST_COMMANDS: Final = {
+    "docker": ("local-test", "--image"),
+    "daytona": ("daytona-test", "--snapshot"),
+}
+
 
 def connect(name: str) -> Provider:
     if name == "docker":

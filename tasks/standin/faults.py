@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import threading
+import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from tasks import console
 from tasks.standin import wire
 from tasks.standin.rules import Refused
 
@@ -138,33 +140,41 @@ class Door:
             await self._app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
-        status = 0
+        answered = False
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answered = True
+                self._log.add(method, path, message["status"])
             await send(message)
 
+        try:
+            await self._answer(scope, receive, noted)
+        except (asyncio.CancelledError, ConnectionResetError):
+            _hang_up(send)  # the stand-in ends, or a fault wants it
+        except Exception:  # noqa: BLE001 - a mistake of the stand-in; the 500 has been sent
+            console.warn(f"stand-in: {method} {path}\n{traceback.format_exc()}")
+        finally:
+            if not answered:
+                self._log.add(method, path, 0)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def lost(_message: Message) -> None:
             pass
 
-        try:
-            fault = self._faults.at_door(method, path)
-            if fault and fault.kind == "slow":
-                await asyncio.sleep(fault.seconds)
-                fault = None
-            if fault is None:
-                await self._app(scope, receive, noted)
-                return
-            if fault.kind in {"lost-reply", "lost-connection"}:
-                await self._app(scope, receive, lost)
-            if fault.kind in {"status", "lost-reply"}:
-                await self._refuse(fault, scope, receive, noted)
-            else:
-                _hang_up(send)
-        finally:
-            self._log.add(method, path, status)
+        fault = self._faults.at_door(scope["method"], scope["path"])
+        if fault and fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+            fault = None
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        if fault.kind in {"lost-reply", "lost-connection"}:
+            await self._app(scope, receive, lost)
+        if fault.kind not in {"status", "lost-reply"}:
+            raise ConnectionResetError(fault.kind)
+        await self._refuse(fault, scope, receive, send)
 
     async def _refuse(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {}

@@ -143,6 +143,8 @@ class Runner:
             with self._lock:
                 self._children.discard(child)
             process.stop(child)
+            if child.stdout:
+                child.stdout.close()
         if feed.error:
             log.write(f"ERROR: {feed.error}\n")
             raise BuildBroke(feed.error)

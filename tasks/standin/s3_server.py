@@ -87,10 +87,10 @@ class BackDoor:
     def _state(self) -> dict[str, Any]:
         bucket = self._s3.buckets[self._bucket]
         return {
-            "objects": {k.name: k.size for k in bucket.keys.values()},
+            "objects": {k.name: k.size for k in list(bucket.keys.values())},
             "incomplete": {
                 u.key_name: sum(p.size for p in u.parts.values())
-                for u in bucket.multiparts.values()
+                for u in list(bucket.multiparts.values())
             },
             "received": self._received,
             "puts": self._puts,

@@ -44,12 +44,15 @@ class Sandboxes:
         self._faults = faults
         self._settings = settings
         self._ending = threading.Event()
+        self._jobs: list[threading.Thread] = []
         self._clock = threading.Thread(target=self._watch_the_clock, daemon=True)
         self._clock.start()
 
     def end(self) -> None:
+        """Nothing is made any more once this returns."""
         self._ending.set()
-        self._clock.join(30)
+        for thread in (self._clock, *self._jobs):
+            thread.join(30)
 
     # ── requests ────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +147,9 @@ class Sandboxes:
             finally:
                 done.set()
 
-        threading.Thread(target=carry_out, daemon=True, name=f"sandbox {sandbox.id}").start()
+        thread = threading.Thread(target=carry_out, daemon=True, name=f"sandbox {sandbox.id}")
+        self._jobs = [job for job in self._jobs if job.is_alive()] + [thread]
+        thread.start()
         return done
 
     def _bring_up(self, sandbox: Sandbox, *, first: bool) -> None:

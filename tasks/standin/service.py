@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tasks import engine, waiting
+from tasks.daytona import LOOPBACK_VARIABLE
 from tasks.errors import TaskError
 from tasks.host import oci_registry
 from tasks.sandbox.docker import DockerProvider
@@ -91,6 +92,7 @@ class StandIn:
             "DAYTONA_API_URL": self.url,
             "DAYTONA_API_KEY": self.key,
             "DAYTONA_TARGET": "local",
+            LOOPBACK_VARIABLE: "1",  # for our own commands; the SDK does not know it
         }
 
     def preview_url(self, label: str) -> str:
@@ -101,7 +103,7 @@ class StandIn:
             app,
             host=LOOPBACK,
             port=self.port,
-            log_level="error",
+            log_level="critical",  # the door tells what goes wrong
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -33,10 +33,14 @@ class Snapshots:
         self._faults = faults
         self._settings = settings
         self._ending = threading.Event()
+        self._jobs: list[threading.Thread] = []
 
     def end(self) -> None:
+        """Nothing is made any more once this returns."""
         self._ending.set()
         self._runner.stop()
+        for job in self._jobs:
+            job.join(30)
 
     def create(self, body: Mapping[str, Any]) -> Snapshot:
         snapshot = self._accept(body)
@@ -44,12 +48,18 @@ class Snapshots:
             raise Refused(
                 403, f"Snapshot quota exceeded. Maximum allowed: {self._settings.max_snapshots}"
             )
+        stuck = self._faults.strike("pending-forever", snapshot.name)
         with self._store.lock:
-            if snapshot.built and snapshot.ref and (same := self._store.ready(snapshot.ref)):
+            if (
+                not stuck
+                and snapshot.built
+                and snapshot.ref
+                and (same := self._store.ready(snapshot.ref))
+            ):
                 # The image is there: active at once, without a build and without logs.
                 snapshot.state, snapshot.size = "active", same.size
             self._store.add_snapshot(snapshot, limit=self._settings.max_snapshots)
-        if snapshot.state == "pending":
+        if snapshot.state == "pending" and not stuck:
             self._in_background(self._bring_up, snapshot)
         return snapshot
 
@@ -135,11 +145,11 @@ class Snapshots:
                     if snapshot.state not in {"removing", "active"}:
                         snapshot.state, snapshot.error = "error", f"stand-in: {error!r}"
 
-        threading.Thread(target=carry_out, daemon=True, name=f"snapshot {snapshot.name}").start()
+        thread = threading.Thread(target=carry_out, daemon=True, name=f"snapshot {snapshot.name}")
+        self._jobs = [job for job in self._jobs if job.is_alive()] + [thread]
+        thread.start()
 
     def _bring_up(self, snapshot: Snapshot) -> None:
-        if self._faults.strike("pending-forever", snapshot.name):
-            return
         self._ending.wait(self._settings.pace)
         if self._ending.is_set():
             return

@@ -261,7 +261,7 @@ class Toolbox:
 
     def _list(self, request: Request, sandbox: Sandbox, _body: Any) -> Response:
         path = request.query_params.get("path") or "."
-        names = self._must(sandbox, 'cd -- "$1" && ls -A1', path).output.decode().splitlines()
+        names = self._must(sandbox, 'ls -A1 -- "$1/"', path).output.decode().splitlines()
         found = self._stat(sandbox, [posixpath.join(path, name) for name in names])
         return JSONResponse(found)
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tasks import settings, waiting
-from tasks.sandbox import owner, reaper
+from tasks.sandbox import owner, providers, reaper
 from tasks.sandbox.run import Run
 
 if TYPE_CHECKING:
@@ -180,9 +180,14 @@ def test_what_is_kept_stays_until_it_is_named(provider: Provider, image: str) ->
         with Run(provider):
             assert of(provider, run.id) == [sandbox.name]
     finally:
-        tasks("reap", "--run", run.id)
+        tasks("reap", "--provider", provider.name, "--run", run.id)
     assert of(provider, run.id) == []
     assert not run.folder.exists()
+
+
+def command_for(provider: Provider, image: str) -> list[str]:
+    """The command that tests sandboxes of `image` at that provider."""
+    return [*providers.TEST_COMMANDS[provider.name], image]
 
 
 def owned_by(thing: Belonging, pid: int) -> bool:
@@ -206,9 +211,9 @@ def tasks(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
 def test_the_command_itself_cleans_up(
     provider: Provider, image: str, signum: signal.Signals
 ) -> None:
-    """`local-test`, ended while its sandbox starts; its status tells by what."""
+    """Ended while its sandbox starts; its status tells by what."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tasks", "local-test", "--image", image, "-k", "test_healthz"],
+        [sys.executable, "-m", "tasks", *command_for(provider, image), "-k", "test_healthz"],
         cwd=settings.ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -231,12 +236,12 @@ def test_the_command_itself_cleans_up(
 
 def test_the_command_ends_with_nox(provider: Provider, image: str) -> None:
     """F5: SIGKILL to nox, which can tell nobody; a stand-in for it is killed here."""
-    command = [sys.executable, "-m", "tasks", "local-test", "--image", image, "-k", "test_healthz"]
+    command = [sys.executable, "-m", "tasks", *command_for(provider, image), "-k", "test_healthz"]
     program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     nox = subprocess.Popen(
         [sys.executable, "-c", program, *command],
         cwd=settings.ROOT,
-        env={**os.environ, "NOX_CURRENT_SESSION": "local_test"},
+        env={**os.environ, "NOX_CURRENT_SESSION": "a_test"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -258,19 +263,25 @@ def test_the_command_ends_with_nox(provider: Provider, image: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words", "status"),
     [
-        (["--image", "no-such-image:ever"], ["no-such-image:ever", "nox -s snapshot_local"], 1),
-        (["--image", settings.BASE_IMAGE], ["is not a sandbox image", "nox -s snapshot_local"], 1),
+        (["--image", "no-such-image:ever"], ["no-such-image:ever", "nox -s snapshot"], 1),
+        (["--image", settings.BASE_IMAGE], [settings.BASE_IMAGE, "nox -s snapshot"], 1),
         (["--nonsense"], ["--nonsense"], 2),
         (["-k", "no_test_of_this_name"], ["no test matches"], 1),
     ],
 )
 def test_the_command_refuses_in_one_line(
-    arguments: list[str], words: list[str], status: int, image: str, make: Maker
+    arguments: list[str],
+    words: list[str],
+    status: int,
+    image: str,
+    make: Maker,
+    provider: Provider,
 ) -> None:
     """N40, N42: before anything is started."""
-    if "--image" not in arguments:
-        arguments = ["--image", image, *arguments]
-    said = tasks("local-test", *arguments)
+    if arguments[0] == "--image":
+        said = tasks(*command_for(provider, arguments[1]))
+    else:
+        said = tasks(*command_for(provider, image), *arguments)
     assert said.returncode == status, said.stderr
     for word in words:
         assert word in said.stderr
@@ -295,15 +306,15 @@ def test_the_command_works_in_odd_places(
     env = {**os.environ, **{k: v for k, v in environment.items() if v is not None}}
     for name in (k for k, v in environment.items() if v is None):
         env.pop(name, None)
-    said = tasks("reap", "--list", env=env)
+    said = tasks("reap", "--provider", provider.name, "--list", env=env)
     assert said.returncode == 0, said.stderr
     mine = [thing.name for thing in provider.belongings()]
     assert all(name in said.stderr for name in mine)
 
 
-def test_the_command_works_without_its_streams() -> None:
+def test_the_command_works_without_its_streams(provider: Provider) -> None:
     """N43: standard input and output closed."""
-    command = f'exec "{sys.executable}" -m tasks reap --list <&- >&-'
+    command = f'exec "{sys.executable}" -m tasks reap --provider {provider.name} --list <&- >&-'
     said = subprocess.run(
         ["sh", "-c", command], cwd=settings.ROOT, stderr=subprocess.PIPE, timeout=60, check=False
     )

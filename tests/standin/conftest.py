@@ -109,14 +109,17 @@ class Bucket:
 
     def __init__(self, access: Any) -> None:
         self.access = access
-        self.client = botocore.session.get_session().create_client(
+        session = botocore.session.get_session()  # type: ignore[no-untyped-call]
+        self.client = session.create_client(
             "s3",
             region_name=access.region,
             endpoint_url=access.storage_url,
             aws_access_key_id=access.access_key,
             aws_secret_access_key=access.secret,
             aws_session_token=access.session_token,
-            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+            config=Config(  # type: ignore[no-untyped-call]
+                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
+            ),
         )
 
     def key(self, digest: str) -> str:
@@ -150,7 +153,7 @@ def settled(snapshots: SnapshotsApi) -> Callable[..., SnapshotDto]:
             now = snapshots.get_snapshot(identity)
             return now if now.state in until else None
 
-        return waiting.until(there, what=f"{identity} {until}", timeout=90)
+        return waiting.until(there, what=f"{identity} {until}", timeout=60)
 
     return wait
 
@@ -179,7 +182,7 @@ def ready(running: StandIn) -> str:
         "buildInfo": {"dockerfileContent": DOCKERFILE, "contextHashes": [digest]},
     }
     made = running.snapshots.create(body)
-    waiting.until(lambda: made.state in {"active", "error"}, what="the build", timeout=90)
+    waiting.until(lambda: made.state in {"active", "error"}, what="the build", timeout=60)
     assert made.state == "active", made.error
     return made.name
 

@@ -15,10 +15,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 #: tasks/parts.py checks that a ref's own restore.py knows the form of its context.
-FORMAT = 1
+FORMAT = 2
 ORDER = "sandbox-restore.json"
 # Above every .gitattributes of the tree: files are the blobs, byte for byte.
 RAW = "* -text -eol -ident -filter !working-tree-encoding\n"
@@ -44,8 +44,15 @@ def main(tree: Path) -> None:
     order.unlink()
     for folder in ("refs/heads", "objects/info"):
         (git_dir / folder).mkdir(parents=True, exist_ok=True)
+    for name in wanted["thin"]:  # the oldest first: each is complete with those before it
+        with (git_dir / name).open("rb") as file:
+            _git(tree, "index-pack", "--fix-thin", "--stdin", stdin=file)
+        (git_dir / name).unlink()
+    if wanted["thin"]:
+        (git_dir / "sandbox-packs").rmdir()
+        _git(tree, "-c", "repack.writeBitmaps=false", "repack", "-a", "-d", "-q")
     info = git_dir / "info"
-    info.mkdir()
+    info.mkdir(exist_ok=True)
     (info / "attributes").write_text(RAW)
     _git(tree, "read-tree", wanted["sha"])
     _git(tree, "checkout-index", "--all", "--force")
@@ -66,13 +73,16 @@ def _check(path: Path, size: int, digest: str) -> None:
         sys.exit(f"the context has lost .git/{path.name}, or part of it: publish it again")
 
 
-def _git(tree: Path, *args: str) -> None:
+def _git(tree: Path, *args: str, stdin: IO[bytes] | None = None) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
     given = ["-c", f"safe.directory={tree}", "--git-dir", str(tree / ".git"), "--work-tree", "."]
-    status = subprocess.run(["git", *given, *args], cwd=tree, env=env, check=False).returncode
-    if status:
-        sys.exit(f"git {args[0]} ended with status {status}")
+    result = subprocess.run(
+        ["git", *given, *args], cwd=tree, env=env, check=False,
+        stdin=stdin or subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    if result.returncode:
+        sys.exit(f"git {' '.join(args)} ended with status {result.returncode}")
 
 
 def _set_times(root: bytes, time: int) -> None:

@@ -20,6 +20,7 @@ import tarfile
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -42,6 +43,8 @@ TIMEOUT: Final = (10.0, 60.0)
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+#: Days that a layer stays in the cache after its last use.
+_KEPT_DAYS: Final = 14
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -106,6 +109,7 @@ def unpack(engine: Engine, image: str, folder: Path) -> tuple[Blob, list[Blob]]:
             for name, identity in zip(listed["Layers"], ids, strict=True)
         ]
     archive.unlink()
+    _sweep(cache_dir() / "layers")
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     return Blob(digest=digest, bytes=len(content), path=config, media=_CONFIG), layers
 
@@ -132,9 +136,17 @@ def _layer(tar: tarfile.TarFile, name: str, identity: str) -> Blob:
             part.flush()
             Path(part.name).rename(cached)
             Path(part.name).touch()  # what the context manager deletes
+    cached.touch()
     return Blob(
         digest=f"sha256:{_digest(cached)}", bytes=cached.stat().st_size, path=cached, media=_LAYER
     )
+
+
+def _sweep(folder: Path) -> None:
+    """What nobody has pushed for two weeks goes; a layer that is used is touched."""
+    for file in folder.glob("*"):
+        if time.time() - file.stat().st_mtime > _KEPT_DAYS * 86400:
+            file.unlink(missing_ok=True)
 
 
 def _compress(source: IO[bytes], into: IO[bytes]) -> None:
@@ -231,9 +243,7 @@ class _Client:
         self._authorization = self._basic
 
     def has(self, blob: Blob) -> bool:
-        reply = self.ask(
-            "HEAD", f"blobs/{blob.digest}", "looking for a layer", ok={200, 404}
-        )
+        reply = self.ask("HEAD", f"blobs/{blob.digest}", "looking for a layer", ok={200, 404})
         return reply.status == 200
 
     def upload(self, blob: Blob) -> None:
@@ -245,10 +255,7 @@ class _Client:
             with blob.path.open("rb") as file:
                 file.seek(done)
                 piece = file.read(CHUNK)
-            place, done = retry.call(
-                lambda place=place, done=done, piece=piece: self._piece(place, done, piece),
-                policy=self._policy,
-            )
+            place, done = retry.call(partial(self._piece, place, done, piece), policy=self._policy)
         query = urlencode({"digest": blob.digest})
         try:
             self.ask("PUT", f"{place}{'&' if '?' in place else '?'}{query}", doing, ok={201},
@@ -288,9 +295,7 @@ class _Client:
         )
 
     def ask(self, method: str, path: str, doing: str, **options: Any) -> _Reply:
-        return retry.call(
-            lambda: self._once(method, path, doing, **options), policy=self._policy
-        )
+        return retry.call(lambda: self._once(method, path, doing, **options), policy=self._policy)
 
     def _once(
         self,

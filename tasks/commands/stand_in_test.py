@@ -1,0 +1,21 @@
+"""Test the local Daytona with the real SDK, on this machine's engine."""
+
+from __future__ import annotations
+
+import argparse
+
+from tasks import engine, process, settings
+from tasks.host import oci_registry
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="nox -s stand_in_test --", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
+    parser.add_argument("-x", action="store_true", help="end at the first failure")
+    options = parser.parse_args(arguments)
+    engine.require()
+    oci_registry.require()
+    chosen = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else [])]
+    process.run(["pytest", "tests/standin", "-v", "--durations=5", *chosen], cwd=settings.ROOT)

@@ -1,0 +1,207 @@
+"""Sandboxes at Daytona: mortal from birth, and gone whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks import settings, waiting
+from tasks.errors import TaskError
+from tasks.sandbox import daytona as provider_module
+from tasks.sandbox.daytona import OURS, DaytonaProvider
+from tasks.sandbox.interface import SandboxEnded, Spec
+from tasks.sandbox.run import RUN_LABEL, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.daytona.conftest import Bench
+
+    Show = Callable[[str, object], None]
+
+CREATE = "POST /api/sandbox"
+
+
+@pytest.fixture
+def provider(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DaytonaProvider:
+    monkeypatch.setattr(provider_module, "_GONE_IN", 5.0)
+    return DaytonaProvider(bench.api)
+
+
+@pytest.fixture
+def image(bench: Bench) -> str:
+    return bench.publish(bench.wanted()).snapshot.name
+
+
+@pytest.fixture
+def run(provider: DaytonaProvider) -> Iterator[Run]:
+    with Run(provider) as run:
+        yield run
+
+
+def mine(bench: Bench) -> list[Any]:
+    return [s for s in bench.stand_in.store.sandboxes.values() if s.state != "destroyed"]
+
+
+def test_each_has_labels_and_an_end_from_birth(bench: Bench, run: Run, image: str) -> None:
+    """F26: on every create, kept or not."""
+    with run.provider.create(Spec(image=image), run) as sandbox:
+        (there,) = mine(bench)
+        assert there.name == sandbox.name
+        assert there.labels[RUN_LABEL] == run.id
+        assert OURS.items() <= there.labels.items()
+        assert 0 < there.auto_stop <= 60
+        assert 0 <= there.auto_delete <= 60
+        assert 0 < there.ttl <= 480
+    assert mine(bench) == []
+
+
+@pytest.mark.parametrize("kind", ["lost-reply", "lost-connection"])
+def test_a_lost_reply_makes_no_second_one(
+    bench: Bench, run: Run, image: str, kind: str, show: Show
+) -> None:
+    bench.stand_in.fault(kind, on=CREATE, status=502)
+    with run.provider.create(Spec(image=image), run):
+        assert len(mine(bench)) == 1
+    assert bench.asked(CREATE) == 1
+    show(f"{kind} on a sandbox's create", "the one that was made is used")
+
+
+def test_when_create_raises_after_it_was_made_it_is_deleted(
+    bench: Bench, run: Run, image: str, show: Show
+) -> None:
+    """The server made it, and everything after that is refused for a while."""
+    bench.stand_in.fault("lost-reply", on=CREATE, status=403)
+    with pytest.raises(TaskError) as caught:
+        run.provider.create(Spec(image=image), run)
+    assert mine(bench) == []
+    show("403 on a sandbox's create, though created", caught.value)
+
+
+def test_one_that_fails_to_start_is_deleted(bench: Bench, run: Run, image: str, show: Show) -> None:
+    bench.stand_in.fault("failed-start")
+    with pytest.raises(SandboxEnded) as caught:
+        run.provider.create(Spec(image=image), run)
+    assert mine(bench) == []
+    show("failed start", caught.value)
+
+
+def test_one_that_starts_too_slowly_is_deleted(
+    bench: Bench, run: Run, image: str, monkeypatch: pytest.MonkeyPatch, show: Show
+) -> None:
+    monkeypatch.setattr(provider_module, "_STARTED_IN", 1.0)
+    ask, create = bench.api.sandbox, bench.api.create_sandbox
+
+    def slow(found: Any) -> Any:
+        return found and replace(found, state="creating")
+
+    monkeypatch.setattr(bench.api, "create_sandbox", lambda **wanted: slow(create(**wanted)))
+    monkeypatch.setattr(bench.api, "sandbox", lambda name: slow(ask(name)))
+    with pytest.raises(TaskError, match="creating") as caught:
+        run.provider.create(Spec(image=image), run)
+    monkeypatch.undo()
+    waiting.until(lambda: not mine(bench), what="its deletion", timeout=10)
+    show("slow start", caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_api_is_asked_again(bench: Bench, run: Run, image: str, status: int) -> None:
+    bench.stand_in.fault("status", on=CREATE, status=status, times=2, retry_after=0.2)
+    with run.provider.create(Spec(image=image), run):
+        assert len(mine(bench)) == 1
+
+
+def test_a_delete_that_fails_is_reported_and_no_failure(
+    bench: Bench, run: Run, image: str, capsys: pytest.CaptureFixture[str], show: Show
+) -> None:
+    """F26: what was tested stands; Daytona deletes it."""
+    provider = run.provider
+    assert isinstance(provider, DaytonaProvider)
+    with provider.create(Spec(image=image), run):
+        bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=500, times=-1)
+    said = capsys.readouterr().err
+    line = next(text for text in said.splitlines() if "leaked" in text)
+    assert provider.leaks
+    assert provider.belongings() == []
+    (there,) = mine(bench)
+    assert there.auto_stop > 0
+    assert there.auto_delete >= 0
+    show("F26 500 on delete in teardown", line)
+    bench.stand_in.clear_faults()
+    provider.leaks.clear()
+
+
+def test_one_that_is_busy_is_deleted_as_soon_as_it_can_be(
+    bench: Bench, run: Run, image: str
+) -> None:
+    sandbox = run.provider.create(Spec(image=image), run)
+    bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=409, times=3)
+    sandbox.delete()
+    assert mine(bench) == []
+
+
+def test_a_snapshot_that_is_not_there_is_named(bench: Bench, run: Run) -> None:
+    with pytest.raises(TaskError, match="no-such") as caught:
+        run.provider.create(Spec(image="no-such"), run)
+    assert "snapshots -- list" in str(caught.value)
+    with pytest.raises(TaskError, match="no-such"):
+        run.provider.check("no-such")
+    assert mine(bench) == []
+
+
+def test_what_cannot_be_had_is_said(bench: Bench, run: Run, image: str) -> None:
+    for spec in (
+        Spec(image=image, checkout=settings.ROOT),
+        Spec(image=image, under_init=True),
+        Spec(image=image, ports={3000: 3000}),
+    ):
+        with pytest.raises(TaskError, match="do not offer"):
+            run.provider.create(spec, run)
+    assert bench.asked(CREATE) == 0
+
+
+CREATOR = textwrap.dedent("""
+    import sys, signal, time
+    from tasks.sandbox import providers
+    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.run import Run
+    provider = providers.connect("daytona")
+    with Run(provider) as run:
+        print(run.id, flush=True)
+        provider.create(Spec(image=sys.argv[1]), run)
+        time.sleep(60)
+""")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("moment", ["creating", "running"])
+def test_ended_at_any_moment_it_leaves_nothing(
+    bench: Bench, image: str, signum: signal.Signals, moment: str
+) -> None:
+    """F27: also between "create" and knowing the id; the reaper finds it by its label."""
+    if moment == "creating":
+        bench.stand_in.fault("slow-start", seconds=2)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CREATOR, image],
+        cwd=settings.ROOT,
+        env=dict(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert child.stdout
+    child.stdout.readline()
+    wanted = {"creating": {"creating", "started"}, "running": {"started"}}[moment]
+    waiting.until(
+        lambda: [s for s in mine(bench) if s.state in wanted], what="its sandbox", timeout=20
+    )
+    child.send_signal(signum)
+    child.communicate(timeout=30)
+    waiting.until(lambda: not mine(bench), what="the end of its sandbox", timeout=30)

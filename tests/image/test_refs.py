@@ -1,0 +1,77 @@
+"""A ref gives one image by every route, and nothing but the ref is in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+from tasks import git, image, parts, refs, settings, source
+from tasks.host import ca
+from tests.image.conftest import Built
+from tests.support import builder, repos
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.image.conftest import Workshop
+
+CANARY = "uncommitted-" + "canary-52c1"
+
+
+def remotely(workshop: Workshop, packed: parts.Packed, tag: str, folder: Path) -> Built:
+    """As Daytona's runner does it: its flattened context, nothing but the Dockerfile said."""
+    flat = builder.flatten(packed, folder / "flat")
+    archive = folder / "flat.tar"
+    subprocess.run(["tar", "-C", str(flat), "-cf", str(archive), "."], check=True)
+    labels = [f"--label={n}={v}" for n, v in workshop.run.labels("remote").items()]
+    bundle = ca.find_ca_bundle()
+    secret = [f"--secret=id=ca_bundle,src={bundle}"] if bundle else []
+    with archive.open("rb") as file:
+        result = subprocess.run(
+            ["docker", "build", "-t", tag, "-f", "Dockerfile", *labels, *secret, "-"],
+            stdin=file, check=False, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    return Built(tag)
+
+
+def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> None:
+    root = workshop.root
+    (root / "Dockerfile").write_text("FROM scratch\n")
+    (root / "dangling").symlink_to("nowhere")
+    (root / "run me").write_text("#!/bin/sh\n")
+    (root / "run me").chmod(0o755)
+    sha = repos.commit(root)
+    repos.git(root, "tag", "shipped")
+    by_hand = workshop.tag("ref-hand")
+    repos.git(root, "checkout", "-q", "--detach")
+    workshop.by_hand(by_hand)
+    repos.git(root, "checkout", "-q", "-")
+    for name in (settings.DOCKERFILE, "README.md", "apps/os/sandbox/entry.sh", "untracked.txt"):
+        (root / name).write_text(CANARY)
+    repos.git(root, "add", "README.md")
+    before = repos.status(root)
+
+    local = workshop.tag("ref-local")
+    told = workshop.build(local, "--ref", "shipped")
+    assert (told["sha"], told["branch"], told["dirty"]) == (sha, None, False)
+    opened = git.open_repo(root)
+    found = source.from_ref(opened, refs.resolve(opened, "shipped"), build_args=image.BUILD_ARGS)
+    packed = parts.pack(found, tmp_path / "parts")
+    routes = {
+        "local": Built(local),
+        "remote": remotely(workshop, packed, workshop.tag("ref-remote"), tmp_path),
+        "hand": Built(by_hand),
+    }
+    records = {}
+    for name, built in routes.items():
+        builder.same(root, sha, built.files(tmp_path / f"in {name}"))
+        records[name] = {k: v for k, v in built.record().items() if k != "built_at"}
+        assert built.contains(CANARY.encode()) == set()
+    assert records["local"] == records["remote"] == records["hand"]
+    assert records["local"]["identity"] == found.identity
+    assert repos.status(root) == before
+    again = workshop.attempt(local, "--ref", sha[:10])
+    assert json.loads(again.stdout)["reused"] is True
+    assert "uncommitted changes are not in" in again.stderr

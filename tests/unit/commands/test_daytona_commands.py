@@ -1,0 +1,137 @@
+"""What the commands refuse before anything is read, built or sent; and which word counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks import settings
+from tasks.commands import daytona_test, snapshot_daytona, snapshots
+from tasks.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY = "dtn_" + "0123456789abcdef" * 4
+
+
+def tasks(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("DAYTONA_", "SANDBOX_"))}
+    # Nobody listens there: a request would fail otherwise than these do.
+    given = {"DAYTONA_API_URL": "https://daytona.invalid/api", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "tasks", *args],
+        cwd=settings.ROOT,
+        env={**mine, **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def refused(said: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert said.returncode == 2, said.stderr
+    assert said.stdout == ""
+    assert "Traceback" not in said.stderr
+    assert KEY not in said.stderr
+    for word in words:
+        assert word in said.stderr
+
+
+@pytest.mark.parametrize("command", [["snapshot-daytona"], ["daytona-test"], ["snapshots", "list"]])
+@pytest.mark.parametrize("key", [None, "", "  ", KEY + "\n"])
+def test_without_a_key(command: list[str], key: str | None) -> None:
+    """N37: one line that says what is missing and where it is made."""
+    environment = {"ITERATE_USER": "ann"} | ({} if key is None else {"DAYTONA_API_KEY": key})
+    said = tasks(*command, **environment)
+    refused(said, "DAYTONA_API_KEY", "dashboard/keys")
+    assert len(said.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://app.daytona.io/api", "file:///x", "https://u:p@x/", "https://169.254.169.254/",
+     "http://127.0.0.1:1/api"],
+)  # fmt: skip
+def test_addresses_that_do_not_get_the_key(url: str) -> None:
+    """N38."""
+    refused(tasks("snapshots", "list", DAYTONA_API_KEY=KEY, DAYTONA_API_URL=url), "DAYTONA_API_URL")
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "日本", "a//b", "a" * 300, "<b>", "https://x", "a/", "a\nb"]
+)
+def test_names_that_cannot_be(name: str) -> None:
+    """N35: nothing is asked, so that even the address that nobody serves does not matter."""
+    refused(tasks("snapshots", "show", name, DAYTONA_API_KEY=KEY))
+    refused(tasks("daytona-test", "--snapshot", name, DAYTONA_API_KEY=KEY))
+    refused(tasks("daytona-test", DAYTONA_API_KEY=KEY, DAYTONA_SNAPSHOT_NAME=name))
+    refused(tasks("snapshot-daytona", "--stage", "dev-x", "--name", name, DAYTONA_API_KEY=KEY))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["snapshot-daytona", "--nonsense"],
+        ["snapshot-daytona", "--ref", "a", "--ref", "b"],
+        ["snapshot-daytona", "--stage", "prd", "--stage", "stg"],
+        ["snapshot-daytona", "--via", "pigeon"],
+        ["snapshot-daytona", "--stag", "prd"],
+        ["snapshot-daytona", "--stage", "production"],
+        ["snapshot-daytona", "--timeout", "-1"],
+        ["snapshots"],
+        ["snapshots", "rollback"],
+        ["snapshots", "gc", "--keep", "-1"],
+        ["daytona-test", "--ref", "a", "--snapshot", "b"],
+        ["daytona-test", "--stand-in", "--snapshot", "b"],
+        ["daytona-test", "--stand-in", "--keep"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_cannot_be_meant(args: list[str]) -> None:
+    """N42."""
+    refused(tasks(*args, DAYTONA_API_KEY=KEY))
+
+
+@pytest.mark.parametrize(
+    ("args", "environ", "name"),
+    [
+        ([], {}, None),
+        ([], {"DAYTONA_SNAPSHOT_NAME": ""}, None),
+        ([], {"DAYTONA_SNAPSHOT_NAME": "a"}, "a"),
+        (["--snapshot", "b"], {"DAYTONA_SNAPSHOT_NAME": "a"}, "b"),
+        (["--ref", "x"], {"DAYTONA_SNAPSHOT_NAME": "a"}, None),
+    ],
+)
+def test_which_snapshot_is_tested(
+    args: list[str], environ: Mapping[str, str], name: str | None
+) -> None:
+    assert daytona_test.named_snapshot(daytona_test.parse(args), environ) == name
+
+
+def test_two_things_cannot_be_tested() -> None:
+    with pytest.raises(BadInput):
+        daytona_test.named_snapshot(daytona_test.parse(["--ref", "x", "--snapshot", "b"]), {})
+
+
+def test_a_dry_run_needs_no_account_and_prints_json_alone() -> None:
+    said = tasks("snapshot-daytona", "--ref", "HEAD", "--stage", "dev-x", "--dry-run", "--json")
+    assert said.returncode == 0, said.stderr
+    result = json.loads(said.stdout)
+    assert result["snapshot_name"].startswith("dev-x--")
+    assert result["sha"]
+    assert result["identity"].startswith(result["snapshot_name"][-12:])
+    assert result["context"]["parts"]
+
+
+def test_every_command_explains_itself() -> None:
+    for parse in (daytona_test.parse, snapshot_daytona.parse, snapshots.parse):
+        with pytest.raises(SystemExit) as caught:
+            parse(["--help"])
+        assert caught.value.code == 0

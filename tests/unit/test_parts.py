@@ -1,0 +1,380 @@
+"""A ref's context: what it holds after a remote builder has had it, and how little of it is new."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks import context, history, parts
+from tasks.errors import BadInput, TaskError
+from tests.support import builder, repos
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 9\n"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A history with merges, and every kind of entry and name."""
+    at = repos.new(tmp_path / "repo", **builder.buildable(run="#!/bin/sh\n"))
+    (at / "run").chmod(0o755)
+    repos.commit(at)
+    repos.git(at, "checkout", "-q", "-b", "side")
+    for number in range(4):
+        repos.write(at, {f"side/{number}": str(number)})
+        repos.commit(at)
+    repos.git(at, "checkout", "-q", "main")
+    for number in range(12):
+        repos.write(at, {"n.txt": str(number)})
+        repos.commit(at)
+    repos.git(at, "merge", "-q", "--no-ff", "-m", "merge", "side")
+    root = os.fsencode(at)
+    for name in [b"new\nline", b"byte-\xff", b"-dash", b"back\\slash", b"trailing ", b"a" * 255,
+                 b"quote'\"", b"Case", b"case", "日本".encode(), b"*star?", b"\x01c"]:  # fmt: skip
+        with open(os.path.join(root, name), "wb") as file:
+            file.write(b"content of " + name)
+    for link, target in {"dangling": "nowhere", "absolute": "/etc/shadow", "loop": "loop",
+                         "up": "../../..", "to-dir": "side"}.items():  # fmt: skip
+        os.symlink(target, at / link)
+    repos.write(at, {"Dockerfile": "FROM scratch\n", ".dockerignore": "*\n", "model.bin": POINTER})
+    repos.write(at, {"crlf.txt": "a\r\nb\n", "id.txt": "$Id$\n", "empty": ""})
+    repos.write(at, {".gitattributes": "id.txt ident\n*.sh eol=crlf\n*.x export-ignore\n"})
+    repos.write(at, {"s.sh": "a\nb\n", "gone.x": "x"})
+    repos.write(at, {"side-by": "x", "side.txt": "x"})
+    repos.commit(at)
+    return at
+
+
+def test_the_builder_loses_nothing(repo: Path, tmp_path: Path) -> None:
+    packed = builder.pack(repo, tmp_path / "parts")
+    for part in packed.parts:
+        with tarfile.open(part.path, encoding="utf-8", errors="surrogateescape") as tar:
+            assert all(member.isreg() for member in tar)
+    for number, backwards in enumerate([False, True]):
+        inside = builder.built(packed, tmp_path / f"in {number}", backwards=backwards)
+        builder.same(repo, "HEAD", inside)
+    assert packed.dockerfile == builder.buildable()["apps/os/sandbox/Dockerfile"]
+
+
+def test_both_routes_give_the_same(repo: Path, tmp_path: Path) -> None:
+    packed = builder.pack(repo, tmp_path / "parts")
+    archive = tmp_path / "one.tar"
+    with archive.open("wb") as file:
+        parts.write(packed, file)
+    flat = builder.flatten(packed, tmp_path / "flat")
+    subprocess.run(["mkdir", str(tmp_path / "one")], check=True)
+    subprocess.run(["tar", "-C", str(tmp_path / "one"), "-xf", str(archive)], check=True)
+    compared = ["diff", "-r", str(flat), str(tmp_path / "one")]
+    assert subprocess.run(compared, check=False, capture_output=True).stdout == b""
+
+
+def test_nothing_uncommitted_can_get_in(repo: Path, tmp_path: Path) -> None:
+    clean = builder.pack(repo, tmp_path / "clean").parts
+    for name in ("apps/os/sandbox/Dockerfile", "package.json", "n.txt", "untracked.txt"):
+        (repo / name).write_text("CANARY")
+    (repo / "run").unlink()
+    repos.git(repo, "add", "n.txt")
+    repos.git(repo, "config", "user.name", "CANARY")
+
+    def state() -> dict[str, tuple[int, int]]:
+        return {str(p): (p.lstat().st_mtime_ns, p.lstat().st_size) for p in repo.rglob("*")}
+
+    before = state()
+    dirty = builder.pack(repo, tmp_path / "dirty").parts
+    assert [part.digest for part in dirty] == [part.digest for part in clean]
+    assert state() == before
+
+
+@pytest.mark.parametrize("layout", ["loose", "packed", "odd packs", "bitmap", "shared", "worktree"])
+def test_the_same_commit_gives_the_same_bytes_in_any_clone(
+    repo: Path, tmp_path: Path, layout: str
+) -> None:
+    first = builder.pack(repo, tmp_path / "first")
+    clone = tmp_path / "a clone"
+    if layout == "worktree":
+        repos.git(repo, "worktree", "add", "-q", "--detach", str(clone))
+    else:
+        shared = ["--shared"] if layout == "shared" else ["--no-local"]
+        repos.git(tmp_path, "clone", "-q", *shared, str(repo), str(clone))
+    repos.git(clone, "config", "remote.origin.url", "https://elsewhere.example/x.git", check=False)
+    repos.git(clone, "config", "core.autocrlf", "true")
+    repos.git(clone, "config", "pack.window", "2")
+    if layout == "loose":
+        for pack in (clone / ".git/objects/pack").glob("*.pack"):
+            moved = pack.rename(tmp_path / pack.name)
+            with moved.open("rb") as file:
+                subprocess.run(
+                    ["git", "-C", str(clone), "unpack-objects", "-q"], stdin=file, check=True
+                )
+    elif layout == "odd packs":
+        repos.git(clone, "repack", "-q", "-a", "-d", "-F", "--depth=1", "--window=50")
+        repos.git(clone, "commit-graph", "write", "--reachable")
+    elif layout == "bitmap":
+        repos.git(clone, "repack", "-q", "-a", "-d", "-b")
+    again = builder.pack(clone, tmp_path / "again", "HEAD~0")
+    assert [part.digest for part in again.parts] == [part.digest for part in first.parts]
+    assert again.identity == first.identity
+
+
+def test_an_unchanged_ref_costs_nothing_and_a_commit_little(tmp_path: Path) -> None:
+    at = repos.new(tmp_path / "repo", **builder.buildable())
+    for number in range(300):
+        repos.write(at, {f"src/{number}.txt": os.urandom(2000).hex()})
+    repos.commit(at)
+    into = tmp_path / "parts"
+    first = builder.pack(at, into)
+    assert builder.pack(at, into).parts == first.parts
+    sent = {part.digest for part in first.parts}
+    shares = []
+    for number in range(20):
+        repos.write(at, {f"src/{number}.txt": "changed\n"})
+        repos.commit(at)
+        now = builder.pack(at, into)
+        fresh = [part for part in now.parts if part.digest not in sent]
+        shares.append(sum(part.bytes for part in fresh) / first.bytes)
+        sent |= {part.digest for part in fresh}
+    assert max(shares) < 0.1
+    assert sorted(shares)[len(shares) // 2] < 0.04
+    builder.same(at, "HEAD", builder.built(now, tmp_path / "in"))
+
+
+def test_names_are_cut_by_ids_alone() -> None:
+    chain = [f"{number * 2654435761 % (1 << 32):08x}" for number in range(3000)]
+    before = history._cuts(chain)
+    after = history._cuts([*chain, "12345677"])
+    joined = history._cuts([*chain, "12345670"])  # four zero bits: the last few become one
+    assert before[0] == chain[0]
+    assert before[-1] == chain[-1]
+    assert sorted(before, key=chain.index) == before
+    assert set(before) <= set(after)
+    assert len(joined) <= len(before)
+    assert joined[:-1] == before[: len(joined) - 1]
+    assert len(before) < 140
+
+
+def test_a_commit_by_any_name_is_the_same(repo: Path, tmp_path: Path) -> None:
+    repos.git(repo, "branch", "other/name")
+    repos.git(repo, "tag", "-a", "-m", "x", "v1")
+    sha = repos.git(repo, "rev-parse", "HEAD").strip()
+    seen = {builder.find(repo, ref).identity for ref in ("main", "other/name", "v1", sha, "HEAD")}
+    assert len(seen) == 1
+    digests = {
+        tuple(part.digest for part in builder.pack(repo, tmp_path / "parts", ref).parts)
+        for ref in ("main", "other/name", "v1")
+    }
+    assert len(digests) == 1
+
+
+def test_a_ref_and_a_clean_detached_checkout_are_one_identity(repo: Path) -> None:
+    from tasks import source
+
+    repos.git(repo, "rm", "-q", "s.sh", "id.txt", ".gitattributes")
+    repos.commit(repo)
+    repos.git(repo, "checkout", "-q", "--detach")
+    here = source.from_working_tree(repo, build_args={})
+    ref = builder.find(repo)
+    assert here.identity == ref.identity
+    assert here.record() == ref.record()
+
+
+def test_gc_beside_it_does_no_harm(repo: Path, tmp_path: Path) -> None:
+    repos.git(repo, "checkout", "-q", "-b", "doomed")
+    repos.write(repo, {"doomed.txt": "x"})
+    sha = repos.commit(repo)
+    found = builder.find(repo, sha)
+    over = threading.Event()
+
+    def collect() -> None:
+        while not over.is_set():
+            repos.git(repo, "repack", "-q", "-a", "-d", "-f", check=False)
+            repos.git(repo, "gc", "-q", "--prune=now", check=False)
+
+    from tasks import objects
+
+    with objects.hold(found.tree.repo, sha) as store:
+        repos.git(repo, "checkout", "-q", "main")
+        repos.git(repo, "branch", "-D", "doomed")
+        repos.git(repo, "reflog", "expire", "--expire=now", "--all")
+        repos.git(repo, "gc", "-q", "--prune=now")
+        assert repos.git(repo, "cat-file", "-e", sha, check=False) == ""
+        with pytest.raises(AssertionError):
+            repos.git(repo, "cat-file", "-e", sha)
+        assert store.git("cat-file", "blob", f"{sha}:doomed.txt") == b"x"
+    with pytest.raises(TaskError, match="not in this clone"):
+        parts.pack(found, tmp_path / "gone")
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        digests = {
+            tuple(part.digest for part in builder.pack(repo, tmp_path / f"p{n}", "main").parts)
+            for n in range(4)
+        }
+    finally:
+        over.set()
+        thread.join()
+    assert len(digests) == 1
+
+
+def test_submodules_and_pointers_are_named(repo: Path, tmp_path: Path) -> None:
+    library = repos.new(tmp_path / "library", lib="l")
+    repos.git(repo, "submodule", "add", "-q", str(library), "vendor/lib")
+    repos.commit(repo)
+    packed = builder.pack(repo, tmp_path / "parts")
+    assert any("submodule vendor/lib" in note for note in packed.report.notes)
+    assert any("model.bin is a Git LFS pointer" in note for note in packed.report.notes)
+    inside = builder.built(packed, tmp_path / "in")
+    builder.same(repo, "HEAD", inside)
+    assert (inside / "vendor/lib").is_dir()
+
+
+def test_a_shallow_clone_says_so_and_is_another_image(repo: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    repos.git(tmp_path, "clone", "-q", "--depth", "2", f"file://{repo}", str(clone))
+    packed = builder.pack(clone, tmp_path / "parts")
+    assert packed.identity != builder.find(repo).identity
+    assert any("shallow" in note for note in packed.report.notes)
+    builder.same(clone, "HEAD", builder.built(packed, tmp_path / "in"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [(".env", "A=1"), ("x/id_rsa", "x"), ("notes.txt", "token ghp_" + "a1B2" * 9)],
+)
+def test_secrets_of_the_tree_and_of_the_history(tmp_path: Path, name: str, content: str) -> None:
+    at = repos.new(tmp_path / "repo", **builder.buildable(**{name: content}))
+    for gone in (False, True):
+        if gone:
+            (at / name).unlink()
+            repos.commit(at)
+        with pytest.raises(BadInput, match="secrets") as caught:
+            builder.pack(at, tmp_path / "parts")
+        assert name in caught.value.what
+        assert ("in the history" in caught.value.what) is gone
+        assert "a1B2a1B2" not in str(caught.value)
+        with pytest.raises(BadInput, match="secrets"):
+            parts.check(builder.find(at), tmp_path / "cache")
+    oid = repos.git(at, "rev-parse", f"HEAD~1:{name}").strip()
+    repos.write(at, {"pyproject.toml": f'[tool.sandbox.secrets]\nallow = ["{oid}"]\n'})
+    repos.commit(at)
+    builder.pack(at, tmp_path / "parts")
+
+
+def test_a_secret_in_a_commit_message(tmp_path: Path) -> None:
+    at = repos.new(tmp_path / "repo", **builder.buildable())
+    repos.commit(at, "use ghp_" + "a1B2" * 9)
+    with pytest.raises(BadInput, match="the message of commit"):
+        builder.pack(at, tmp_path / "parts")
+
+
+def test_too_large_names_the_offenders(repo: Path, tmp_path: Path) -> None:
+    repos.write(repo, {"huge.bin": os.urandom(3000).hex()})
+    repos.commit(repo)
+    repos.git(repo, "rm", "-q", "huge.bin")
+    repos.write(repo, {"large.bin": os.urandom(2000).hex()})
+    repos.commit(repo)
+    with pytest.raises(BadInput, match=r"more than 1\.0 kB.*huge\.bin.*large\.bin"):
+        parts.pack(builder.find(repo), tmp_path / "parts", limit=1000)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({parts.RESTORE: "FORMAT = 0\n"}, "too old"),
+        ({"apps/os/sandbox/Dockerfile": 'FROM a:1\nADD x y\nENTRYPOINT ["x"]\n'}, "line 2: ADD"),
+        ({"apps/os/sandbox/Dockerfile": 'FROM a:1\nCOPY no ./\nENTRYPOINT ["x"]\n'}, "COPY no"),
+        ({"apps/os/sandbox/Dockerfile": 'FROM a:1\nCOPY Dockerfile ./\nENTRYPOINT ["x"]\n',
+          "Dockerfile": "x"}, "loses"),
+    ],
+)  # fmt: skip
+def test_refs_that_a_remote_builder_cannot_build(
+    tmp_path: Path, files: dict[str, str], says: str
+) -> None:
+    at = repos.new(tmp_path / "repo", **builder.buildable(**files))
+    with pytest.raises(BadInput, match=says):
+        builder.pack(at, tmp_path / "parts")
+
+
+def test_a_link_among_what_is_copied_early_is_refused(tmp_path: Path) -> None:
+    at = repos.new(tmp_path / "repo", **builder.buildable())
+    (at / "web/link").symlink_to("index.ts")
+    repos.commit(at)
+    with pytest.raises(BadInput, match=r"COPY web: web/link is a symbolic link"):
+        builder.pack(at, tmp_path / "parts")
+
+
+@pytest.mark.parametrize("where", ["objects/pack", "sandbox-packs"])
+def test_a_context_that_lost_a_part_is_not_built(repo: Path, tmp_path: Path, where: str) -> None:
+    packed = builder.pack(repo, tmp_path / "parts")
+    flat = builder.flatten(packed, tmp_path / "flat")
+    pack = next((flat / ".git" / where).iterdir())
+    pack.write_bytes(pack.read_bytes()[:-1])
+    result = builder.restore(flat)
+    assert result.returncode == 1
+    assert "lost" in result.stderr
+
+
+def test_nothing_of_this_machine_travels(repo: Path, tmp_path: Path) -> None:
+    repos.git(repo, "remote", "add", "origin", "https://me:hunter2@git.example/a.git")
+    repos.git(repo, "config", "http.extraheader", "AUTHORIZATION: basic aHVudGVyMg==")
+    packed = builder.pack(repo, tmp_path / "parts")
+    everything = b"".join(part.path.read_bytes() for part in packed.parts)
+    for canary in (b"hunter2", b"aHVudGVyMg", os.fsencode(tmp_path), b"git.example"):
+        assert canary not in everything
+
+
+def test_the_origin_is_the_tree_s_own(repo: Path, tmp_path: Path) -> None:
+    repos.write(repo, {"pyproject.toml": '[tool.sandbox]\norigin = "https://u:p@h.example/r"\n'})
+    repos.commit(repo)
+    inside = builder.built(builder.pack(repo, tmp_path / "parts"), tmp_path / "in")
+    assert repos.git(inside, "remote", "get-url", "origin") == "https://h.example/r\n"
+
+
+def test_a_context_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    at = repos.new(tmp_path / "repo", **builder.buildable())
+    before = repos.listing(at)
+    assert builder.restore(at).returncode == 0
+    assert repos.listing(at) == before
+    assert not (at / context.SOURCE_FILE).exists()
+
+
+SEGMENT = st.binary(min_size=1, max_size=12).filter(
+    lambda name: b"/" not in name and b"\0" not in name and name.lower() not in {b".", b"..",
+                                                                                  b".git"}
+)  # fmt: skip
+ENTRIES = st.dictionaries(
+    SEGMENT,
+    st.tuples(st.sampled_from(["100644", "100755", "120000"]), st.binary(max_size=40)),
+    max_size=8,
+)
+
+
+@given(entries=ENTRIES, folder=SEGMENT)
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_names_and_kinds(
+    tmp_path_factory: pytest.TempPathFactory,
+    entries: dict[bytes, tuple[str, bytes]],
+    folder: bytes,
+) -> None:
+    base = tmp_path_factory.mktemp("any")
+    at = repos.new(base / "repo", **builder.buildable())
+    lines = []
+    for name, (mode, content) in entries.items():
+        data = content.replace(b"\0", b"0") or b"x" if mode == "120000" else content
+        made = subprocess.run(["git", "-C", str(at), "hash-object", "-w", "--stdin"],
+                              input=data, capture_output=True, check=True).stdout  # fmt: skip
+        lines.append(mode.encode() + b" " + made.strip() + b"\tany/" + folder + b"/" + name + b"\0")
+    subprocess.run(["git", "-C", str(at), "update-index", "-z", "--index-info"],
+                   input=b"".join(lines), check=True, capture_output=True)  # fmt: skip
+    repos.git(at, "commit", "-q", "--allow-empty", "-m", "any")
+    builder.same(at, "HEAD", builder.built(builder.pack(at, base / "parts"), base / "in"))
