@@ -117,8 +117,8 @@ def web_test(session: nox.Session) -> None:
 
 @nox.session(
     venv_backend="none",
-    requires=["lint", "types", "unit", "deps_check", "snapshot_local", "local_test", "web_test",
-              "image_test", "stand_in_test"],
+    requires=["lint", "types", "unit", "bump_test", "deps_check", "snapshot_local", "local_test",
+              "web_test", "image_test", "stand_in_test", "daytona_faults"],
 )  # fmt: skip
 def tests(session: nox.Session) -> None:
     """Run every check and test there is."""
@@ -144,6 +144,13 @@ def unit(session: nox.Session) -> None:
     """Test what needs no engine."""
     need(session, "test")
     session.run("pytest", "tests/unit", "--numprocesses", "auto", *session.posargs)
+
+
+@nox.session(tags=["test"])
+def bump_test(session: nox.Session) -> None:
+    """Test the bumper as a command, on a registry of its own."""
+    need(session, "test")
+    session.run("pytest", "tests/bump", "--numprocesses", "auto", *session.posargs)
 
 
 @nox.session(tags=["deps"])

@@ -21,16 +21,16 @@ from tasks.bump import bisect, edit, locks, pins, verify
 from tasks.bump.survey import Outcome
 from tasks.registry import npm
 from tests.support.registry import packument
-from tests.unit.bump.conftest import DOCKERFILE, VERSIONS
+from tests.bump.conftest import DOCKERFILE, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.unit.bump.conftest import Desk
+    from tests.bump.conftest import Desk
 
 #: 1,000 in a soak: ITERATE_KILLS=1000 nox -s unit -- -k killed
 KILLS = int(os.environ.get("ITERATE_KILLS", "50"))
-KILLING = "import sys; from tests.unit.bump import test_edit; test_edit.kill(*sys.argv[1:])"
+KILLING = "import sys; from tests.bump import test_edit; test_edit.kill(*sys.argv[1:])"
 
 
 def outcome(name: str, old: str, new: str) -> Outcome:
@@ -81,7 +81,7 @@ def test_killed_at_any_instant(desk: Desk) -> None:
     of the versions that it names are there, whole.
     """
     desk.dockerfile.chmod(0o640)
-    here = str(Path(__file__).parents[3])
+    here = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", KILLING, str(desk.root), str(KILLS)]
     # In a process without threads, since it forks.
     result = subprocess.run(command, cwd=here, check=False, capture_output=True, text=True)

@@ -13,12 +13,12 @@ import pytest
 from tasks import settings
 from tasks.bump import pins
 from tests.support.registry import Answer, integrity, packument
-from tests.unit.bump.conftest import DOCKERFILE, VERSIONS
+from tests.bump.conftest import DOCKERFILE, VERSIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.bump.conftest import Desk
+    from tests.bump.conftest import Desk
 
 BUN = "SANDBOX_BUN_VERSION"
 CLAUDE = "SANDBOX_CLAUDE_CODE_VERSION"
