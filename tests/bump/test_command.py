@@ -12,8 +12,8 @@ import pytest
 
 from tasks import settings
 from tasks.bump import pins
-from tests.support.registry import Answer, integrity, packument
 from tests.bump.conftest import DOCKERFILE, VERSIONS
+from tests.support.registry import Answer, integrity, packument
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,8 +20,8 @@ from tasks import settings
 from tasks.bump import bisect, edit, locks, pins, verify
 from tasks.bump.survey import Outcome
 from tasks.registry import npm
-from tests.support.registry import packument
 from tests.bump.conftest import DOCKERFILE, VERSIONS
+from tests.support.registry import packument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
