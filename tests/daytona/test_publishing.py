@@ -328,7 +328,9 @@ def test_after_an_interrupt_the_next_run_attaches(
     bench: Bench, signum: signal.Signals, show: Show
 ) -> None:
     """Ctrl-C ends at once, however the log stands; nothing is built twice."""
-    wanted = bench.wanted(text="FROM debian:trixie-slim\nRUN sleep 5\n")
+    # A step that no engine has cached: the build must be seen under way.
+    text = f"FROM debian:trixie-slim\nRUN sleep 5; : {time.time_ns()}\n"
+    wanted = bench.wanted(text=text)
     if signum == signal.SIGINT:
         bench.stand_in.fault("log-stuck")
     args = [wanted.name, wanted.identity, str(bench.folder / "log")]
