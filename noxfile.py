@@ -117,8 +117,8 @@ def web_test(session: nox.Session) -> None:
 
 @nox.session(
     venv_backend="none",
-    requires=["lint", "types", "unit", "bump_test", "deps_check", "snapshot_local", "local_test",
-              "web_test", "image_test"],
+    requires=["lint", "types", "unit", "git_test", "bump_test", "deps_check", "snapshot_local",
+              "local_test", "web_test", "image_test"],
 )  # fmt: skip
 def tests(session: nox.Session) -> None:
     """Run every check and test but Daytona's."""
@@ -151,6 +151,13 @@ def bump_test(session: nox.Session) -> None:
     """Test the bumper as a command, on a registry of its own."""
     need(session, "test")
     session.run("pytest", "tests/bump", "--numprocesses", "auto", *session.posargs)
+
+
+@nox.session(tags=["check", "test"])
+def git_test(session: nox.Session) -> None:
+    """Test contexts, refs and local mode's sync on real repositories."""
+    need(session, "test")
+    session.run("pytest", "tests/git", "--numprocesses", "auto", *session.posargs)
 
 
 @nox.session(tags=["deps"])
