@@ -122,7 +122,7 @@ def web_test(session: nox.Session) -> None:
 )  # fmt: skip
 def tests(session: nox.Session) -> None:
     """Run every check and test but Daytona's."""
-    session.log("every check and test has passed")
+    session.log("every check and test but Daytona's has passed")
 
 
 @nox.session(tags=["check"])

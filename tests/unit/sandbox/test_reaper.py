@@ -97,10 +97,10 @@ class Store(Provider):
         self._lock = threading.Lock()
 
     def check(self, image: str) -> None:
-        raise NotImplementedError
+        raise AssertionError("a reaper only lists and removes")
 
     def create(self, spec: Spec, run: Run) -> Sandbox:
-        raise NotImplementedError
+        raise AssertionError("a reaper only lists and removes")
 
     def close(self) -> None:
         pass
