@@ -97,10 +97,10 @@ class Store(Provider):
         self._lock = threading.Lock()
 
     def check(self, image: str) -> None:
-        raise AssertionError("a reaper only lists and removes")
+        raise AssertionError(f"a reaper only lists and removes: {image}")
 
     def create(self, spec: Spec, run: Run) -> Sandbox:
-        raise AssertionError("a reaper only lists and removes")
+        raise AssertionError(f"a reaper only lists and removes: {spec} {run}")
 
     def close(self) -> None:
         pass
