@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -77,6 +78,7 @@ class Follower:
         self._lines = Lines()
         self._watch = console.Stopwatch()
         self._said = 0.0
+        self._heard = 0.0
         self._over = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -87,10 +89,17 @@ class Follower:
         self.file.touch()
         self._thread.start()
 
-    def stop(self, *, patience: float = 3.0) -> None:
-        """The build is over: take in what is on its way, but for `patience` seconds only."""
+    def stop(self, *, patience: float = 3.0, quiet: float = 1.0) -> None:
+        """The build is over: take in what is on its way, until nothing has come for `quiet`
+        seconds (after a failure Daytona never ends the stream), `patience` seconds at most.
+        """
         self._ended.set()
-        self._thread.join(patience)
+        begun = self._heard = time.monotonic()
+        while self._thread.is_alive() and not self._over.is_set():
+            now = time.monotonic()
+            if now - begun > patience or now - self._heard > quiet:
+                break
+            self._thread.join(0.05)
         self._over.set()
         with self._lock:
             self._take(self._lines.rest())
@@ -134,6 +143,7 @@ class Follower:
         for chunk in self._api.stream(url, idle=_IDLE):
             if self._over.is_set():
                 return
+            self._heard = time.monotonic()
             with self._lock:
                 self._take(self._lines.feed(chunk))
 

@@ -11,8 +11,10 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -45,6 +47,11 @@ _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 #: Days that a layer stays in the cache after its last use.
 _KEPT_DAYS: Final = 14
+#: A layer is begun anew when a registry has lost track of it, so often.
+_BEGINNINGS: Final = 3
+#: What a registry says of an upload that it does not know, or knows another length of.
+_GONE: Final = frozenset({400, 404, 416})
+_LAST_WORD: Final = 5.0
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -219,6 +226,10 @@ def _described(blob: Blob) -> dict[str, Any]:
     return {"mediaType": blob.media, "digest": blob.digest, "size": blob.bytes}
 
 
+class _Forgotten(RemoteFailed):
+    """The registry does not know how far an upload has come."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Reply:
     status: int
@@ -234,9 +245,10 @@ class _Client:
 
         self._target = target
         self._policy = policy
-        self._http = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]), retries=False
-        )
+        self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
+        self._http = urllib3.PoolManager(retries=False)
+        #: Where the layer that is under way goes on.
+        self._at = ""
         self._errors = urllib3.exceptions.HTTPError
         pair = f"{target.username}:{target.secret}".encode()
         self._basic = "Basic " + base64.b64encode(pair).decode()
@@ -247,23 +259,43 @@ class _Client:
         return reply.status == 200
 
     def upload(self, blob: Blob) -> None:
-        """In pieces; after a failure the registry says how far it has come."""
-        doing = "pushing a layer"
-        reply = self.ask("POST", "blobs/uploads/", doing, ok={202}, body=b"")
-        place, done = self._place(reply), 0
+        """In pieces; after a failure the registry says how far it has come, or it is begun anew."""
+        for left in reversed(range(_BEGINNINGS)):
+            self._at = self._place(
+                self.ask("POST", "blobs/uploads/", "pushing a layer", ok={202}, body=b"")
+            )
+            try:
+                self._pieces(blob)
+            except BaseException as error:
+                self._take_back()
+                if isinstance(error, _Forgotten) and left:
+                    console.warn(f"{error.what}; this layer is sent anew")
+                    continue
+                raise
+            return
+
+    def _pieces(self, blob: Blob) -> None:
+        done = 0
         while done < blob.bytes:
             with blob.path.open("rb") as file:
                 file.seek(done)
                 piece = file.read(CHUNK)
-            place, done = retry.call(partial(self._piece, place, done, piece), policy=self._policy)
+            self._at, done = retry.call(
+                partial(self._piece, self._at, done, piece), policy=self._policy
+            )
         query = urlencode({"digest": blob.digest})
         try:
-            self.ask("PUT", f"{place}{'&' if '?' in place else '?'}{query}", doing, ok={201},
-                     body=b"")  # fmt: skip
+            self.ask("PUT", f"{self._at}{'&' if '?' in self._at else '?'}{query}",
+                     "pushing a layer", ok={201}, body=b"")  # fmt: skip
         except RemoteFailed as error:
             # A lost reply: the first attempt had completed it, and its place is gone.
             if error.kind != "not-found" or not self.has(blob):
                 raise
+
+    def _take_back(self) -> None:
+        """What was begun is not left there. Once, and not for long: registries sweep, too."""
+        with contextlib.suppress(TaskError):
+            self._send("DELETE", self._at, "taking a layer back", None, {}, timeout=_LAST_WORD)
 
     def _piece(self, place: str, done: int, piece: bytes) -> tuple[str, int]:
         """Send one; after a failure go on from where the registry stands, be it within it."""
@@ -277,7 +309,12 @@ class _Client:
         except RemoteFailed as error:
             if error.kind != "network" and error.status != 416:
                 raise
-            status = self._once("GET", place, "asking how far a layer has come", ok={204})
+            status = self._once("GET", place, "asking how far a layer has come", ok={204, *_GONE})
+            if status.status in _GONE:
+                raise _Forgotten(
+                    f"{self._target.registry} does not know how far a layer has come",
+                    kind="rejected", status=status.status,
+                ) from error  # fmt: skip
             reached = int(status.headers.get("Range", "0-0").rpartition("-")[2]) + 1
             reached = 0 if status.headers.get("Range", "0-0") == "0-0" else reached
             if reached == done:
@@ -322,15 +359,28 @@ class _Client:
         )  # fmt: skip
 
     def _send(
-        self, method: str, url: str, doing: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        doing: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        timeout: float | None = None,
     ) -> _Reply:
+        given = {**headers, "Authorization": self._authorization}
+        if body is not None:
+            given["Content-Length"] = str(len(body))
         try:
             reply = self._http.request(
                 method,
                 url,
-                body=body,
-                headers={**headers, "Authorization": self._authorization},
+                # As a file it goes in blocks, each within the time-out; bytes would have to go
+                # whole within it, which is a limit on how slow a line may be.
+                body=io.BytesIO(body) if body else body,
+                headers=given,
                 redirect=False,
+                timeout=timeout or self._timeout,
             )
         except self._errors as error:
             raise RemoteFailed(

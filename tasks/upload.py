@@ -11,6 +11,7 @@ the stand-in's plain HTTP, and waits up to four minutes in silence.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -94,17 +95,24 @@ class Storage:
     def call(self, doing: str, operation: str, **arguments: Any) -> Any:
         """One S3 operation, retried where that may help."""
 
+        def ask(client: Any) -> Any:
+            given = {"Bucket": self.access.bucket, **arguments}
+            if "Body" in given:
+                # As a file it goes in blocks, each within the time-out; bytes would have to go
+                # whole within it, which is a limit on how slow a line may be.
+                given["Body"] = io.BytesIO(given["Body"])
+            with _s3(doing):
+                return getattr(client, operation)(**given)
+
         def one() -> Any:
             client = self._client
             try:
-                with _s3(doing):
-                    return getattr(client, operation)(Bucket=self.access.bucket, **arguments)
+                return ask(client)
             except RemoteFailed as error:
                 if "ExpiredToken" not in error.message:
                     raise
                 self._renew(client)
-                with _s3(doing):
-                    return getattr(self._client, operation)(Bucket=self.access.bucket, **arguments)
+                return ask(self._client)
 
         return retry.call(one, policy=self._policy)
 

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import httpx
+
 from tasks import console, process, waiting
 from tasks.errors import TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 LOOPBACK: Final = "127.0.0.1"
 _LEASH: Final = Path(__file__).with_name("leash.py")
@@ -29,7 +31,9 @@ def free_port() -> int:
 
 
 class Server:
-    """One child. `name` is what people know it by."""
+    """One child that speaks HTTP, from when `base_url` + `probe` answers. `name` is for people;
+    `client` asks it.
+    """
 
     def __init__(
         self,
@@ -37,10 +41,15 @@ class Server:
         args: Sequence[str],
         *,
         log: Path,
+        base_url: str,
+        probe: str = "",
+        headers: Mapping[str, str] | None = None,
         env: Mapping[str, str | None] | None = None,
     ) -> None:
         self.name = name
         self._log = log
+        self._probe = probe
+        self.client = httpx.Client(base_url=base_url, headers=headers, timeout=60, trust_env=False)
         with log.open("ab") as file:
             self._child = process.start(
                 [sys.executable, str(_LEASH), *args],
@@ -49,17 +58,23 @@ class Server:
                 stdout=file.fileno(),
                 stderr=file.fileno(),
             )
+        try:
+            waiting.until(self._answers, what=f"the start of {self.name}", timeout=30)
+        except BaseException:
+            self.stop()
+            raise
 
-    def wait_until(self, answers: Callable[[], bool], *, timeout: float = 30) -> None:
-        def probe() -> bool:
-            if self._child.poll() is not None:
-                lines = self._log.read_text(errors="replace").strip().splitlines() or ["no word"]
-                raise ServerFailed(f"{self.name} ended at once: {console.printable(lines[-1])}")
-            return answers()
-
-        waiting.until(probe, what=f"the start of {self.name}", timeout=timeout)
+    def _answers(self) -> bool:
+        if self._child.poll() is not None:
+            lines = self._log.read_text(errors="replace").strip().splitlines() or ["no word"]
+            raise ServerFailed(f"{self.name} ended at once: {console.printable(lines[-1])}")
+        try:
+            return self.client.get(self._probe).is_success
+        except httpx.TransportError:
+            return False
 
     def stop(self) -> None:
+        self.client.close()
         if self._child.stdin:
             self._child.stdin.close()
         process.stop(self._child)

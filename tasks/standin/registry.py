@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from tasks.host import oci_registry
 from tasks.standin.children import LOOPBACK, Server, free_port
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROJECT: Final = "stand-in"
+_REPOSITORIES: Final = "docker/registry/v2/repositories"
 _MANIFESTS: Final = ", ".join(
     f"application/vnd.{kind}+json"
     for kind in (
@@ -60,24 +59,15 @@ class Registry:
                 }
             )
         )
-        log = folder / "registry.log"
-        self._server = Server("docker-registry", [program, "serve", str(config)], log=log)
-        self._client = httpx.Client(base_url=f"http://{self.address}/v2/", trust_env=False)
-        try:
-            self._server.wait_until(self._answers)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        self._client.close()
-        self._server.stop()
-
-    def _answers(self) -> bool:
-        try:
-            return self._client.get("").is_success
-        except httpx.TransportError:
-            return False
+        self._data = data
+        server = Server(
+            "docker-registry",
+            [program, "serve", str(config)],
+            log=folder / "registry.log",
+            base_url=f"http://{self.address}/v2/",
+        )
+        self._client = server.client
+        self.stop = server.stop
 
     def push_access(self) -> dict[str, Any]:
         expires = datetime.now(UTC) + timedelta(hours=1)
@@ -114,3 +104,10 @@ class Registry:
             reply = self._client.get(f"{name}/tags/list")
             found[name] = (reply.json().get("tags") or []) if reply.is_success else []
         return found
+
+    def unfinished(self) -> list[str]:
+        """Pushes of layers that were begun and neither ended nor taken back."""
+        return sorted(
+            f"{place.parents[1].relative_to(self._data / _REPOSITORIES)} {place.name}"
+            for place in (self._data / _REPOSITORIES).glob("**/_uploads/*")
+        )

@@ -94,6 +94,12 @@ class Sandboxes:
         for given, attribute in _INTERVALS.items():
             if body.get(given) is not None:
                 setattr(sandbox, attribute, body[given])
+        if self._settings.mortal and not (
+            body.get("autoStopInterval", 0) > 0
+            and body.get("autoDeleteInterval", -1) >= 0
+            and body.get("ttlMinutes", 0) > 0
+        ):
+            raise Refused(400, "stand-in: this sandbox would have no end of its own")
         return sandbox
 
     def start(self, sandbox: Sandbox) -> Sandbox:

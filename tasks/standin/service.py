@@ -166,6 +166,7 @@ class StandIn:
             "sandboxes": sandboxes,
             "uploads": self.storage.state(),
             "pushed": self.registry.repositories(),
+            "unfinished_pushes": self.registry.unfinished(),
             "containers": sorted(c["Names"][0].lstrip("/") for c in self.containers.mine()),
             "images": self.containers.images(),
             "requests": [f"{m} {p} {status}" for m, p, status in self.requests.lines],

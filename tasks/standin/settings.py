@@ -25,5 +25,7 @@ class Settings:
     max_disk_gb: int = 10
     #: Seconds that creating a sandbox waits before it answers with what there is.
     patience: float = 30.0
+    #: Refuse sandboxes that are not given an auto-stop, an auto-delete and a time to live.
+    mortal: bool = False
     #: 307 to a login page is what server v0.190.0 does; the SDK's own words are 401.
     preview_refusal: int = 401

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-import httpx
-
 from tasks.standin import wire
 from tasks.standin.children import LOOPBACK, Server, free_port
 
@@ -33,41 +31,28 @@ class Storage:
         self.access_key = f"STANDIN{secrets.token_hex(6).upper()}"
         self.secret_key = secrets.token_hex(20)
         self.session_token = secrets.token_hex(20)
-        self._secret = secrets.token_hex(16)
-        self._client = httpx.Client(
-            base_url=f"{self.url}/_stand-in/",
-            headers={"x-stand-in": self._secret},
-            timeout=60,
-            trust_env=False,
-        )
-        log = folder / "storage.log"
+        secret = secrets.token_hex(16)
         # What botocore reads must not come from this machine's own account; temporary files
         # belong to the run.
         env: dict[str, str | None] = {k: None for k in os.environ if k.startswith("AWS_")}
         env |= {
-            "STAND_IN_SECRET": self._secret,
+            "STAND_IN_SECRET": secret,
             "STAND_IN_ACCESS_KEY": self.access_key,
             "TMPDIR": str(folder),
             "PYTHONPATH": None,
             "VIRTUAL_ENV": None,
         }
-        args = [sys.executable, str(_SCRIPT), str(self.port), self.bucket]
-        self._server = Server("the object storage", args, log=log, env=env)
-        try:
-            self._server.wait_until(self._answers)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        self._client.close()
-        self._server.stop()
-
-    def _answers(self) -> bool:
-        try:
-            return self._client.get("state").is_success
-        except httpx.TransportError:
-            return False
+        server = Server(
+            "the object storage",
+            [sys.executable, str(_SCRIPT), str(self.port), self.bucket],
+            log=folder / "storage.log",
+            base_url=f"{self.url}/_stand-in/",
+            probe="state",
+            headers={"x-stand-in": secret},
+            env=env,
+        )
+        self._client = server.client
+        self.stop = server.stop
 
     def push_access(self) -> dict[str, Any]:
         return {
