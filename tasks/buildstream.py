@@ -123,9 +123,12 @@ class Follower:
     def abandon(self) -> None:
         """Interrupted: wait for nothing."""
         self._over.set()
+        self._ended.set()
 
     def _follow(self) -> None:
         while not self._over.is_set():
+            # What a connection brings that was made after the end is all there is.
+            last = self._ended.is_set()
             try:
                 if url := self._api.build_logs_url(self._snapshot):
                     self._read(url)
@@ -133,9 +136,11 @@ class Follower:
                 pass  # no log is no reason to give up a build; its state is asked for elsewhere
             except Exception as error:  # noqa: BLE001 - urllib3's many: a stream that broke
                 self._note(f"(the log's connection broke: {type(error).__name__}; again)")
-            if self._ended.is_set():
+                last = False
+            if last:
                 return
-            self._over.wait(_PAUSE)
+            if self._ended.wait(_PAUSE):
+                self._over.wait(0.1)
 
     def _read(self, url: str) -> None:
         self.connections += 1

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from tasks import console, retry
 from tasks.errors import BadInput, TaskError
 from tasks.retry import RemoteFailed
-from tasks.snapshot import Snapshot
+from tasks.snapshot import Snapshot, check_image, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -276,10 +276,12 @@ class Daytona:
 
     def create_from_image(self, name: str, *, image: str, **resources: int) -> Snapshot:
         """Let Daytona pull it. Sent once, as above."""
-        return self._create(name, image_name=image, **resources)
+        return self._create(name, image_name=check_image(image), **resources)
 
     def _create(self, name: str, **options: Any) -> Snapshot:
-        wanted = self._sdk.CreateSnapshot(name=name, region_id=self.credentials.target, **options)
+        wanted = self._sdk.CreateSnapshot(
+            name=check_name(name), region_id=self.credentials.target, **options
+        )
         said = self._ask(
             f"creating snapshot {name}",
             self._snapshots.create_snapshot_without_preload_content,

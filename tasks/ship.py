@@ -124,9 +124,11 @@ def order(
     resolved = refs.resolve(repo, choice.ref)
     found = source.from_ref(repo, resolved, build_args=BUILD_ARGS)
     console.step(f"source: {resolved.describe()}, from {choice.said_by}")
-    changes = sum(map(bool, repo.git("status", "--porcelain", "-z").split(b"\0")))
+    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
     if changes:
         console.warn(f"{changes} uncommitted changes are not in it: a ref is published")
+    for note in found.tree.all_notes():
+        console.warn(note)
     return Order(
         repo=repo,
         source=found,
@@ -152,6 +154,8 @@ def pack(wanted: Order) -> parts.Packed:
         f"context: {packed.report.files} files, {console.size(packed.report.file_bytes)};"
         f" {len(packed.parts)} parts, {console.size(packed.bytes)}"
     )
+    for note in packed.report.notes[len(wanted.source.tree.all_notes()) :]:
+        console.warn(note)
     return packed
 
 
@@ -258,9 +262,7 @@ class _Road:
         self.uploaded = self.uploaded or pushed.uploaded
         self.digest = pushed.digest
         reference = f"{target.registry}/{target.repository}@{pushed.digest}"
-        return self._api.create_from_image(
-            self._name, image=snapshot.check_image(reference), **RESOURCES
-        )
+        return self._api.create_from_image(self._name, image=reference, **RESOURCES)
 
     def _built(self, there: Engine) -> Image:
         """The image of this source on the local engine: the one that is there, or a new one."""

@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tasks import console
+from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Parser(argparse.ArgumentParser):
+    """What is wrong with the arguments is one line, as everything else is. The word after an
+    option that takes one is its value whatever it looks like: a branch may be called `-x`.
+    """
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        given = list(sys.argv[1:] if args is None else args)
+        takes_one = {
+            name
+            for action in self._actions
+            for name in action.option_strings
+            if action.nargs is None and name.startswith("--")
+        }
+        joined: list[str] = []
+        while given:
+            word = given.pop(0)
+            if word in takes_one and given and given[0].startswith("-"):
+                word += "=" + given.pop(0)
+            joined.append(word)
+        return super().parse_args(joined, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(console.printable(message), fix=f"{self.prog} --help")
 
 
 class Once(argparse.Action):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import time
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from tasks import console, daytona, settings, ship, snapshot
 from tasks.commands import local_test
-from tasks.commands.arguments import Once
+from tasks.commands.arguments import Once, Parser
 from tasks.errors import BadInput, TaskError
 from tasks.publish import Publisher, Wanted
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping
 
     from tasks.daytona import Daytona
@@ -28,9 +28,7 @@ _STAND_IN_STAGE = "dev-stand-in"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nox -s daytona_test --", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="nox -s daytona_test --", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--ref",
         action=Once,

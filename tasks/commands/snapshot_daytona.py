@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from tasks import console, daytona, ledger, process, ship, snapshot
-from tasks.commands.arguments import Once, seconds
+from tasks.commands.arguments import Once, Parser, seconds
 from tasks.errors import BadInput
 from tasks.publish import DEADLINE
 from tasks.sandbox import tested, verify
 from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
+    import argparse
+
     from tasks.daytona import Daytona
     from tasks.image import Image
     from tasks.ship import Order, Shipped
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nox -s snapshot_daytona --", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="nox -s snapshot_daytona --", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--ref",
         action=Once,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tasks import console, context, engine, git, image, parts, refs, source
+from tasks.commands.arguments import Once, Parser
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 
 if TYPE_CHECKING:
+    import argparse
+
     from tasks.source import Source
 
 _ATTEMPTS = 3
@@ -55,7 +57,7 @@ def _source(ref: str | None) -> Source:
         return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
     repo = git.open_repo(ROOT)
     found = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
-    changes = repo.git("status", "--porcelain", "-z").count(b"\0")
+    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
     if changes:
         console.warn(f"{changes} uncommitted changes are not in {found.sha[:12]}")
     return found
@@ -115,12 +117,13 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s snapshot_local --",
         description="Build the sandbox image from the working tree, or from a commit.",
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "--ref", help="branch, tag or commit to build, instead of the files on disk"
+        "--ref", action=Once, help="branch, tag or commit to build, instead of the files on disk"
     )
     parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")

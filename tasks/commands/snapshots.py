@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tasks import console, daytona, gc, ledger, snapshot
-from tasks.commands.arguments import Once
+from tasks.commands.arguments import Once, Parser
 from tasks.commands.daytona_test import use
 from tasks.errors import TaskError
 from tasks.publish import delete
@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nox -s snapshots --", description=__doc__, allow_abbrev=False
-    )
-    shared = argparse.ArgumentParser(add_help=False)
+    parser = Parser(prog="nox -s snapshots --", description=__doc__, allow_abbrev=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
+    def add(name: str, text: str) -> Parser:
         return commands.add_parser(
             name, help=text, description=text, parents=[shared], allow_abbrev=False
         )
