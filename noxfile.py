@@ -99,7 +99,9 @@ def stand_in_test(session: nox.Session) -> None:
 def daytona_faults(session: nox.Session) -> None:
     """Test publishing under faults, on a stand-in of Daytona."""
     need(session, "test")
-    session.run("pytest", "tests/daytona", "-p", "no:anyio", *session.posargs)
+    places = ["tests/daytona", "tests/unit/daytona", "tests/unit/commands", "tests/git"]
+    shared = ["--numprocesses", "2", "--dist", "loadfile", "-p", "no:anyio"]
+    session.run("pytest", *places, "--cases", *shared, *session.posargs)
 
 
 @nox.session(tags=["test"])

@@ -12,7 +12,7 @@ class TaskError(Exception):
     """
 
     code: ClassVar[str] = "failed"
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
 
     def __init__(self, what: str, *, fix: str = "") -> None:
         super().__init__(what)
@@ -52,6 +52,7 @@ class MissingTool(TaskError):
 
 class TimedOut(TaskError):
     code = "timed-out"
+    exit_status = 124  # as timeout(1)
 
 
 class Interrupted(BaseException):

@@ -16,7 +16,9 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
+import secrets
 import shutil
 import tarfile
 import tempfile
@@ -31,8 +33,8 @@ from tasks import console, process, retry
 from tasks.daytona import is_loopback
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
-from tasks.settings import cache_dir
-from tasks.upload import Uploaded
+from tasks.settings import cache_dir, state_dir
+from tasks.upload import Uploaded, lives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +51,12 @@ _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 _KEPT_DAYS: Final = 14
 #: A layer is begun anew when a registry has lost track of it, so often.
 _BEGINNINGS: Final = 3
-#: What a registry says of an upload that it does not know, or knows another length of.
+#: What a registry says of an upload that it does not know, or holds half a piece of: CNCF's
+#: distribution lets no client reach such a one any more, and sweeps it itself.
 _GONE: Final = frozenset({400, 404, 416})
 _LAST_WORD: Final = 5.0
+#: Registries take back by themselves what was begun a week ago.
+_SWEPT_DAYS: Final = 7
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -183,10 +188,16 @@ def send(
     tag: str,
     policy: retry.Policy = retry.DEFAULT,
     timeout: tuple[float, float] = TIMEOUT,
+    notes: Path | None = None,
 ) -> Pushed:
-    """Blobs, then the manifest that names them; its digest names the image."""
+    """Blobs, then the manifest that names them; its digest names the image.
+
+    `notes` is a folder that remembers what is under way: what a killed run had begun, the next
+    takes back.
+    """
     begun = time.monotonic()
-    client = _Client(target, policy=policy, timeout=timeout)
+    client = _Client(target, policy=policy, timeout=timeout, notes=notes or state_dir() / "pushes")
+    client.sweep()
     distinct = list({blob.digest: blob for blob in [*layers, config]}.values())
     missing = [blob for blob in distinct if not client.has(blob)]
     total = sum(blob.bytes for blob in distinct)
@@ -239,16 +250,24 @@ class _Reply:
 
 class _Client:
     def __init__(
-        self, target: Target, *, policy: retry.Policy, timeout: tuple[float, float]
+        self,
+        target: Target,
+        *,
+        policy: retry.Policy,
+        timeout: tuple[float, float],
+        notes: Path,
     ) -> None:
         import urllib3  # noqa: PLC0415 - comes with the SDK
 
         self._target = target
         self._policy = policy
+        self._notes = notes
         self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
         self._http = urllib3.PoolManager(retries=False)
-        #: Where the layer that is under way goes on.
+        #: Where the layer that is under way goes on, and the note of that.
         self._at = ""
+        self._note = notes
+        self._broke = False
         self._errors = urllib3.exceptions.HTTPError
         pair = f"{target.username}:{target.secret}".encode()
         self._basic = "Basic " + base64.b64encode(pair).decode()
@@ -260,18 +279,20 @@ class _Client:
 
     def upload(self, blob: Blob) -> None:
         """In pieces; after a failure the registry says how far it has come, or it is begun anew."""
+        self._note = self._notes / f"{secrets.token_hex(8)}.json"
         for left in reversed(range(_BEGINNINGS)):
-            self._at = self._place(
-                self.ask("POST", "blobs/uploads/", "pushing a layer", ok={202}, body=b"")
-            )
+            reply = self.ask("POST", "blobs/uploads/", "pushing a layer", ok={202}, body=b"")
+            self._goes_on_at(self._place(reply))
+            self._broke = False
             try:
                 self._pieces(blob)
             except BaseException as error:
-                self._take_back()
+                self._take_back(self._note)
                 if isinstance(error, _Forgotten) and left:
                     console.warn(f"{error.what}; this layer is sent anew")
                     continue
                 raise
+            self._note.unlink(missing_ok=True)
             return
 
     def _pieces(self, blob: Blob) -> None:
@@ -280,22 +301,54 @@ class _Client:
             with blob.path.open("rb") as file:
                 file.seek(done)
                 piece = file.read(CHUNK)
-            self._at, done = retry.call(
+            place, done = retry.call(
                 partial(self._piece, self._at, done, piece), policy=self._policy
             )
+            self._goes_on_at(place)
         query = urlencode({"digest": blob.digest})
         try:
             self.ask("PUT", f"{self._at}{'&' if '?' in self._at else '?'}{query}",
                      "pushing a layer", ok={201}, body=b"")  # fmt: skip
         except RemoteFailed as error:
             # A lost reply: the first attempt had completed it, and its place is gone.
-            if error.kind != "not-found" or not self.has(blob):
-                raise
+            if error.kind == "not-found" and self.has(blob):
+                return
+            if self._broke and error.status in _GONE:
+                raise self._forgotten(error.status) from error
+            raise
 
-    def _take_back(self) -> None:
-        """What was begun is not left there. Once, and not for long: registries sweep, too."""
+    def _forgotten(self, status: int) -> _Forgotten:
+        return _Forgotten(
+            f"{self._target.registry} does not know how far a layer has come",
+            kind="rejected",
+            status=status,
+        )
+
+    def _goes_on_at(self, place: str) -> None:
+        """A registry names another place after each piece; the note of it outlives this run."""
+        self._at = place
+        self._notes.mkdir(parents=True, exist_ok=True)
+        self._note.write_text(json.dumps({"place": place, "pid": os.getpid()}))
+
+    def _take_back(self, note: Path) -> None:
+        """What was begun is not left there. Asked for once: if not now, the next run does it."""
+        place = json.loads(note.read_text())["place"]
+        note.write_text(json.dumps({"place": place, "pid": None}))
         with contextlib.suppress(TaskError):
-            self._send("DELETE", self._at, "taking a layer back", None, {}, timeout=_LAST_WORD)
+            self._once("DELETE", place, "taking a layer back", ok={204, *_GONE},
+                       timeout=_LAST_WORD)  # fmt: skip
+            note.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Take back what runs that are no more had begun at this registry."""
+        for note in self._notes.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                said = json.loads(note.read_text())
+                if urlsplit(said["place"]).netloc != self._target.registry:
+                    if time.time() - note.stat().st_mtime > _SWEPT_DAYS * 86400:
+                        note.unlink(missing_ok=True)
+                elif said["pid"] is None or not lives(int(said["pid"])):
+                    self._take_back(note)
 
     def _piece(self, place: str, done: int, piece: bytes) -> tuple[str, int]:
         """Send one; after a failure go on from where the registry stands, be it within it."""
@@ -307,14 +360,14 @@ class _Client:
             reply = self._once("PATCH", place, "pushing a layer", body=piece, ok={202},
                                headers=headers)  # fmt: skip
         except RemoteFailed as error:
+            if self._broke and error.status in _GONE:
+                raise self._forgotten(error.status) from error
             if error.kind != "network" and error.status != 416:
                 raise
+            self._broke = True
             status = self._once("GET", place, "asking how far a layer has come", ok={204, *_GONE})
             if status.status in _GONE:
-                raise _Forgotten(
-                    f"{self._target.registry} does not know how far a layer has come",
-                    kind="rejected", status=status.status,
-                ) from error  # fmt: skip
+                raise self._forgotten(status.status) from error
             reached = int(status.headers.get("Range", "0-0").rpartition("-")[2]) + 1
             reached = 0 if status.headers.get("Range", "0-0") == "0-0" else reached
             if reached == done:
@@ -343,13 +396,15 @@ class _Client:
         ok: set[int],
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> _Reply:
         url = path
         if "://" not in path:
             url = f"{self._target.origin}/v2/{self._target.repository}/{path}"
-        reply = self._send(method, url, doing, body, headers or {})
+        ask = partial(self._send, method, url, doing, body, headers or {}, timeout=timeout)
+        reply = ask()
         if reply.status == 401 and self._log_in(reply):
-            reply = self._send(method, url, doing, body, headers or {})
+            reply = ask()
         if reply.status in ok:
             return reply
         said = reply.body.decode(errors="replace").replace(self._target.secret, "[redacted]")

@@ -63,6 +63,8 @@ class RemoteFailed(TaskError):
     ) -> None:
         super().__init__(f"{what} ({kind})", fix=_FIXES.get(kind, ""))
         self.kind = kind
+        if kind in PASSING:
+            self.exit_status = 75  # EX_TEMPFAIL of sysexits.h: the same may work later
         self.status = status
         self.message = message
         self.after = after

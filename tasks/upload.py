@@ -38,6 +38,7 @@ PIECE: Final = 8 * 1024 * 1024
 _WORKERS: Final = 4
 #: Seconds without a byte. A slow connection may take as long as it moves.
 _IDLE: Final = 60.0
+_CONNECT: Final = 10.0
 _HEARTBEAT: Final = 10.0
 #: S3 says these with a 400, though they pass.
 _PASSING_CODES: Final = frozenset({"RequestTimeout", "RequestTimeTooSkewed"})
@@ -176,7 +177,7 @@ def _client(access: StorageAccess) -> Any:
         aws_session_token=access.session_token,
         verify=os.environ.get("SSL_CERT_FILE") or None,
         config=Config(  # type: ignore[no-untyped-call]
-            connect_timeout=10,
+            connect_timeout=_CONNECT,
             read_timeout=_IDLE,
             max_pool_connections=2 * _WORKERS,
             retries={"total_max_attempts": 1},  # tasks.retry does that, and says so
@@ -297,7 +298,7 @@ class _Book:
                 if (note["url"], note["bucket"]) != (access.url, access.bucket):
                     if time.time() - file.stat().st_mtime > 7 * 86400:
                         file.unlink(missing_ok=True)
-                elif not _lives(int(note["pid"])):
+                elif not lives(int(note["pid"])):
                     self._abort(str(note["key"]), str(note["upload"]))
 
     def _abort(self, key: str, identity: str) -> None:
@@ -319,7 +320,8 @@ class _Book:
         return self._folder / f"{safe}.json"
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

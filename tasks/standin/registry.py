@@ -107,7 +107,5 @@ class Registry:
 
     def unfinished(self) -> list[str]:
         """Pushes of layers that were begun and neither ended nor taken back."""
-        return sorted(
-            f"{place.parents[1].relative_to(self._data / _REPOSITORIES)} {place.name}"
-            for place in (self._data / _REPOSITORIES).glob("**/_uploads/*")
-        )
+        begun = (self._data / _REPOSITORIES).glob("**/_uploads/*/startedat")
+        return sorted(str(file.parent.relative_to(self._data / _REPOSITORIES)) for file in begun)

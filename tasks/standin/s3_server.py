@@ -37,6 +37,8 @@ class BackDoor:
         self._faults: list[dict[str, Any]] = []
         self._received = 0
         self._puts = 0
+        #: How often a fault has struck since they were all taken back.
+        self._struck = 0
 
     @property
     def _s3(self) -> Any:
@@ -54,6 +56,7 @@ class BackDoor:
             fault = next((f for f in self._faults if f["times"] != 0 and not _later(f)), None)
             if fault:
                 fault["times"] -= 1 if fault["times"] > 0 else 0
+                self._struck += 1
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if fault and fault["kind"] == "upload-cut":
             environ["wsgi.input"].read(min(fault["count"], max(length - 1, 0)))
@@ -74,6 +77,7 @@ class BackDoor:
             fault = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
             with self._lock:
                 self._faults = [*self._faults, fault] if fault else []
+                self._struck = self._struck if fault else 0
             return _reply(start, "200 OK", b"{}", "application/json")
         if what == "state":
             return _reply(start, "200 OK", json.dumps(self._state()).encode(), "application/json")
@@ -94,6 +98,7 @@ class BackDoor:
             },
             "received": self._received,
             "puts": self._puts,
+            "struck": self._struck,
         }
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
+import random
+import secrets
 import time
-from dataclasses import dataclass
+import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import console, daytona, retry, snapshot, standin, upload
+from tasks import daytona, retry, snapshot, standin, upload, waiting
 from tasks.daytona import Daytona
 from tasks.publish import Publisher, Wanted
+from tasks.standin.rules import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,56 +34,95 @@ if TYPE_CHECKING:
 DOCKERFILE = 'FROM debian:trixie-slim\nENTRYPOINT ["sleep", "infinity"]\n'
 #: Impatient, so that a fault that lasts is given up on in a second.
 POLICY = retry.Policy(attempts=5, base=0.05, cap=0.3)
+#: The identity of a snapshot that is always there: what has its content needs no build.
+BASE = hashlib.sha256(b"base").hexdigest()
+_BASE_NAME = "base"
+#: How often a fault strikes at another moment; `--rounds` says otherwise.
+ROUNDS = 20
 
 
-ROWS = pytest.StashKey[list[tuple[str, str]]]()
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="replay the moments of an earlier run")
+    parser.addoption("--rounds", type=int, default=ROUNDS, help="of each fault at random moments")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = secrets.randbelow(2**32)  # workers get it from here
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    rounds, seed = config.getoption("--rounds"), config.getoption("--seed")
+    return f"{rounds} rounds of each fault at random moments; replay with --seed {seed}"
+
+
+class Rounds:
+    """The same fault at so many random moments, all at once: most of the time is waiting."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+
+    def __call__(self, one: Callable[[random.Random], Any], *, workers: int = 20) -> list[Any]:
+        """`one` with a generator of its own, each; fails with the first round's failure."""
+
+        def play(number: int) -> Any:
+            try:
+                return one(random.Random(self.seed + number))  # noqa: S311 - replayed by its seed
+            except BaseException as error:
+                error.add_note(f"in round {number} of seed {self.seed}")
+                raise
+
+        with ThreadPoolExecutor(min(workers, self.count)) as pool:
+            return [done.result() for done in [pool.submit(play, n) for n in range(self.count)]]
 
 
 @pytest.fixture
-def show(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
-    """Puts a line into the table at the end: the fault, and what the user sees of it."""
-    rows = request.config.stash.setdefault(ROWS, [])
-    return lambda fault, said: rows.append((fault, console.printable(str(said))))
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """That nothing is left behind, each test's own teardown has checked."""
-    rows = config.stash.get(ROWS, [])
-    if rows:
-        terminalreporter.section("fault → what the user sees")
-    for fault, said in rows:
-        terminalreporter.write_line(f"{fault} → {said}")
+def rounds(request: pytest.FixtureRequest) -> Rounds:
+    name = zlib.crc32(request.node.nodeid.encode())
+    return Rounds(request.config.getoption("--rounds"), request.config.getoption("--seed") ^ name)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[StandIn]:
-    settings = standin.Settings(pace=0.1, removal=0.5, check_every=0.3)
+    """It refuses sandboxes that are not given an end at birth (F26)."""
+    settings = standin.Settings(
+        pace=0.1, removal=0.5, check_every=0.3, max_snapshots=100, mortal=True
+    )
     with standin.running(settings) as running:
+        text = snapshot.marked(DOCKERFILE, BASE)
+        body = {"name": _BASE_NAME, "buildInfo": {"dockerfileContent": text, "contextHashes": []}}
+        base = running.snapshots.create(body)
+        waiting.until(lambda: base.state in {"active", "error"}, what="the base", timeout=60)
+        assert base.state == "active", base.error
         yield running
+
+
+def _made(stand_in: StandIn) -> list[Any]:
+    """The snapshots there, but for the base."""
+    return [s for s in list(stand_in.store.snapshots.values()) if s.name != _BASE_NAME]
 
 
 @pytest.fixture
 def stand_in(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """Empty and without faults; afterwards nothing but finished snapshots may be there."""
+    """Empty and without faults; emptied for the next test once `bench` has looked at it."""
     for name, value in {**shared.environment, daytona.LOOPBACK_VARIABLE: "1"}.items():
         monkeypatch.setenv(name, value)
     shared.clear_faults()
     yield shared
     shared.clear_faults()
-    state = shared.state()
-    left = {
-        "sandboxes": state["sandboxes"],
-        "containers": state["containers"],
-        "incomplete uploads": shared.storage.state()["incomplete"],
-    }
-    for found in list(shared.store.snapshots.values()):
+    for sandbox in list(shared.store.sandboxes.values()):
+        with contextlib.suppress(Refused):
+            shared.sandboxes.delete(sandbox)
+    for found in _made(shared):
         if found.state != "removing":
             shared.snapshots.delete(found)
-    deadline = time.monotonic() + 20
-    while shared.store.snapshots and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(left.values()), left
-    assert not shared.store.snapshots
+    waiting.until(
+        lambda: not _made(shared) and not shared.store.sandboxes,
+        what="an empty stand-in",
+        timeout=30,
+        state=lambda: str(shared.state()),
+    )
 
 
 @pytest.fixture
@@ -109,14 +155,25 @@ class Bench:
     api: Daytona
     stand_in: StandIn
     folder: Path
-    numbers: Any
     creates: int = 0
+    #: Snapshot → the states it may be in when the test is over. Nothing else may be there.
+    stays: dict[str, set[str]] = field(default_factory=dict)
+    #: Layers that broke off within a piece: the registry lets nobody but itself sweep those.
+    halves: int = 0
+    _numbers: Any = field(default_factory=itertools.count)
+    _halves_before: int = 0
 
-    def wanted(self, *, name: str | None = None, text: str = "", identity: str = "") -> Wanted:
+    def leaves(self, name: str, *states: str) -> None:
+        """The snapshot is meant to be there afterwards, in one of these states."""
+        self.stays[name] = set(states)
+
+    def wanted(
+        self, *, name: str | None = None, text: str = "", identity: str = "", stage: str = "dev-t"
+    ) -> Wanted:
         """A snapshot that nobody has built before, unless an identity is given."""
-        seed = f"{os.getpid()}-{next(self.numbers)}-{time.time_ns()}"
+        seed = f"{os.getpid()}-{next(self._numbers)}-{time.time_ns()}"
         identity = identity or hashlib.sha256(seed.encode()).hexdigest()
-        name = name or str(snapshot.name_for(stage="dev-t", committed=0, identity=identity))
+        name = name or str(snapshot.name_for(stage=stage, committed=0, identity=identity))
         # Another text each time, so that no layer cache takes part.
         text = (text or DOCKERFILE).replace("RUN ", f"RUN : {identity[:12]}; ")
         dockerfile = snapshot.marked(text, identity)
@@ -127,14 +184,30 @@ class Bench:
 
         return Wanted(name=name, identity=identity, create=create, again="AGAIN")
 
-    def publisher(self, *, timeout: float = 60, api: Daytona | None = None) -> Publisher:
+    def sibling(self) -> Wanted:
+        """The base's content under another name: active as soon as it is asked for."""
+        committed = next(self._numbers)
+        name = snapshot.name_for(stage="dev-t", committed=committed, identity=BASE)
+        return self.wanted(name=str(name), identity=BASE)
+
+    def publisher(
+        self,
+        *,
+        timeout: float = 60,
+        api: Daytona | None = None,
+        log: str = "build.log",
+        hurry: float = 0.3,
+    ) -> Publisher:
+        """`hurry`: no pause takes longer than that."""
         return Publisher(
-            api or self.api, log=self.folder / "build.log", timeout=timeout,
-            sleep=lambda s: time.sleep(min(s, 0.3)),
+            api or self.api, log=self.folder / log, timeout=timeout,
+            sleep=lambda s: time.sleep(min(s, hurry)),
         )  # fmt: skip
 
-    def publish(self, wanted: Wanted, *, timeout: float = 60) -> Published:
-        return self.publisher(timeout=timeout).ensure(wanted)
+    def publish(self, wanted: Wanted, **options: Any) -> Published:
+        done = self.publisher(**options).ensure(wanted)
+        self.leaves(wanted.name, "active")
+        return done
 
     def upload(self, *parts: File) -> upload.Uploaded:
         return upload.upload(
@@ -144,8 +217,49 @@ class Bench:
     def asked(self, pattern: str) -> int:
         return self.stand_in.requests.count(pattern)
 
+    def left(self) -> tuple[dict[str, Any], str]:
+        """What is there and should not be; and, for people, what is meant to be there."""
+        # What was deleted is carried out in the background: it has a moment.
+        deadline = time.monotonic() + 5
+        while (unexpected := self._unexpected()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        meant = Counter(found.state for found in _made(self.stand_in))
+        text = ", ".join(f"{count} {state}" for state, count in sorted(meant.items()))
+        said = f"none; of snapshots, as wanted: {text}" if text else "none"
+        if self.halves:
+            said += "; half a layer each time, which the registry itself sweeps"
+        return unexpected, said
+
+    def _unexpected(self) -> dict[str, Any]:
+        s = self.stand_in
+        there, state = _made(s), s.state()
+        images = {s.runner.tag(one.ref) for one in s.store.snapshots.values() if one.ref}
+        found = {
+            "sandboxes": state["sandboxes"],
+            "snapshots": {
+                one.name: one.state
+                for one in there
+                if one.state not in self.stays.get(one.name, set())
+            },
+            "multipart uploads": state["uploads"]["incomplete"],
+            "unfinished pushes": state["unfinished_pushes"][self._halves_before + self.halves :],
+            "containers": state["containers"],
+            "images": [image for image in state["images"] if image not in images],
+            "notes of uploads": [path.name for path in self.folder.glob("uploads/*")],
+        }
+        return {what: things for what, things in found.items() if things}
+
 
 @pytest.fixture
-def bench(api: Daytona, stand_in: StandIn, tmp_path: Path) -> Bench:
+def bench(
+    api: Daytona, stand_in: StandIn, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Bench]:
+    """Afterwards the stand-in is asked what is left: nothing that the test did not announce."""
     stand_in.requests.lines.clear()
-    return Bench(api, stand_in, tmp_path, itertools.count())
+    halves = len(stand_in.registry.unfinished())
+    bench = Bench(api, stand_in, tmp_path, _halves_before=halves)
+    yield bench
+    stand_in.clear_faults()
+    left, said = bench.left()
+    request.node.user_properties.append(("left", str(left) if left else said))
+    assert not left

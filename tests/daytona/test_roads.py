@@ -94,7 +94,6 @@ def test_an_image_that_fails_its_tests_is_not_sent(bench: Bench) -> None:
     with pytest.raises(TaskError, match="does not work"):
         ship.ship(bench.api, order("push", "dev-c"), test=fails)
     assert bench.asked("POST /api/snapshots") == 0
-    assert not bench.stand_in.store.snapshots
 
 
 def test_what_was_tested_is_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings, waiting
+from tasks import ledger, publish, settings, ship, waiting
+from tasks.commands import snapshot_daytona
 from tasks.errors import TaskError
+from tasks.retry import RemoteFailed
 from tasks.sandbox import daytona as provider_module
+from tasks.sandbox import verify
 from tasks.sandbox.daytona import OURS, DaytonaProvider
 from tasks.sandbox.interface import SandboxEnded, Spec
 from tasks.sandbox.run import RUN_LABEL, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from tests.daytona.conftest import Bench
+    from tests.daytona.conftest import Bench, Rounds
 
     Show = Callable[[str, object], None]
 
@@ -37,7 +42,7 @@ def provider(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DaytonaProvider:
 
 @pytest.fixture
 def image(bench: Bench) -> str:
-    return bench.publish(bench.wanted()).snapshot.name
+    return bench.publish(bench.sibling()).snapshot.name
 
 
 @pytest.fixture
@@ -50,8 +55,11 @@ def mine(bench: Bench) -> list[Any]:
     return [s for s in bench.stand_in.store.sandboxes.values() if s.state != "destroyed"]
 
 
-def test_each_has_labels_and_an_end_from_birth(bench: Bench, run: Run, image: str) -> None:
-    """F26: on every create, kept or not."""
+@pytest.mark.case("F26")
+def test_each_has_labels_and_an_end_from_birth(
+    bench: Bench, run: Run, image: str, show: Show
+) -> None:
+    """On every create, kept or not: the stand-in of all these tests refuses any other."""
     with run.provider.create(Spec(image=image), run) as sandbox:
         (there,) = mine(bench)
         assert there.name == sandbox.name
@@ -60,7 +68,9 @@ def test_each_has_labels_and_an_end_from_birth(bench: Bench, run: Run, image: st
         assert 0 < there.auto_stop <= 60
         assert 0 <= there.auto_delete <= 60
         assert 0 < there.ttl <= 480
-    assert mine(bench) == []
+    with pytest.raises(RemoteFailed, match="no end of its own") as caught:
+        bench.api.create_sandbox(name="immortal", snapshot=image, auto_stop_interval=15)
+    show("a sandbox without an end (asked for by the test itself)", caught.value)
 
 
 @pytest.mark.parametrize("kind", ["lost-reply", "lost-connection"])
@@ -71,7 +81,7 @@ def test_a_lost_reply_makes_no_second_one(
     with run.provider.create(Spec(image=image), run):
         assert len(mine(bench)) == 1
     assert bench.asked(CREATE) == 1
-    show(f"{kind} on a sandbox's create", "the one that was made is used")
+    show(f"{kind.replace('-', ' ')} on a sandbox's create", "the one that was made is used")
 
 
 def test_when_create_raises_after_it_was_made_it_is_deleted(
@@ -118,24 +128,27 @@ def test_a_busy_api_is_asked_again(bench: Bench, run: Run, image: str, status: i
         assert len(mine(bench)) == 1
 
 
+@pytest.mark.case("F26")
 def test_a_delete_that_fails_is_reported_and_no_failure(
-    bench: Bench, run: Run, image: str, capsys: pytest.CaptureFixture[str], show: Show
-) -> None:
-    """F26: what was tested stands; Daytona deletes it."""
-    provider = run.provider
-    assert isinstance(provider, DaytonaProvider)
-    with provider.create(Spec(image=image), run):
-        bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=500, times=-1)
-    said = capsys.readouterr().err
-    line = next(text for text in said.splitlines() if "leaked" in text)
-    assert provider.leaks
-    assert provider.belongings() == []
+    bench: Bench, provider: DaytonaProvider, image: str, show: Show,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What was tested stands, and Daytona deletes it when its time has come."""
+    with Run(provider) as run:
+        with provider.create(Spec(image=image), run):
+            bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=500, times=-1)
+        said = capsys.readouterr().err
+        line = next(text for text in said.splitlines() if "leaked" in text)
+        assert provider.belongings() == []
     (there,) = mine(bench)
-    assert there.auto_stop > 0
-    assert there.auto_delete >= 0
-    show("F26 500 on delete in teardown", line)
+    assert there.id in provider.leaks
     bench.stand_in.clear_faults()
-    provider.leaks.clear()
+    there.active -= 60 * there.auto_stop
+    waiting.until(lambda: there.stopped, what="its stop", timeout=20)
+    assert there.stopped
+    there.stopped -= 60 * there.auto_delete
+    waiting.until(lambda: not mine(bench), what="its deletion", timeout=20)
+    show("500 on delete in teardown", line)
 
 
 def test_one_that_is_busy_is_deleted_as_soon_as_it_can_be(
@@ -180,12 +193,13 @@ CREATOR = textwrap.dedent("""
 """)
 
 
+@pytest.mark.case("F27")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("moment", ["creating", "running"])
 def test_ended_at_any_moment_it_leaves_nothing(
-    bench: Bench, image: str, signum: signal.Signals, moment: str
+    bench: Bench, image: str, signum: signal.Signals, moment: str, show: Show
 ) -> None:
-    """F27: also between "create" and knowing the id; the reaper finds it by its label."""
+    """Also between "create" and knowing the id: the reaper finds it by its label."""
     if moment == "creating":
         bench.stand_in.fault("slow-start", seconds=2)
     child = subprocess.Popen(
@@ -205,3 +219,87 @@ def test_ended_at_any_moment_it_leaves_nothing(
     child.send_signal(signum)
     child.communicate(timeout=30)
     waiting.until(lambda: not mine(bench), what="the end of its sandbox", timeout=30)
+    show(f"{signum.name} while its sandbox is {moment}", "nothing: the reaper deletes it")
+
+
+#: Forks runs that nobody reaps, and kills each so many seconds after it begins to create.
+VICTIMS = textwrap.dedent("""
+    import os, signal, sys, time
+    import daytona_api_client, daytona_toolbox_api_client, pydantic, urllib3
+    from tasks import daytona
+    from tasks.sandbox import reaper
+    from tasks.sandbox.daytona import DaytonaProvider
+    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.run import Run
+    class Dead:
+        def __init__(self, **_): pass
+    reaper.Watcher, reaper.reap_dead = Dead, lambda _: []
+    for pause in sys.argv[2:]:
+        heard, said = os.pipe()
+        pid = os.fork()
+        if not pid:
+            provider = DaytonaProvider(daytona.connect())
+            with Run(provider) as run:
+                os.write(said, b"now")
+                provider.create(Spec(image=sys.argv[1]), run)
+                time.sleep(60)
+        os.read(heard, 3)
+        time.sleep(float(pause))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+""")
+
+
+@pytest.mark.case("F27")
+def test_killed_with_its_reaper_the_next_run_deletes_it(
+    bench: Bench, provider: DaytonaProvider, image: str, rounds: Rounds, show: Show,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """At a random moment of a create; and the sandbox of a run that lives stays."""
+    chance = random.Random(rounds.seed)  # noqa: S311 - replayed by its seed
+    pauses = [f"{chance.uniform(0, 0.5):.3f}" for _ in range(rounds.count)]
+    with Run(provider) as living, provider.create(Spec(image=image), living):
+        subprocess.run(
+            [sys.executable, "-c", VICTIMS, image, *pauses],
+            cwd=settings.ROOT,
+            check=True,
+            timeout=60,
+        )
+        waiting.until(
+            lambda: all(s.state == "started" for s in mine(bench)), what="their starts", timeout=60
+        )
+        left = len(mine(bench)) - 1
+        assert left > 0, "none was killed in time: this test proves nothing"
+        capsys.readouterr()
+        with Run(provider):
+            there = [thing.run for thing in provider.belongings()]
+            assert there == [living.id]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "that died" in line]
+    assert len(lines) == left
+    show(f"SIGKILL between create and knowing the id, {left} sandboxes", lines[0])
+
+
+# ── verified before it is announced ─────────────────────────────────────────────────────────
+
+
+def test_what_does_not_work_is_not_announced(
+    bench: Bench, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: Show,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The stage stays where it was; the sandbox that was tried is gone."""
+    monkeypatch.setattr(verify, "_READY_IN", 1.0)
+    book = ledger.Ledger(tmp_path / "ledger.git", remote=None)
+    monkeypatch.setattr(ledger, "open_ledger", lambda *_args, **_options: book)
+    before = ledger.entry(snapshot="before", sha="0" * 40, identity="0" * 64, why="publish")
+    book.move("dev-t", before)
+    found = bench.api.snapshot(image)
+    assert found
+    published = publish.Published(snapshot=found, how="built", seconds=1, log=None)
+    monkeypatch.setattr(ship, "ship", lambda *_args, **_options: ship.Shipped(published=published))
+    order = ship.order(ref="HEAD", environment={}, stage="dev-t")
+    with pytest.raises(verify.NotVerified) as caught:
+        snapshot_daytona.publish(bench.api, order)
+    assert book.current("dev-t") == before
+    assert f"✓ {image}" not in capsys.readouterr().err
+    assert bench.asked(CREATE) == 1
+    show("a snapshot whose sandbox does not work", caught.value)

@@ -15,7 +15,9 @@ from tasks.commands import daytona_test, snapshot_daytona, snapshots
 from tasks.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Show = Callable[[str, object], None]
 
 KEY = "dtn_" + "0123456789abcdef" * 4
 
@@ -35,46 +37,56 @@ def tasks(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refused(said: subprocess.CompletedProcess[str], *words: str) -> None:
+def refused(said: subprocess.CompletedProcess[str], *words: str) -> str:
+    """The one line that it says."""
     assert said.returncode == 2, said.stderr
     assert said.stdout == ""
     assert "Traceback" not in said.stderr
     assert KEY not in said.stderr
     for word in words:
         assert word in said.stderr
+    (line,) = said.stderr.strip().splitlines()
+    return line
 
 
+@pytest.mark.case("N37")
 @pytest.mark.parametrize("command", [["snapshot-daytona"], ["daytona-test"], ["snapshots", "list"]])
 @pytest.mark.parametrize("key", [None, "", "  ", KEY + "\n"])
-def test_without_a_key(command: list[str], key: str | None) -> None:
-    """N37: one line that says what is missing and where it is made."""
+def test_without_a_key(command: list[str], key: str | None, show: Show) -> None:
+    """One line that says what is missing and where it is made."""
     environment = {"ITERATE_USER": "ann"} | ({} if key is None else {"DAYTONA_API_KEY": key})
     said = tasks(*command, **environment)
-    refused(said, "DAYTONA_API_KEY", "dashboard/keys")
-    assert len(said.stderr.strip().splitlines()) == 1
+    line = refused(said, "DAYTONA_API_KEY", "dashboard/keys")
+    show(f"DAYTONA_API_KEY {'missing' if key is None else repr(key.replace(KEY, '…'))}", line)
 
 
+@pytest.mark.case("N38")
 @pytest.mark.parametrize(
     "url",
     ["http://app.daytona.io/api", "file:///x", "https://u:p@x/", "https://169.254.169.254/",
      "http://127.0.0.1:1/api"],
 )  # fmt: skip
-def test_addresses_that_do_not_get_the_key(url: str) -> None:
-    """N38."""
-    refused(tasks("snapshots", "list", DAYTONA_API_KEY=KEY, DAYTONA_API_URL=url), "DAYTONA_API_URL")
+def test_addresses_that_do_not_get_the_key(url: str, show: Show) -> None:
+    said = tasks("snapshots", "list", DAYTONA_API_KEY=KEY, DAYTONA_API_URL=url)
+    show(f"DAYTONA_API_URL={url}", refused(said, "DAYTONA_API_URL"))
 
 
+@pytest.mark.case("N35")
 @pytest.mark.parametrize(
     "name", ["a b", "日本", "a//b", "a" * 300, "<b>", "https://x", "a/", "a\nb"]
 )
-def test_names_that_cannot_be(name: str) -> None:
-    """N35: nothing is asked, so that even the address that nobody serves does not matter."""
+def test_names_that_cannot_be(name: str, show: Show) -> None:
+    """Nothing is asked, so that even the address that nobody serves does not matter."""
     refused(tasks("snapshots", "show", name, DAYTONA_API_KEY=KEY))
     refused(tasks("daytona-test", "--snapshot", name, DAYTONA_API_KEY=KEY))
     refused(tasks("daytona-test", DAYTONA_API_KEY=KEY, DAYTONA_SNAPSHOT_NAME=name))
-    refused(tasks("snapshot-daytona", "--stage", "dev-x", "--name", name, DAYTONA_API_KEY=KEY))
+    line = refused(
+        tasks("snapshot-daytona", "--stage", "dev-x", "--name", name, DAYTONA_API_KEY=KEY)
+    )
+    show(f"--name {name[:20]!r}", line)
 
 
+@pytest.mark.case("N42")
 @pytest.mark.parametrize(
     "args",
     [
@@ -95,9 +107,8 @@ def test_names_that_cannot_be(name: str) -> None:
     ],
     ids=" ".join,
 )
-def test_arguments_that_cannot_be_meant(args: list[str]) -> None:
-    """N42."""
-    refused(tasks(*args, DAYTONA_API_KEY=KEY))
+def test_arguments_that_cannot_be_meant(args: list[str], show: Show) -> None:
+    show(" ".join(args), refused(tasks(*args, DAYTONA_API_KEY=KEY)))
 
 
 @pytest.mark.parametrize(

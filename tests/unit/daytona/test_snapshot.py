@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from tasks import snapshot
 from tasks.errors import BadInput
 from tasks.snapshot import Name, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDENTITY = "0123456789abcdef" * 4
 OTHER = "f" * 64
@@ -69,10 +72,11 @@ def test_what_can_be_a_name_is_taken(name: str) -> None:
 @pytest.mark.parametrize(
     "image", ["", "x", "x:latest", "r/x:latest", "x@sha256:12", "x y:1", "日:1"]
 )
-def test_images_that_daytona_refuses(image: str) -> None:
-    """N36."""
-    with pytest.raises(BadInput):
+@pytest.mark.case("N36")
+def test_images_that_daytona_refuses(image: str, show: Callable[[str, object], None]) -> None:
+    with pytest.raises(BadInput) as caught:
         snapshot.check_image(image)
+    show(f"image {image!r}", caught.value)
 
 
 @pytest.mark.parametrize("image", ["x:1", "127.0.0.1:5000/p/x:1", f"r:5/p/x@sha256:{'0' * 64}"])

@@ -1,0 +1,62 @@
+"""What all tests share: cases, and the table of what became of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks import settings
+from tests.support import cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+TABLE = pytest.StashKey[cases.Table]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cases",
+        action="store_true",
+        help="only tests/daytona and tests that prove a case; print the table at the end",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--cases"):
+        config.stash[TABLE] = cases.Table()
+        config.pluginmanager.register(config.stash[TABLE])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--cases"):
+        return
+    folder = settings.ROOT / "tests/daytona"
+    chosen = [item for item in items if cases.ids(item) or folder in item.path.parents]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    result = yield
+    assert not cases.ids(item) or cases.is_shown(item), "it does not show what the user sees"
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = config.stash.get(TABLE, None)
+    if table is None or not table.rows:
+        return
+    text = table.markdown()
+    path = settings.state_dir() / "daytona-faults.md"
+    path.write_text(text)
+    terminalreporter.section(f"fault → what the user sees → left behind ({path.name})")
+    terminalreporter.write(text)
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Puts a line into the table: the fault, and what the user sees of it."""
+    return lambda fault, said: cases.add(request.node, fault, said)

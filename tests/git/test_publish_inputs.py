@@ -1,0 +1,369 @@
+"""What people give `snapshot_daytona`: refs of every kind, and repositories with traps in them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import socket
+import stat
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks import ship, snapshot
+from tasks.commands import snapshot_daytona
+from tasks.errors import BadInput
+from tests.support import builder, repos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Show = Callable[[str, object], None]
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    at = repos.new(tmp_path / "repo", **builder.buildable())
+    for number in range(3):
+        repos.write(at, {"n.txt": str(number)})
+        repos.commit(at)
+    return at
+
+
+@dataclass
+class Command:
+    """`snapshot_daytona -- --dry-run` in that repository, and what it started."""
+
+    repo: Path
+    capsys: pytest.CaptureFixture[str]
+    started: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, *arguments: str) -> tuple[dict[str, Any], str]:
+        """Its JSON, and what it said to people."""
+        self.capsys.readouterr()
+        self.started.clear()
+        snapshot_daytona.main([*arguments, "--stage", "dev-x", "--dry-run", "--json"])
+        told = self.capsys.readouterr()
+        return json.loads(told.out), told.err
+
+    def refuses(self, ref: str) -> BadInput:
+        """In one line, with exit status 2; nothing is written, and git never sees the text."""
+        before = self._fingerprint()
+        with pytest.raises(BadInput) as caught:
+            self("--ref", ref)
+        assert caught.value.exit_status == 2
+        assert caught.value.fix
+        assert "\n" not in str(caught.value)
+        assert self._fingerprint() == before
+        assert {command[0] for command in self.started} == {"git"}
+        if len(ref.strip()) > 3:
+            assert not any(ref in word for command in self.started for word in command)
+        assert not any("fetch" in command for command in self.started)
+        return caught.value
+
+    def _fingerprint(self) -> dict[str, tuple[int, int]]:
+        found = ((path, path.lstat()) for path in self.repo.parent.rglob("*"))
+        return {str(path): (s.st_mtime_ns, s.st_ctime_ns) for path, s in found}
+
+
+@pytest.fixture
+def command(
+    repo: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    monkeypatch.setattr(ship, "ROOT", repo)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("SANDBOX_ITERATE_REPO_REF", raising=False)
+    made = Command(repo, capsys)
+    real = subprocess.Popen.__init__
+
+    def spy(self: Any, args: Any, *rest: Any, **options: Any) -> None:
+        made.started.append([os.fsdecode(word) for word in args])
+        real(self, args, *rest, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", spy)
+    return made
+
+
+def sha(repo: Path, ref: str = "HEAD") -> str:
+    return repos.git(repo, "rev-parse", ref).strip()
+
+
+HOSTILE = [
+    pytest.param("--upload-pack=touch {}", "option", marks=pytest.mark.case("N1")),
+    *(
+        pytest.param(ref, "option", marks=pytest.mark.case("N2"))
+        for ref in ("-h", "--output={}", "--exec=touch {}", "--json")
+    ),
+    *(
+        pytest.param(ref, "not in this clone|control characters", marks=pytest.mark.case("N3"))
+        for ref in ("; touch {}", "$(touch {})", "`touch {}`", "main|touch {}", "main\ntouch {}",
+                    "main\0touch {}")
+    ),
+    *(
+        pytest.param(ref, "not one commit", marks=pytest.mark.case("N8"))
+        for ref in ("HEAD^{{tree}}", "HEAD:n.txt", "main..HEAD", ":/change")
+    ),
+    *(
+        pytest.param(ref, "empty", marks=pytest.mark.case("N9")) for ref in ("", "   ")
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ref", "says"), HOSTILE)
+def test_refused(command: Command, tmp_path: Path, ref: str, says: str, show: Show) -> None:
+    canary = tmp_path / "pwned"
+    error = command.refuses(ref.format(canary))
+    assert re.search(says, error.what)
+    assert not canary.exists()
+    show(f"--ref {ref!r}", error)
+
+
+@pytest.mark.case("N4")
+def test_an_unknown_ref_has_near_names(command: Command, show: Show) -> None:
+    for name in ("main1", "main2", "main3", "main4"):
+        repos.git(command.repo, "branch", name)
+    error = command.refuses("mian")
+    assert error.what.partition("near it: ")[2].count(",") == 2
+    show("--ref of a branch that is not there", error)
+
+
+@pytest.mark.case("N5")
+def test_names_of_every_script_and_length(command: Command, show: Show) -> None:
+    names = set()
+    branches = ["feat/x", "ünïcode/日本", "b" * 200, "b" * 199 + "c"]
+    for branch in branches:
+        repos.write(command.repo, {"n.txt": branch})
+        made = repos.commit(command.repo)
+        repos.git(command.repo, "branch", branch)
+        told, _ = command("--ref", branch)
+        assert told["sha"] == made
+        name = str(told["snapshot_name"])
+        assert snapshot.check_name(name) == name
+        assert snapshot.Name.parse(name)
+        names.add(name)
+    assert len(names) == len(branches)
+    show("--ref feat/x, ünïcode/日本, a branch of 200 characters", f"snapshot: {name}")
+
+
+@pytest.mark.case("N6")
+def test_a_legal_branch_that_looks_like_an_option(command: Command, show: Show) -> None:
+    repos.git(command.repo, "update-ref", "refs/heads/-evil", "HEAD~1")
+    for given in (["--ref", "-evil"], ["--ref=-evil"]):
+        told, said = command(*given)
+        assert told["sha"] == sha(command.repo, "HEAD~1")
+        assert not any(word == "-evil" for started in command.started for word in started)
+    show("--ref -evil, a legal branch", next(line for line in said.splitlines() if "-evil" in line))
+
+
+@pytest.mark.case("N7")
+def test_ambiguous_names_list_what_they_could_be(command: Command, show: Show) -> None:
+    repos.git(command.repo, "branch", "both", "HEAD~1")
+    repos.git(command.repo, "tag", "both", "HEAD~2")
+    error = command.refuses("both")
+    for told in ("refs/heads/both", "refs/tags/both", sha(command.repo, "HEAD~1")[:12]):
+        assert told in error.what
+    show("--ref that is a branch and a tag", error)
+
+
+@pytest.mark.case("N10")
+def test_what_only_the_remote_has_is_not_fetched(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: Show
+) -> None:
+    clone = tmp_path / "clone"
+    repos.git(tmp_path, "clone", "-q", str(command.repo), str(clone))
+    repos.git(command.repo, "branch", "later")
+    monkeypatch.setattr(ship, "ROOT", clone)
+    error = command.refuses("later")
+    assert "git fetch" in error.fix
+    command.repo.rename(tmp_path / "gone")  # offline
+    assert str(command.refuses("later")) == str(error)
+    show("--ref that only the remote has, offline", error)
+
+
+@pytest.mark.case("N42")
+def test_an_empty_variable_counts_as_unset_and_a_flag_counts_first(
+    command: Command, monkeypatch: pytest.MonkeyPatch, show: Show
+) -> None:
+    variable = "SANDBOX_ITERATE_REPO_REF"
+    monkeypatch.setenv(variable, "")
+    unset, said = command()
+    assert unset["sha"] == sha(command.repo)
+    assert "from the current branch" in said
+    monkeypatch.setenv(variable, "no-such-branch")
+    with pytest.raises(BadInput, match="no-such-branch") as caught:
+        command()
+    told, said = command("--ref", "HEAD~1")
+    assert told["sha"] == sha(command.repo, "HEAD~1")
+    assert "from --ref" in said
+    show(f"{variable}=no-such-branch (empty: it is unset; with --ref: it is not read)",
+         caught.value)  # fmt: skip
+
+
+@pytest.mark.case("N13")
+def test_a_dirty_tree_stays_out_and_is_said(command: Command, show: Show) -> None:
+    clean, said = command("--ref", "main")
+    assert "uncommitted" not in said
+    repos.write(command.repo, {"n.txt": "changed", "untracked.txt": "u", "apps/os/sandbox/x": "y"})
+    repos.git(command.repo, "mv", "package.json", "renamed.json")
+    dirty, said = command("--ref", "main")
+    assert dirty["context"] == clean["context"]
+    assert dirty["snapshot_name"] == clean["snapshot_name"]
+    # Changed, new, new, and a rename, which is a deletion and something new.
+    (line,) = (line for line in said.splitlines() if "uncommitted" in line)
+    assert "5 uncommitted changes are not in it" in line
+    show("changes that are not committed", line)
+
+
+@pytest.mark.case("N15")
+def test_a_submodule_is_named(command: Command, tmp_path: Path, show: Show) -> None:
+    library = repos.new(tmp_path / "library", lib="l")
+    repos.git(command.repo, "submodule", "add", "-q", str(library), "vendor/lib")
+    repos.commit(command.repo)
+    repos.git(command.repo, "submodule", "deinit", "-q", "-f", "vendor/lib")
+    _, said = command("--ref", "main")
+    (line,) = (line for line in said.splitlines() if "vendor/lib" in line)
+    assert "stays empty" in line
+    show("a submodule", line)
+
+
+@pytest.mark.case("N16")
+def test_a_pointer_of_lfs_is_named(command: Command, show: Show) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 9\n"
+    repos.write(command.repo, {"model.bin": pointer})
+    repos.commit(command.repo)
+    _, said = command("--ref", "main")
+    (line,) = (line for line in said.splitlines() if "model.bin is a" in line)
+    show("a Git LFS pointer", line)
+
+
+@pytest.mark.case("N17")
+def test_links_are_kept_and_never_followed(command: Command, tmp_path: Path, show: Show) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("canary-of-another-folder")
+    links = {"shadow": "/etc/shadow", "up": "../../..", "loop": "loop", "broken": "nowhere",
+             "file": str(outside / "file"), "folder": str(outside)}  # fmt: skip
+    for name, target in links.items():
+        (command.repo / name).symlink_to(target)
+    repos.commit(command.repo)
+    packed = builder.pack(command.repo, tmp_path / "parts")
+    inside = builder.built(packed, tmp_path / "in")
+    assert {name: os.readlink(inside / name) for name in links} == links
+    assert b"canary-of-another-folder" not in contents(inside)
+    show("links out of the tree, in a circle, to nothing", "kept as links; nothing is followed")
+
+
+def contents(inside: Path) -> bytes:
+    """Every file's bytes, and every object's in its git data, as git shows them."""
+    files = (path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
+    listed = repos.git(inside, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
+    shown = (repos.git(inside, "cat-file", "-p", line.split()[0]) for line in listed)
+    return b"".join([*(path.read_bytes() for path in files), *map(os.fsencode, shown)])
+
+
+@pytest.mark.case("N18")
+@pytest.mark.timeout(30)
+def test_pipes_sockets_and_devices_are_not_opened(command: Command, show: Show) -> None:
+    """Beside the files, and in the place of a tracked one: a commit cannot hold any of them."""
+    clean, _ = command("--ref", "main")
+    os.mkfifo(command.repo / "pipe")
+    (command.repo / "n.txt").unlink()
+    os.mkfifo(command.repo / "n.txt")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(command.repo / "sock"))
+        with contextlib.suppress(PermissionError):  # it takes root
+            os.mknod(command.repo / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        told, said = command("--ref", "main")
+    assert told["context"] == clean["context"]
+    (line,) = (line for line in said.splitlines() if "uncommitted" in line)
+    show("a FIFO, a socket, a device in the tree", line)
+
+
+# In pieces: this file goes into the image, and is looked at for secrets like any other.
+SECRET = "ghp_" + "c3Z2" * 9
+TOKEN = "auth" + "Token"
+
+
+@pytest.mark.case("N22")
+def test_nothing_secret_of_a_checkout_travels_or_is_said(
+    command: Command, tmp_path: Path, show: Show
+) -> None:
+    repo = command.repo
+    repos.git(repo, "remote", "add", "origin", f"https://me:{SECRET}@git.example/a.git")
+    repos.git(repo, "config", "http.extraheader", f"AUTHORIZATION: basic {SECRET}")
+    repos.write(repo, {".env": SECRET, ".npmrc": f"//r.example/:_{TOKEN}={SECRET}",
+                       "id_rsa": SECRET, "sub/.env.local": SECRET})  # fmt: skip
+    _, said = command("--ref", "main")
+    assert SECRET not in said
+    assert not any(SECRET in word for started in command.started for word in started)
+    inside = builder.built(builder.pack(repo, tmp_path / "parts"), tmp_path / "in")
+    assert SECRET.encode() not in contents(inside)
+    show("secrets in .env, .npmrc, id_rsa, .git/config, the remote's URL: not committed",
+         next(line for line in said.splitlines() if "uncommitted" in line))  # fmt: skip
+
+
+@pytest.mark.case("N22")
+@pytest.mark.parametrize("name", [".env", ".npmrc", "id_rsa"])
+def test_a_secret_that_is_committed_is_refused(command: Command, name: str, show: Show) -> None:
+    content = f"//r.example/:_{TOKEN}={SECRET}" if name == ".npmrc" else SECRET
+    repos.write(command.repo, {name: content})
+    repos.commit(command.repo)
+    with pytest.raises(BadInput, match="secrets must not") as caught:
+        command("--ref", "main")
+    assert name in caught.value.what
+    assert SECRET not in str(caught.value)
+    show(f"a secret in a committed {name}", caught.value)
+
+
+@pytest.mark.case("N23")
+def test_a_secret_that_was_deleted_is_found(command: Command, show: Show) -> None:
+    repos.write(command.repo, {"notes.txt": f"token {SECRET}"})
+    repos.commit(command.repo)
+    repos.git(command.repo, "rm", "-q", "notes.txt")
+    repos.commit(command.repo)
+    with pytest.raises(BadInput, match="in the history") as caught:
+        command("--ref", "main")
+    assert "notes.txt" in caught.value.what
+    assert SECRET not in str(caught.value)
+    show("a secret that was committed once and deleted later", caught.value)
+
+
+@pytest.mark.case("F48")
+def test_gc_beside_it_does_no_harm(command: Command, show: Show) -> None:
+    """Twenty times, at whatever moment they meet; what is published stays the same."""
+    clean, _ = command("--ref", "main")
+    over = threading.Event()
+    collected = []
+
+    def collect() -> None:
+        while not over.is_set():
+            repos.git(command.repo, "repack", "-q", "-a", "-d", "-f", check=False)
+            repos.git(command.repo, "gc", "-q", "--prune=now", check=False)
+            collected.append(1)
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        for _ in range(20):
+            # From nothing each time: what is in the cache is not packed again.
+            cache = os.environ["XDG_CACHE_HOME"]
+            os.environ["XDG_CACHE_HOME"] = f"{cache}/{random.random()}"  # noqa: S311 - a name
+            try:
+                told, _ = command("--ref", "main")
+            finally:
+                os.environ["XDG_CACHE_HOME"] = cache
+            assert told["context"] == clean["context"]
+    finally:
+        over.set()
+        thread.join()
+    show("git gc --prune=now during a build from a ref", f"as ever; {len(collected)} times")

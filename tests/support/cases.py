@@ -1,0 +1,77 @@
+"""The cases of faults.md and bad-inputs.md that publishing has to survive, and their table.
+
+A test carries the ids of the cases that it proves (`@pytest.mark.case("F17")`) and tells with the
+fixture `show` what the user sees. What it left behind, tests/daytona asks the stand-in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks import console
+
+if TYPE_CHECKING:
+    import pytest
+
+_N: Final = (*range(1, 11), 13, 15, 16, 17, 18, 22, 23, 35, 36, 37, 38, 41, 42)
+#: Each must have a test.
+CASES: Final = (*(f"F{n}" for n in range(13, 28)), "F48", *(f"N{n}" for n in _N))
+#: Faults that the stand-in knows, and those two documents do not.
+OTHER: Final = "-"
+#: Of tests that start nothing outside their own process and folder.
+_NOTHING: Final = "none: nothing was asked or made"
+
+
+@dataclass(eq=False)  # plugins are hashed
+class Table:
+    """A plugin: collects the rows of every test, on every worker, as they are reported."""
+
+    rows: dict[tuple[str, str], tuple[str, set[str]]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+        if report.when != "teardown":
+            return
+        told: list[tuple[str, Any]] = list(report.user_properties)
+        left = next((str(value) for name, value in told if name == "left"), _NOTHING)
+        if report.nodeid in self.failed:
+            left = "ITS TEST FAILED"
+        for name, value in told:
+            if name == "row":
+                case, fault, said = value
+                self.rows.setdefault((case, fault), (said, set()))[1].add(left)
+
+    def lines(self) -> list[list[str]]:
+        """Case, fault, what the user sees, what was left; and cases without a row."""
+        order = {case: at for at, case in enumerate((*CASES, OTHER))}
+        rows = [
+            [case, fault, said, "; ".join(sorted(left))]
+            for (case, fault), (said, left) in self.rows.items()
+        ]
+        shown = {row[0] for row in rows}
+        rows += [[case, "", "NO TEST RAN", ""] for case in CASES if case not in shown]
+        return sorted(rows, key=lambda row: (order[row[0]], row[1]))
+
+    def markdown(self) -> str:
+        head = ["case", "fault", "what the user sees", "left behind"]
+        rows = [head, ["---"] * len(head), *self.lines()]
+        cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+        return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def add(item: pytest.Item, fault: str, said: object) -> None:
+    """A row for each case of that test."""
+    for case in ids(item) or [OTHER]:
+        row = (case, fault, console.printable(str(said)))
+        item.user_properties.append(("row", row))
+
+
+def ids(item: pytest.Item) -> list[str]:
+    return [str(case) for marker in item.iter_markers("case") for case in marker.args]
+
+
+def is_shown(item: pytest.Item) -> bool:
+    return any(name == "row" for name, _ in item.user_properties)
