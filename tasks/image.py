@@ -191,6 +191,8 @@ def _run(
     finally:
         display.close()
         process.stop(child)
+        if child.stdout:
+            child.stdout.close()
     if status:
         raise _failure(told, log, status)
     return told
