@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 State = Literal["running", "done", "cached", "failed"]
+CacheUse = Literal["read", "write"]
 
 _LINE: Final = re.compile(r"^#(\d+) (.*)$")
 _NAME: Final = re.compile(
@@ -20,6 +21,12 @@ _NAME: Final = re.compile(
 _DONE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _OUTPUT: Final = re.compile(r"^\d+\.\d+ ?(.*)$")
 _TRAILER: Final = re.compile(r"^ERROR: (?:failed to build: )?(?:failed to solve: )?(.*)$")
+#: What a cache shared between machines is read and written by: it never fails a build.
+_CACHE: Final[dict[str, CacheUse]] = {
+    "importing cache manifest": "read",
+    "exporting cache": "write",
+    "exporting to GitHub Actions Cache": "write",
+}
 _KEPT: Final = 15
 
 
@@ -34,6 +41,11 @@ class Step:
     seconds: float = 0.0
     error: str = ""
     output: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    @property
+    def cache(self) -> CacheUse | None:
+        """Whether this step is about the layer cache, and not a step of the image."""
+        return next((use for name, use in _CACHE.items() if self.name.startswith(name)), None)
 
 
 @dataclass
@@ -73,8 +85,12 @@ class Build:
     @property
     def failed(self) -> Step | None:
         """The step that broke the build: the others that fail with it were only cancelled."""
-        broken = [step for step in self.steps.values() if step.state == "failed"]
+        broken = [s for s in self.steps.values() if s.state == "failed" and not s.cache]
         return next((s for s in broken if "cancel" not in s.error), broken[0] if broken else None)
+
+    def cache(self, use: CacheUse) -> Step | None:
+        """How reading or writing the layer cache went; None when that was not tried."""
+        return next((step for step in self.steps.values() if step.cache == use), None)
 
     def counts(self) -> tuple[int, int]:
         """How many Dockerfile steps were executed, and how many came from the cache."""
@@ -90,7 +106,11 @@ def _advance(step: Step, rest: str) -> Step | None:
     if rest == "CACHED":
         step.state = "cached"
     elif done:
-        step.state, step.seconds = "done", float(done[1])
+        # Of a step found in a shared cache, CACHED comes first, then DONE when it is fetched.
+        step.seconds = float(done[1])
+        if step.state == "cached":
+            return None
+        step.state = "done"
     elif rest.startswith(("ERROR: ", "CANCELED")):
         step.state, step.error = "failed", rest.removeprefix("ERROR: ")
     else:
