@@ -276,7 +276,9 @@ class Display:
     def _tick(self) -> None:
         while not self._over.wait(0.2 if self._live else _HEARTBEAT):
             with self._lock:
-                running = [s.name for s in self._told.running if not s.internal] or ["working"]
+                steps = sorted(self._told.running, key=lambda step: step.internal)
+                running = [s.name for s in steps if not s.internal] or [s.name for s in steps[:1]]
+                running = running or ["working"]
                 text = f"{self._watch!s:>6} … {len(running)} running: {_cut(running[0])}"
                 if self._live:
                     self._wipe()
