@@ -40,7 +40,13 @@ class Step:
     state: State = "running"
     seconds: float = 0.0
     error: str = ""
+    #: Its layer came out of a cache shared between machines: BuildKit says DONE of it, not CACHED.
+    fetched: bool = False
     output: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    @property
+    def is_from(self) -> bool:
+        return self.name.partition("] ")[2].startswith("FROM ")
 
     @property
     def cache(self) -> CacheUse | None:
@@ -102,20 +108,19 @@ class Build:
 
 
 def _advance(step: Step, rest: str) -> Step | None:
+    before = step.state
     done = _DONE.match(rest)
     if rest == "CACHED":
         step.state = "cached"
     elif done:
-        # Of a step found in a shared cache, CACHED comes first, then DONE when it is fetched.
         step.seconds = float(done[1])
-        if step.state == "cached":
-            return None
-        step.state = "done"
+        step.state = "cached" if step.fetched else "done"
     elif rest.startswith(("ERROR: ", "CANCELED")):
         step.state, step.error = "failed", rest.removeprefix("ERROR: ")
+    elif rest.startswith("extracting sha256:") and not step.is_from:
+        step.fetched = True
     else:
         output = _OUTPUT.match(rest)
         if output and output[1].strip():
             step.output.append(output[1])
-        return None
-    return step
+    return step if step.state != before else None

@@ -162,8 +162,7 @@ class Bridge:
             except OSError:
                 client.close()
                 continue
-            for one, other in ((client, server), (server, client)):
-                threading.Thread(target=_pipe, args=(one, other), daemon=True).start()
+            threading.Thread(target=_relay, args=(client, server), daemon=True).start()
 
     def _open(self) -> socket.socket:
         server = socket.create_connection(("127.0.0.1", self._to), timeout=10)
@@ -186,6 +185,14 @@ def _upgrade(server: socket.socket) -> None:
     if b" 101 " not in head.splitlines()[0]:
         raise ConnectionError(head.decode(errors="replace"))
     server.settimeout(None)
+
+
+def _relay(client: socket.socket, server: socket.socket) -> None:
+    with client, server:
+        back = threading.Thread(target=_pipe, args=(server, client), daemon=True)
+        back.start()
+        _pipe(client, server)
+        back.join()
 
 
 def _pipe(one: socket.socket, other: socket.socket) -> None:

@@ -106,11 +106,23 @@ FETCHED = """\
 #7 [one 1/2] RUN make
 #7 CACHED
 
-#8 [two 2/2] COPY --from=one /x /x
-#8 sha256:c891a7 0B / 3.0MB
-#8 sha256:c891a7 3.0MB / 3.0MB 0.1s done
-#8 CACHED
-#8 DONE 0.3s
+#8 [two 2/3] COPY --link --from=one /x /x
+#8 sha256:2fa7a5 193B / 193B done
+#8 extracting sha256:3bb026
+#8 extracting sha256:3bb026 1.9s done
+#8 DONE 2.2s
+
+#8 [two 2/3] COPY --link --from=one /x /x
+#8 extracting sha256:2fa7a5 0.0s done
+#8 DONE 2.2s
+
+#9 [two 3/3] COPY new /src
+#9 merging done
+#9 DONE 0.1s
+
+#10 [three 1/2] FROM docker.io/library/debian:trixie-slim
+#10 extracting sha256:3bb026 1.9s done
+#10 DONE 2.0s
 """
 
 
@@ -134,7 +146,13 @@ def test_the_step_that_broke_is_named_although_the_cache_failed_first() -> None:
 
 def test_what_a_shared_cache_had_counts_as_cached() -> None:
     build = fed(FETCHED)
-    assert build.counts() == (0, 2)
+    assert build.counts() == (2, 2)
+    assert {n: s.state for n, s in build.steps.items() if not s.internal} == {
+        7: "cached",
+        8: "cached",
+        9: "done",
+        10: "done",
+    }
     read = build.cache("read")
     assert read is not None
     assert read.state == "done"
