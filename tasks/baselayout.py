@@ -6,6 +6,7 @@ https://specs.opencontainers.org/image-spec/image-layout/
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from tasks.engine import Engine
 
 _VENDOR: Final = "application/vnd.oci.image"
-_KINDS: Final = {b"\x1f\x8b": ".tar+gzip", b"\x28\xb5": ".tar+zstd"}
+#: How a packed layer begins.
+_PACKED: Final = {b"\x1f\x8b": ".tar+gzip", b"\x28\xb5": ".tar+zstd"}
 #: Seconds after which a base image that was not used goes.
 _KEPT: Final = 30 * 86400
 
@@ -70,16 +72,13 @@ def convert(saved: Path, to: Path) -> None:
     blobs.mkdir(parents=True)
     with tarfile.open(saved) as tar:
         image = json.load(_member(tar, "manifest.json"))[0]
-        config = _blob(_member(tar, image["Config"]), blobs)
-        layers = [_blob(_member(tar, layer), blobs) for layer in image["Layers"]]
+        config = _blob(_member(tar, image["Config"]), blobs, ".config.v1+json")
+        layers = [_layer(_member(tar, layer), blobs) for layer in image["Layers"]]
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{_VENDOR}.manifest.v1+json",
-        "config": {"mediaType": f"{_VENDOR}.config.v1+json", **config},
-        "layers": [
-            {"mediaType": f"{_VENDOR}.layer.v1{_packing(blobs, layer)}", **layer}
-            for layer in layers
-        ],
+        "config": config,
+        "layers": layers,
     }
     text = json.dumps(manifest, sort_keys=True).encode()
     digest = hashlib.sha256(text).hexdigest()
@@ -97,7 +96,20 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     return found
 
 
-def _blob(content: IO[bytes], blobs: Path) -> dict[str, Any]:
+def _layer(content: IO[bytes], blobs: Path) -> dict[str, Any]:
+    """It travels to the builder, so it is packed; the image's id does not depend on that."""
+    kind = _PACKED.get(content.read(2))
+    content.seek(0)
+    if kind:
+        return _blob(content, blobs, f".layer.v1{kind}")
+    with tempfile.TemporaryFile(dir=blobs) as file:
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+            shutil.copyfileobj(content, packed, 1 << 20)
+        file.seek(0)
+        return _blob(file, blobs, ".layer.v1.tar+gzip")
+
+
+def _blob(content: IO[bytes], blobs: Path, kind: str) -> dict[str, Any]:
     digest = hashlib.sha256()
     temporary = blobs / "new"
     with temporary.open("wb") as file:
@@ -106,12 +118,7 @@ def _blob(content: IO[bytes], blobs: Path) -> dict[str, Any]:
             file.write(chunk)
         size = file.tell()
     temporary.rename(blobs / digest.hexdigest())
-    return {"digest": f"sha256:{digest.hexdigest()}", "size": size}
-
-
-def _packing(blobs: Path, layer: dict[str, Any]) -> str:
-    with (blobs / layer["digest"].partition(":")[2]).open("rb") as file:
-        return _KINDS.get(file.read(2), ".tar")
+    return {"mediaType": _VENDOR + kind, "digest": f"sha256:{digest.hexdigest()}", "size": size}
 
 
 def _forget_old(into: Path) -> None:

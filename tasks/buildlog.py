@@ -40,8 +40,6 @@ class Step:
     state: State = "running"
     seconds: float = 0.0
     error: str = ""
-    #: Its layer came out of a cache shared between machines: BuildKit says DONE of it, not CACHED.
-    fetched: bool = False
     output: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
     @property
@@ -110,15 +108,14 @@ class Build:
 def _advance(step: Step, rest: str) -> Step | None:
     before = step.state
     done = _DONE.match(rest)
-    if rest == "CACHED":
+    # BuildKit does not say CACHED of a step whose layer it fetches from a shared cache.
+    if rest == "CACHED" or (rest.startswith("extracting sha256:") and not step.is_from):
         step.state = "cached"
     elif done:
         step.seconds = float(done[1])
-        step.state = "cached" if step.fetched else "done"
+        step.state = "cached" if before == "cached" else "done"
     elif rest.startswith(("ERROR: ", "CANCELED")):
         step.state, step.error = "failed", rest.removeprefix("ERROR: ")
-    elif rest.startswith("extracting sha256:") and not step.is_from:
-        step.fetched = True
     else:
         output = _OUTPUT.match(rest)
         if output and output[1].strip():

@@ -116,6 +116,10 @@ FETCHED = """\
 #8 extracting sha256:2fa7a5 0.0s done
 #8 DONE 2.2s
 
+#11 [four 1/1] COPY --link --from=one /x /x
+#11 extracting sha256:517272
+#11 ...
+
 #9 [two 3/3] COPY new /src
 #9 merging done
 #9 DONE 0.1s
@@ -146,12 +150,13 @@ def test_the_step_that_broke_is_named_although_the_cache_failed_first() -> None:
 
 def test_what_a_shared_cache_had_counts_as_cached() -> None:
     build = fed(FETCHED)
-    assert build.counts() == (2, 2)
+    assert build.counts() == (2, 3)
     assert {n: s.state for n, s in build.steps.items() if not s.internal} == {
         7: "cached",
         8: "cached",
         9: "done",
         10: "done",
+        11: "cached",
     }
     read = build.cache("read")
     assert read is not None
