@@ -47,6 +47,11 @@ class Step:
         return self.name.partition("] ")[2].startswith("FROM ")
 
     @property
+    def absent(self) -> bool:
+        """Of reading the layer cache: nothing was written to it yet."""
+        return self.state == "failed" and self.error.endswith("not found")
+
+    @property
     def cache(self) -> CacheUse | None:
         """Whether this step is about the layer cache, and not a step of the image."""
         return next((use for name, use in _CACHE.items() if self.name.startswith(name)), None)

@@ -136,12 +136,11 @@ def _elsewhere(engine: Engine, way: Way) -> list[str]:
 
 
 def _say_cache(told: buildlog.Build) -> None:
-    read, written = told.cache("read"), told.cache("write")
-    if read and read.state == "failed" and not read.error.endswith("not found"):
-        why = console.printable(read.error)
-        console.warn(f"the layer cache could not be read: {why}")
-    if written and written.state == "failed":
-        console.warn(f"the layer cache could not be written: {console.printable(written.error)}")
+    verbs: dict[buildlog.CacheUse, str] = {"read": "read", "write": "written"}
+    for use, verb in verbs.items():
+        step = told.cache(use)
+        if step and step.state == "failed" and not step.absent:
+            console.warn(f"the layer cache could not be {verb}: {console.printable(step.error)}")
 
 
 def arguments(

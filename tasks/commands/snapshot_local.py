@@ -122,13 +122,13 @@ def _build(
 
 
 def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
-    """How the layer cache fared: `done`, `failed`, or None where it was not tried."""
+    """How the layer cache fared: `done`, `failed`, `absent`, or None where it was not tried."""
     if way.cache is None:
         return None
     read, written = told.cache("read"), told.cache("write")
     return {
         "setting": str(way.cache),
-        "read": read.state if read else None,
+        "read": ("absent" if read.absent else read.state) if read else None,
         "written": written.state if written else None,
     }
 

@@ -16,15 +16,15 @@ import json
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from tasks import settings, waiting
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tasks.sandbox.run import Run
 
 NAME: Final = "second"
@@ -226,8 +226,7 @@ def main() -> None:
     with (
         DockerProvider.connect() as provider,
         Run(provider) as run,
-        tempfile.TemporaryDirectory() as folder,
-        BuildKit(run, Path(folder)) as second,
+        BuildKit(run, run.folder) as second,
     ):
         second.start_registry()
         for name, value in {**second.environment, "SANDBOX_BUILDER": NAME}.items():
