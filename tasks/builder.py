@@ -80,10 +80,12 @@ class Way:
 
     def proxies(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
         """Which of the proxy variables `names` mean something where the build runs."""
-        given = sorted(name for name in names & environment.keys() if environment[name])
-        if self.builder.own:
-            return given
-        return [name for name in given if not _is_loopback(environment[name])]
+        return sorted((names & environment.keys()) - {*self.proxies_left_out(environment, names)})
+
+    def proxies_left_out(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
+        """Those that lead to this machine's loopback, which is another one on another machine."""
+        given = sorted(names & environment.keys()) if not self.builder.own else []
+        return [n for n in given if n.upper() != "NO_PROXY" and _is_loopback(environment[n])]
 
 
 def check_name(name: str) -> str:

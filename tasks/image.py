@@ -129,6 +129,8 @@ def _elsewhere(engine: Engine, way: Way) -> list[str]:
     if way.builder.own:
         return []
     console.step(f"builder: {way.builder}")
+    if left_out := way.proxies_left_out(os.environ, PROXIES):
+        console.warn(f"left out, as another machine's loopback: {', '.join(left_out)}")
     name = BUILD_ARGS["BASE_IMAGE"]
     layout = baselayout.of(engine, name)
     # FROM takes a named context for the image of that name, after build arguments are filled in.

@@ -70,7 +70,7 @@ def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
         "http_proxy": "http://127.0.0.1:3128",
         "HTTP_PROXY": "localhost:3128",
         "ALL_PROXY": "socks5://[::1]:1080",
-        "no_proxy": "localhost,.example",
+        "no_proxy": "127.0.0.1,localhost,.example",
         "FTP_PROXY": "",
     }
     options = image.arguments(found, tag="a:b", environment=proxies, way=Way(OTHER))
@@ -81,4 +81,4 @@ def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
     assert "--platform linux/amd64" in text
     # What is loopback here is something else there.
     given = {after for before, after in pairwise(options) if before == "--build-arg"}
-    assert {name for name in given if "=" not in name} == {"HTTPS_PROXY", "no_proxy"}
+    assert {name for name in given if "=" not in name} == {"HTTPS_PROXY", "FTP_PROXY", "no_proxy"}
