@@ -124,7 +124,7 @@ FETCHED = """\
 #9 merging done
 #9 DONE 0.1s
 
-#10 [three 1/2] FROM docker.io/library/debian:trixie-slim
+#10 [three 1/2] FROM debian:trixie-slim
 #10 extracting sha256:3bb026 1.9s done
 #10 DONE 2.0s
 """
