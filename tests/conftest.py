@@ -1,7 +1,8 @@
-"""What all tests share: cases, and the table of what became of them."""
+"""What every test starts from; and cases, with the table of what became of them."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,11 @@ from tests.support import cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+# Started in the background of a script (some CI runners do), a process has SIGINT ignored, and so
+# have its children: tests that press Ctrl-C would press in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TABLE = pytest.StashKey[cases.Table]()
 

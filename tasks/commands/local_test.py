@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TESTS = "tests/sandbox"
+#: Most of a test's time is waiting, so two at a time also suit a machine with few cores.
+WORKERS = 2
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -33,9 +35,26 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
     parser.add_argument("-x", action="store_true", help="end at the first failure")
+    add_workers(parser)
     parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
     parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
     return parser.parse_args(arguments)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help=f"tests at a time ({WORKERS}, and one at a time with -k or --soak)",
+    )
+
+
+def _workers(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 16:
+        raise argparse.ArgumentTypeError("not between 1 and 16")
+    return value
 
 
 def main(arguments: list[str]) -> None:
@@ -63,6 +82,10 @@ def pytest_arguments(
         *("-v", "--durations=10", f"--provider={provider}", f"--image={options.image}"),
         f"--seed={seed}",
     ]
+    workers = options.workers or (1 if options.k is not None or options.soak else WORKERS)
+    if workers > 1:
+        # Neighbours share what a module's tests start together; who is done takes from the other.
+        arguments += ["--numprocesses", str(workers), "--dist", "worksteal"]
     if options.keep:
         arguments.append("--keep")
     if options.soak:

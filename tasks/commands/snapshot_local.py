@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, context, engine, git, image, parts, refs, source
+from tasks import builder, console, context, engine, git, image, layercache, parts, refs, source
 from tasks.commands.arguments import Once, Parser
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
@@ -14,6 +14,7 @@ from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 if TYPE_CHECKING:
     import argparse
 
+    from tasks.buildlog import Build
     from tasks.source import Source
 
 _ATTEMPTS = 3
@@ -22,6 +23,8 @@ _ATTEMPTS = 3
 def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     tag = image.check_tag(options.tag)
+    named = builder.wanted(options.builder)
+    layercache.wanted()
     watch = console.Stopwatch()
     found = _source(options.ref)
     report = context.report(found)
@@ -39,13 +42,14 @@ def main(arguments: list[str]) -> None:
         _finish(result, json=options.json)
         return
     there = engine.require()
+    way = builder.way(there, named) if named else None
     already = image.find(there, tag)
     if already and already.identity == found.identity and not (options.force or options.no_cache):
         console.good(f"{tag} is this source already; nothing to do (-- --force builds it again)")
         built = already
         result |= {"reused": True}
     else:
-        built = _build(there, found, options, result)
+        built = _build(there, found, options, way or builder.way(there), result)
         if already and already.id != built.id:
             image.forget(there, already)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
@@ -71,13 +75,19 @@ def _refuse_secrets(found: Source) -> None:
 
 
 def _build(
-    there: engine.Engine, found: Source, options: argparse.Namespace, result: dict[str, Any]
+    there: engine.Engine,
+    found: Source,
+    options: argparse.Namespace,
+    way: builder.Way,
+    result: dict[str, Any],
 ) -> image.Image:
     tag = options.tag
     log = state_dir() / "logs" / f"snapshot-local-{time.strftime('%Y%m%d-%H%M%S')}.log"
     bundle = ca.find_ca_bundle()
     if bundle:
         console.step(f"CA bundle {bundle} goes along as a build secret")
+    if way.cache:
+        console.step(f"layer cache: {way.cache}")
     watch = console.Stopwatch()
     for attempt in range(1, _ATTEMPTS + 1):
         if not found.ref:  # of a ref, packing does
@@ -91,6 +101,7 @@ def _build(
                 ca_bundle=bundle,
                 no_cache=options.no_cache,
                 extra_labels=options.label,
+                way=way,
             )
             break
         except context.FileChanged as error:
@@ -108,7 +119,20 @@ def _build(
         f"in {watch}"
     )
     result |= {"reused": False, "log": str(log), "executed": executed, "cached": cached}
+    result |= {"builder": way.builder.name, "layer_cache": _cache_record(way, told)}
     return built
+
+
+def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
+    """How the layer cache fared: `done`, `failed`, `absent`, or None where it was not tried."""
+    if way.cache is None:
+        return None
+    read, written = told.cache("read"), told.cache("write")
+    return {
+        "setting": str(way.cache),
+        "read": ("absent" if read.absent else read.state) if read else None,
+        "written": written.state if written else None,
+    }
 
 
 def _finish(result: dict[str, Any], *, json: bool) -> None:
@@ -128,6 +152,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")
     parser.add_argument("--no-cache", action="store_true", help="build every layer anew")
+    parser.add_argument(
+        "--builder",
+        metavar="NAME",
+        help=f"buildx builder to build on (default: ${builder.VARIABLE}, then buildx's own choice)",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would go in; build nothing"
     )
