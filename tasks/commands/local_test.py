@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tasks import console, engine, image, settings
+from tasks.commands.arguments import Parser
 from tasks.errors import CommandFailed, Interrupted, TaskError
 from tasks.sandbox import providers, tested
 
@@ -24,9 +25,7 @@ WORKERS = 2
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nox -s local_test --", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="nox -s local_test --", description=__doc__, allow_abbrev=False)
     parser.add_argument("--image", default=settings.LOCAL_IMAGE, help="default: %(default)s")
     parser.add_argument(
         "--keep",
