@@ -99,9 +99,18 @@ def stand_in_test(session: nox.Session) -> None:
 def daytona_faults(session: nox.Session) -> None:
     """Test publishing under faults, on a stand-in of Daytona."""
     need(session, "test")
-    places = ["tests/daytona", "tests/unit/daytona", "tests/unit/commands", "tests/git"]
+    roads = ["--ignore=tests/daytona/test_roads.py", "--ignore=tests/daytona/test_suite.py"]
+    places = ["tests/daytona", *roads, "tests/unit/daytona", "tests/unit/commands", "tests/git"]
     shared = ["--numprocesses", "2", "--dist", "loadfile", "-p", "no:anyio"]
     session.run("pytest", *places, "--cases", *shared, *session.posargs)
+
+
+@nox.session(tags=["test"])
+def daytona_roads(session: nox.Session) -> None:
+    """Test both roads to Daytona, and daytona_test itself."""
+    need(session, "test", engine=True)
+    roads = ["tests/daytona/test_roads.py", "tests/daytona/test_suite.py"]
+    session.run("pytest", *roads, "-p", "no:anyio", *session.posargs)
 
 
 @nox.session(tags=["test"])

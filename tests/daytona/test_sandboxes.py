@@ -202,22 +202,30 @@ def test_ended_at_any_moment_it_leaves_nothing(
     """Also between "create" and knowing the id: the reaper finds it by its label."""
     if moment == "creating":
         bench.stand_in.fault("slow-start", seconds=2)
-    child = subprocess.Popen(
-        [sys.executable, "-c", CREATOR, image],
-        cwd=settings.ROOT,
-        env=dict(os.environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert child.stdout
-    child.stdout.readline()
-    wanted = {"creating": {"creating", "started"}, "running": {"started"}}[moment]
-    waiting.until(
-        lambda: [s for s in mine(bench) if s.state in wanted], what="its sandbox", timeout=20
-    )
-    child.send_signal(signum)
-    child.communicate(timeout=30)
+    log = bench.folder / "child.log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-c", CREATOR, image],
+            cwd=settings.ROOT,
+            env=dict(os.environ),
+            stdout=subprocess.PIPE,
+            stderr=file,
+        ) as child,
+    ):
+        assert child.stdout
+        child.stdout.readline()
+        wanted = {"creating": {"creating", "started"}, "running": {"started"}}[moment]
+        waiting.until(
+            lambda: [s for s in mine(bench) if s.state in wanted], what="its sandbox", timeout=30
+        )
+        child.send_signal(signum)
+        try:
+            child.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGABRT)  # it tells where it is
+            child.wait(timeout=10)
+            raise AssertionError(log.read_text()) from None
     waiting.until(lambda: not mine(bench), what="the end of its sandbox", timeout=30)
     show(f"{signum.name} while its sandbox is {moment}", "nothing: the reaper deletes it")
 
