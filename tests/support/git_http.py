@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -26,6 +26,8 @@ class GitServer:
     user: str
     password: str
     seen: list[str | None] = field(default_factory=list)
+    #: Called while a client waits for its answer.
+    meanwhile: Callable[[], object] = lambda: None
 
     @property
     def expected(self) -> str:
@@ -38,6 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self._body()
+        self.git.meanwhile()
         given = self.headers.get_all("Authorization") or []
         self.git.seen += given or [None]
         # Two of them are refused by GitHub, too.
