@@ -149,6 +149,23 @@ def test_published_to_meanwhile(
     assert refs(remote) == [OWN]
 
 
+def test_what_could_not_be_deleted_keeps_the_stage_for_another_try(
+    bench: Bench, book: Ledger, remote: Path, said: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    name = published(bench, book, OWN)
+
+    def fails(*_: object) -> None:
+        raise TaskError("it is still there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "delete", fails)
+        with pytest.raises(TaskError, match=name):
+            said("retire", "--branch", BRANCH, "--yes")
+    assert refs(remote) == [OWN]
+    assert said("retire", "--branch", BRANCH, "--yes")["deleted"] == [name]
+
+
 @pytest.mark.parametrize("stage", ["prd", "stg", "production"])
 def test_what_is_refused_before_anybody_is_asked(
     bench: Bench, book: Ledger, stage: str, said: Callable[..., Any]
