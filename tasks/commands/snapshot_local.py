@@ -158,8 +158,8 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
     github.outputs(**{name: result.get(name) for name in names})
     if "image_id" in result:
         how = "there already" if result["reused"] else "built"
-        names = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
-        facts = {name: result.get(name) for name in names}
+        said = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
+        facts: dict[str, Any] = {name: result.get(name) for name in said}
         facts["bytes"] = console.size(result["bytes"])
         if layers := result.get("layer_cache"):
             facts["layer cache"] = f"read: {layers['read']}, written: {layers['written']}"
