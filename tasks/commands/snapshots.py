@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tasks.snapshot import Snapshot
 
 
-_DAY = 86400.0
+#: Seconds after which a snapshot goes that nobody uses, of a stage that the ledger does not know.
+#: Long: somebody may publish with a ledger elsewhere, at a fork.
+_ABANDONED = 14 * 86400.0
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -350,8 +352,9 @@ def _judged(api: Daytona, book: Ledger, options: argparse.Namespace) -> list[gc.
         points_at=book.points_at(),
         in_use=in_use(api),
         newest=options.keep,
-        stages=book.stages(),
-        day_ago=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _DAY)),
+        # A ledger on this machine alone does not know what others publish.
+        stages=None if book.remote is None else book.stages(),
+        abandoned=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _ABANDONED)),
         only=None if options.stage is None else {options.stage},
     )
 

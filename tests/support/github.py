@@ -235,7 +235,7 @@ def _pull(hub: GitHub, number: str) -> Json:
     if found is None:
         raise Refused(404, "Not Found")
     # One whose branch is deleted is closed by GitHub.
-    if found["head"]["label"] == f"iterate:{found['head']['ref']}" and found.get("ours"):
+    if found.get("ours"):
         sha = hub.branch(found["head"]["ref"])
         found["state"] = found["state"] if sha else "closed"
         found["head"]["sha"] = sha or found["head"].get("sha")
