@@ -563,9 +563,11 @@ class _Handler(BaseHTTPRequestHandler):
             "X-RateLimit-Remaining": "900",
             "X-RateLimit-Reset": str(int(time.time()) + 1800),
             "X-RateLimit-Resource": "core",
-            **headers,
             "Content-Length": str(len(data)),
+            **headers,
         }
+        # A fault may claim more than it sends: the connection ends then.
+        self.close_connection |= told["Content-Length"] != str(len(data))
         for name, value in told.items():
             self.send_header(name, value)
         self.end_headers()
