@@ -48,6 +48,33 @@ def setup(session: nox.Session) -> None:
     task(session, "setup", *session.posargs)
 
 
+@nox.session(venv_backend="none", tags=["github"])
+def plan(session: nox.Session) -> None:
+    """Say whether the image of a ref is another one than its base's."""
+    task(session, "plan", *session.posargs)
+
+
+@nox.session(tags=["github"])
+def github_comment(session: nox.Session) -> None:
+    """Keep one comment of ours on a pull request up to date."""
+    need(session, "daytona")
+    task(session, "github-comment", *session.posargs)
+
+
+@nox.session(tags=["github"])
+def github_check(session: nox.Session) -> None:
+    """Check what a person sets up on GitHub once."""
+    need(session, "daytona")
+    task(session, "github-check", *session.posargs)
+
+
+@nox.session(tags=["github"])
+def bump_pull_request(session: nox.Session) -> None:
+    """Put what bump_versions changed into one pull request."""
+    need(session, "daytona")
+    task(session, "bump-pull-request", *session.posargs)
+
+
 @nox.session(venv_backend="none", tags=["setup"])
 def doctor(session: nox.Session) -> None:
     """Show every prerequisite: found, needed, how to fix."""

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks import console
+from tasks import console, github
 from tasks.errors import Interrupted, TaskError
 
 if TYPE_CHECKING:
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 #: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
 COMMANDS: Final = {
+    "bump-pull-request": "bump_pull_request",
     "bump-versions": "bump_versions",
     "daytona-test": "daytona_test",
     "deps": "deps",
     "doctor": "doctor",
     "gate": "gate",
+    "github-check": "github_check",
+    "github-comment": "github_comment",
     "image-test": "image_test",
     "lint": "lint",
     "local-test": "local_test",
+    "plan": "plan",
     "reap": "reap",
     "require-engine": "require_engine",
     "sandbox-plan": "sandbox_plan",
@@ -51,14 +55,27 @@ def main(arguments: list[str]) -> int:
         )
         return 2
     _end_as_if_interrupted()
+    with github.quarantine():
+        return _run(name, rest)
+
+
+def _run(name: str, arguments: list[str]) -> int:
     try:
-        importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(rest)
+        importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(arguments)
     except TaskError as error:
         console.fail(str(error))
+        for note in error.notes:
+            console.warn(note)
+        github.failed(name, what=error.what, fix=error.fix, notes=error.notes)
         return error.exit_status
     except (KeyboardInterrupt, Interrupted) as interrupt:
         signum = interrupt.signum if isinstance(interrupt, Interrupted) else signal.SIGINT
         console.fail(f"interrupted: `{name}` was ended and has cleaned up")
+        what = "it was interrupted, and has cleaned up"
+        notes = tuple(getattr(interrupt, "__notes__", ()))
+        for note in notes:
+            console.warn(note)
+        github.failed(name, what=what, fix="run it again", notes=notes)
         return 128 + signum
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to tell it.

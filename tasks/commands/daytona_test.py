@@ -87,7 +87,8 @@ def main(arguments: list[str]) -> None:
             [
                 *local_test.pytest_arguments(options, root=settings.ROOT, provider="daytona"),
                 *quiet,
-            ]
+            ],
+            subject=options.image,
         )
         if options.json:
             tested = {"tests_passed": status == 0, "tests_seconds": round(time.monotonic() - began)}

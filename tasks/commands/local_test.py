@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import secrets
 import signal
+import sys
 from typing import TYPE_CHECKING
 
-from tasks import console, settings
+from tasks import console, github, settings
 from tasks.errors import CommandFailed, Interrupted, TaskError
 from tasks.sandbox import providers
+from tasks.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +45,7 @@ def main(arguments: list[str]) -> None:
         provider.check(options.image)
     finally:
         provider.close()
-    judge(run_pytest(pytest_arguments(options, root=settings.ROOT)))
+    judge(run_pytest(pytest_arguments(options, root=settings.ROOT), subject=options.image))
 
 
 def pytest_arguments(
@@ -66,12 +69,18 @@ def pytest_arguments(
     return arguments
 
 
-def run_pytest(arguments: list[str]) -> int:
+def run_pytest(arguments: list[str], *, subject: str) -> int:
     # In this process: whoever ends it ends the tests, and nobody can outlive the other.
     import pytest  # noqa: PLC0415 - not there in the sessions that only import this module
 
     os.chdir(settings.ROOT)
-    return int(pytest.main(arguments))
+    tally = Tally()
+    try:
+        # People read it, and stdout is for --json alone.
+        with github.group(f"Tests of {subject}"), contextlib.redirect_stdout(sys.stderr):
+            return int(pytest.main(arguments, plugins=[tally]))
+    finally:
+        tally.tell(subject, diagnostics=_diagnostics())
 
 
 def judge(status: int) -> None:

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, context, engine, git, image, parts, refs, source
+from tasks import console, context, engine, git, github, image, markdown, parts, refs, source
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 
@@ -29,7 +29,12 @@ def main(arguments: list[str]) -> None:
     )
     for note in found.tree.all_notes():
         console.warn(note)
-    result: dict[str, Any] = {**found.record(), "image": tag, "context": asdict(report)}
+    result: dict[str, Any] = {
+        **found.record(),
+        "content": source.content(found.tree, image.BUILD_ARGS),
+        "image": tag,
+        "context": asdict(report),
+    }
     if options.dry_run:
         _refuse_secrets(found)
         console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
@@ -43,7 +48,8 @@ def main(arguments: list[str]) -> None:
         built = already
         result |= {"reused": True}
     else:
-        built = _build(there, found, options, result)
+        with github.group(f"Build {tag}"):
+            built = _build(there, found, options, result)
         if already and already.id != built.id:
             image.forget(there, already)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
@@ -96,7 +102,8 @@ def _build(
                 raise
             console.warn(f"{error.what}; listing the files again")
             found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
-            result |= found.record()
+            content = source.content(found.tree, image.BUILD_ARGS)
+            result |= {**found.record(), "content": content}
     built = image.find(there, tag)
     if built is None:
         raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
@@ -110,6 +117,16 @@ def _build(
 
 
 def _finish(result: dict[str, Any], *, json: bool) -> None:
+    names = ("sha", "identity", "content", "image", "image_id", "reused")
+    github.outputs(**{name: result.get(name) for name in names})
+    if "image_id" in result:
+        how = "there already" if result["reused"] else "built"
+        names = ("sha", "identity", "image_id", "executed", "cached", "seconds")
+        facts = {name: result.get(name) for name in names}
+        facts["bytes"] = console.size(result["bytes"])
+        github.summary(
+            f"### {markdown.code(result['image'])} is {how}\n\n{markdown.facts(facts.items())}"
+        )
     if json:
         console.emit_json(result)
 
