@@ -322,27 +322,35 @@ def _keeps_failures(step: At) -> bool:
 
 # ── events that must not reach a secret ─────────────────────────────────────────────────────
 
-#: What a stranger's pull request looks like.
-FORK: Final[Mapping[str, Any]] = {
-    "event_name": "pull_request",
-    "repository": _REPO,
-    "ref": "refs/pull/1/merge",
-    "event": {
-        "action": "labeled",
-        "repository": {"full_name": _REPO, "fork": False, "default_branch": "main"},
-        "pull_request": {"number": 1, "head": {"repo": {"full_name": "stranger/iterate"}}},
-    },
-}
-#: The same, its fork deleted meanwhile.
-FORK_GONE: Final = {
-    **FORK,
-    "event": {**FORK["event"], "pull_request": {"number": 1, "head": {"repo": None}}},
-}
+_OURS: Final = {"full_name": _REPO, "fork": False, "default_branch": "main"}
+
+
+def _stranger(home: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A stranger's pull request, as GitHub describes it. Its author chose all names in it."""
+    label = {"name": "sandbox"}
+    pull = {
+        "number": 1,
+        "state": "open",
+        "labels": [label],
+        "head": {"repo": home, "ref": "main", "sha": "1" * 40},
+        "base": {"repo": _OURS, "ref": "main", "sha": "2" * 40},
+    }
+    event = {"action": "labeled", "label": label, "repository": _OURS, "pull_request": pull}
+    return {
+        "event_name": "pull_request", "repository": _REPO, "repository_owner": "iterate",
+        "ref": "refs/pull/1/merge", "ref_name": "1/merge", "base_ref": "main", "head_ref": "main",
+        "actor": "stranger", "event": event,
+    }  # fmt: skip
+
+
+FORK: Final = _stranger({"full_name": "stranger/iterate", "fork": True})
+#: Its fork was deleted meanwhile.
+FORK_GONE: Final = _stranger(None)
 OTHER_BRANCH: Final = {
     "event_name": "workflow_dispatch",
     "repository": _REPO,
     "ref": "refs/heads/other",
-    "event": {"repository": {"full_name": _REPO, "fork": False, "default_branch": "main"}},
+    "event": {"repository": _OURS},
 }
 FORK_PUSH: Final = {
     "event_name": "schedule",

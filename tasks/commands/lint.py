@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _SERVICES: Final = f"{SANDBOX_DIR}/s6-daemons"
 WORKFLOWS: Final = ".github/workflows"
 DEPENDABOT: Final = ".github/dependabot.yml"
+ACTIONLINT: Final = ("actionlint", "-no-color", "-shellcheck=shellcheck", "-pyflakes=")
+ZIZMOR: Final = (
+    "zizmor", "--offline", "--no-progress", "--quiet", "--persona=pedantic", "--strict-collection",
+)  # fmt: skip
 
 
 class Refused(TaskError):
@@ -39,24 +43,31 @@ def main(arguments: list[str]) -> None:
 
 def check_workflows(root: Path) -> None:
     """By actionlint (with shellcheck), by zizmor at its strictest, by what both do not look for."""
-    files = sorted((root / WORKFLOWS).glob("*.y*ml"))
-    process.run(["actionlint", "-shellcheck=shellcheck", "-pyflakes=", *map(str, files)], cwd=root)
-    process.run(["zizmor", "--offline", "--no-progress", "--quiet", "--persona=pedantic",
-                 "--strict-collection", str(root)], cwd=root)  # fmt: skip
-    from tasks import workflow_rules as rules  # noqa: PLC0415 - a package of this session's
-
-    checks = [(file, rules.check_workflow) for file in files]
-    checks.append((root / DEPENDABOT, rules.check_dependabot))
-    found = [
-        f"{file.relative_to(root)}:{finding.line}: {finding.what} [{finding.rule}]"
-        for file, check in checks
-        for finding in check(file.read_text(encoding="utf-8"))
-    ]
+    files = workflows(root)
+    process.run([*ACTIONLINT, *map(str, files)], cwd=root)
+    process.run([*ZIZMOR, str(root)], cwd=root)
+    found = broken_rules(root)
     for line in found:
         console.fail(console.printable(line))
     if found:
         raise Refused(f"{len(found)} workflow rules are broken", fix="see above; CONTRIBUTING.md")
     console.good(f"{len(files)} workflows: actionlint, zizmor and our own rules find nothing")
+
+
+def workflows(root: Path) -> list[Path]:
+    return sorted((root / WORKFLOWS).glob("*.y*ml"))
+
+
+def broken_rules(root: Path) -> list[str]:
+    from tasks import workflow_rules as rules  # noqa: PLC0415 - a package of this session's
+
+    checks = [(file, rules.check_workflow) for file in workflows(root)]
+    checks.append((root / DEPENDABOT, rules.check_dependabot))
+    return [
+        f"{file.relative_to(root)}:{finding.line}: {finding.what} [{finding.rule}]"
+        for file, check in checks
+        for finding in check(file.read_text(encoding="utf-8") if file.exists() else "")
+    ]
 
 
 def shell_scripts() -> list[str]:

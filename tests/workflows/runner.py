@@ -18,7 +18,6 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks import expressions, workflow_rules
@@ -26,6 +25,7 @@ from tasks.expressions import Declared, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 Result = Literal["success", "failure", "cancelled", "skipped"]
 
@@ -537,7 +537,7 @@ def _checkout(job: _Job, given: dict[str, str]) -> dict[str, str]:
     return {}
 
 
-def _python(job: _Job, given: dict[str, str]) -> dict[str, str]:
+def _python(job: _Job, _given: dict[str, str]) -> dict[str, str]:
     """An environment of its own, so that pip installs nothing into this machine's Python."""
     at = job._machine.folder / "python"
     if not (at / "bin" / "pip").exists():
