@@ -10,8 +10,7 @@ from tasks import console
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: What GitHub reads as structure, HTML, a link, a mention or a reference. A mention is looked for
-#: after entities are resolved, so an entity alone does not stop it: a zero-width space does.
+#: What GitHub reads as structure, HTML or a link.
 _ENTITIES: Final = {
     "&": "&amp;",
     "<": "&lt;",
@@ -24,12 +23,15 @@ _ENTITIES: Final = {
     "*": "&#42;",
     "_": "&#95;",
     "~": "&#126;",
-    "@": "@&#8203;",
-    "#": "#&#8203;",
-    "://": ":&#8203;//",
+    "#": "&#35;",
+    "://": "&#58;//",
+    "www.": "www&#46;",
 }
-_SPECIAL: Final = re.compile("|".join(map(re.escape, _ENTITIES)))
-_WWW: Final = re.compile(r"\bwww\.", re.IGNORECASE)
+_SPECIAL: Final = re.compile("|".join(map(re.escape, _ENTITIES)), re.IGNORECASE)
+#: Mentions and references are looked for after entities are resolved: an entity does not stop
+#: them, a zero-width space does.
+_REFERENCE: Final = re.compile(r"@(?=\w)|#(?=\d)")
+_SPACE: Final = "\u200b"
 
 
 def plain(text: str) -> str:
@@ -38,8 +40,9 @@ def plain(text: str) -> str:
     >>> plain("a|b @ann")
     'a&#124;b @&#8203;ann'
     """
-    safe = _SPECIAL.sub(lambda match: _ENTITIES[match[0]], console.printable(text))
-    return _WWW.sub(lambda match: match[0][:3] + "&#8203;.", safe)
+    safe = _REFERENCE.sub(lambda match: match[0] + _SPACE, console.printable(text))
+    safe = _SPECIAL.sub(lambda match: _ENTITIES[match[0].lower()], safe)
+    return safe.replace(_SPACE, "&#8203;")
 
 
 def code(text: str) -> str:

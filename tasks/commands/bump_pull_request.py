@@ -171,8 +171,8 @@ def _tip(repo: Repo) -> str:
     listed = _remote(repo, "ls-remote", "--", "origin", f"refs/heads/{BRANCH}")
     tip = listed.partition("\t")[0].strip()
     if tip:
-        _remote(repo, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "--",
-                "origin", tip)  # fmt: skip
+        _remote(repo, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--",
+                "origin", f"refs/heads/{BRANCH}")  # fmt: skip
     return tip
 
 
