@@ -1,0 +1,68 @@
+"""The rehearsal, once for all scenarios, which go on where the one before ended; its table."""
+
+from __future__ import annotations
+
+import subprocess
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks import console
+from tests.workflows.rehearsal import Rehearsal, make_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.workflows.runner import Run
+
+REHEARSAL = pytest.StashKey[Rehearsal]()
+
+
+@pytest.fixture(scope="session")
+def rehearsal(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rehearsal]:
+    from tasks import standin
+    from tests.support import github
+
+    folder = tmp_path_factory.mktemp("rehearsal")
+    origin = folder / "origin.git"
+    make_origin(origin)
+    settings = standin.Settings(pace=0.1, removal=0.5, check_every=0.3)
+    with standin.running(settings) as stand_in, github.serving(origin) as hub:
+        made = Rehearsal(folder, stand_in, hub, origin)
+        hub.workflows = {"ci.yml": {"name": "CI", "state": "active"}}
+        request.config.stash[REHEARSAL] = made
+        try:
+            yield made
+        finally:
+            subprocess.run(["docker", "rmi", "--force", made.tag], capture_output=True, check=False)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    made = config.stash.get(REHEARSAL, None)
+    if made is None:
+        return
+    terminalreporter.section("workflow × scenario → steps, outputs, what is left")
+    for workflow, scenario, done, left in made.rows:
+        terminalreporter.write_line(f"{workflow} × {scenario}: {done.result}, {done.seconds:.0f} s")
+        for line in [*_jobs(done), f"left     {left}"]:
+            for part in textwrap.wrap(line, 150, subsequent_indent=" " * 9):
+                terminalreporter.write_line(f"    {part}")
+
+
+def _jobs(done: Run) -> Iterator[str]:
+    if not done.triggered:
+        yield "not triggered"
+    for job in done.jobs.values():
+        steps = [
+            f"{console.printable(step.ran)}{'' if step.outcome == 'success' else ' ✗'}"
+            for step in job.steps
+            if step.outcome != "skipped" and not step.ran.startswith(("actions/", "pip "))
+        ]
+        yield f"{job.name}: {job.result}{': ' if steps else ''}{' · '.join(steps)}"
+        told = {name: value for name, value in job.outputs.items() if value}
+        if told:
+            text = ", ".join(f"{name}={console.printable(v)[:60]}" for name, v in told.items())
+            yield f"outputs  {text}"
