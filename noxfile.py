@@ -31,6 +31,7 @@ def task(session: nox.Session, command: str, *arguments: str) -> None:
         sys.executable if session.virtualenv.venv_backend == "none" else "python",
         *("-m", "tasks", command, *arguments),
         external=True,
+        stderr=None,  # apart from stdout, which is for --json alone: nox would join them
         interrupt_timeout=AFTER_INTERRUPT,
         terminate_timeout=AFTER_TERMINATE,
     )

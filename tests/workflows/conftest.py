@@ -44,9 +44,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     made = config.stash.get(REHEARSAL, None)
     if made is None:
         return
-    terminalreporter.section("workflow × scenario → steps, outputs, what is left")
+    terminalreporter.section("workflow x scenario → steps, outputs, what is left")
     for workflow, scenario, done, left in made.rows:
-        terminalreporter.write_line(f"{workflow} × {scenario}: {done.result}, {done.seconds:.0f} s")
+        terminalreporter.write_line(f"{workflow} x {scenario}: {done.result}, {done.seconds:.0f} s")
         for line in [*_jobs(done), f"left     {left}"]:
             for part in textwrap.wrap(line, 150, subsequent_indent=" " * 9):
                 terminalreporter.write_line(f"    {part}")

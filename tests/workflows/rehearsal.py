@@ -247,7 +247,7 @@ class _Git:
 
 
 def make_origin(bare: Path) -> None:
-    """This repository as it is in the working tree, at `main`: what git ignores stays out."""
+    """Our repository as it is in the working tree, at `main`: what git ignores stays out."""
     repos.git(bare.parent, "init", "--quiet", "--bare", "-b", "main", str(bare))
     repos.git(bare, "fetch", "--quiet", str(ROOT), "HEAD")
     repos.git(bare, "config", "uploadpack.allowAnySHA1InWant", "true")
