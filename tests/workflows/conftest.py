@@ -57,7 +57,8 @@ def _jobs(done: Run) -> Iterator[str]:
         yield "not triggered"
     for job in done.jobs.values():
         steps = [
-            f"{console.printable(step.ran)}{'' if step.outcome == 'success' else ' ✗'}"
+            f"{console.printable(step.ran)} ({'' if step.outcome == 'success' else '✗ '}"
+            f"{step.seconds:.0f} s)"
             for step in job.steps
             if step.outcome != "skipped" and not step.ran.startswith(("actions/", "pip "))
         ]

@@ -184,7 +184,7 @@ class Rehearsal:
             "lint types unit git_test bump_test deps_check": {"sessions": ["deps_check"]},
             "snapshot_local": {"add": ["--tag", self.tag]},  # not the one that people use
             "local_test": {
-                "add": ["--image", self.tag, "-k", "test_exec_takes_arguments or test_shells"],
+                "add": ["--image", self.tag, "-k", "test_exec_takes_arguments"],
                 "passed": self.tag,
             },
             "stand_in_test": {"add": ["-k", "test_listing or test_quota"]},

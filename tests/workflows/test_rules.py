@@ -12,6 +12,7 @@ import pytest
 
 from tasks import workflow_rules
 from tasks.commands import lint
+from tasks.errors import TaskError
 from tasks.settings import ROOT
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def test_a_broken_rule_is_refused(copy: Path, broken: Break) -> None:
     path.write_text(text.replace(broken.old, broken.new, 1))
     found, said = refusals(copy)
     assert set(broken.by) <= found, said
-    with pytest.raises(lint.TaskError):
+    with pytest.raises(TaskError):
         lint.check_workflows(copy)
 
 
