@@ -158,7 +158,8 @@ def web_test(session: nox.Session) -> None:
 def workflow_test(session: nox.Session) -> None:
     """Rehearse the workflows here, and break each of their rules."""
     need(session, "lint", engine=True)
-    session.run("pytest", "tests/workflows", "-p", "no:anyio", *session.posargs)
+    two = ("--numprocesses", "2", "--dist", "loadfile")  # one rehearses, one breaks rules
+    session.run("pytest", "tests/workflows", "-p", "no:anyio", *two, *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["ci"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.workflows.runner import Run
 
 REHEARSAL = pytest.StashKey[Rehearsal]()
+LINES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +41,36 @@ def rehearsal(
             subprocess.run(["docker", "rmi", "--force", made.tag], capture_output=True, check=False)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With xdist, one worker rehearses; the report is the other process's."""
+    told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["rehearsal"] = _table(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(LINES, []).extend(node.workeroutput.get("rehearsal", []))
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    lines = config.stash.get(LINES, []) or _table(config)
+    if lines:
+        terminalreporter.section("workflow x scenario → steps, outputs, what is left")
+    for line in lines:
+        terminalreporter.write_line(line)
+
+
+def _table(config: pytest.Config) -> list[str]:
     made = config.stash.get(REHEARSAL, None)
-    if made is None:
-        return
-    terminalreporter.section("workflow x scenario → steps, outputs, what is left")
-    for workflow, scenario, done, left in made.rows:
-        terminalreporter.write_line(f"{workflow} x {scenario}: {done.result}, {done.seconds:.0f} s")
+    lines: list[str] = []
+    for workflow, scenario, done, left in made.rows if made else []:
+        lines.append(f"{workflow} x {scenario}: {done.result}, {done.seconds:.0f} s")
         for line in [*_jobs(done), f"left     {left}"]:
-            for part in textwrap.wrap(line, 150, subsequent_indent=" " * 9):
-                terminalreporter.write_line(f"    {part}")
+            wrapped = textwrap.wrap(line, 150, subsequent_indent=" " * 9, break_on_hyphens=False)
+            lines += [f"    {part}" for part in wrapped]
+    return lines
 
 
 def _jobs(done: Run) -> Iterator[str]:
@@ -65,5 +86,5 @@ def _jobs(done: Run) -> Iterator[str]:
         yield f"{job.name}: {job.result}{': ' if steps else ''}{' · '.join(steps)}"
         told = {name: value for name, value in job.outputs.items() if value}
         if told:
-            text = ", ".join(f"{name}={console.printable(v)[:60]}" for name, v in told.items())
+            text = ", ".join(f"{name}={console.printable(v)[:80]}" for name, v in told.items())
             yield f"outputs  {text}"

@@ -181,13 +181,13 @@ class Rehearsal:
     def _usual(self) -> dict[str, dict[str, Any]]:
         """What takes minutes, and what it is replaced with."""
         return {
-            "lint types unit git_test bump_test deps_check": {"sessions": ["deps_check"]},
+            "lint types unit git_test bump_test deps_check": {"sessions": ["lint", "deps_check"]},
             "snapshot_local": {"add": ["--tag", self.tag]},  # not the one that people use
             "local_test": {
                 "add": ["--image", self.tag, "-k", "test_exec_takes_arguments"],
                 "passed": self.tag,
             },
-            "stand_in_test": {"add": ["-k", "test_listing or test_quota"]},
+            "stand_in_test": {"add": ["-k", "test_pages or test_equal_content"]},
         }
 
     def left(self) -> str:
