@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks import expressions, workflow_rules
 from tasks.expressions import Declared, Scope
+from tests.support import github_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,11 +35,6 @@ KEPT: Final = re.compile(
     r"HOME|LANG|LC_.*|TZ|TMPDIR|PATH|DOCKER_.*|XDG_.*|.*_proxy|.*_PROXY|.*SSL.*|.*_CERTS?|.*CA_.*"
     r"|PIP_.*|UV_.*|(?i:npm_config_.*)"
 )
-_COMMAND: Final = re.compile(
-    r"\s*::(?P<name>[A-Za-z0-9_-]+)(?P<given>[^:]*(?::(?!:)[^:]*)*)::(?P<data>.*)"
-)
-_OLD_COMMAND: Final = re.compile(r"##\[(?P<name>[A-Za-z0-9_-]+)(?P<given>[^\]]*)\](?P<data>.*)")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class CannotRun(Exception):
@@ -410,11 +406,16 @@ class _Job:
         environment = self.environment(given, files)
         step.environment = given
         status, step.log = _bash(path, self.workspace, environment, deadline)
-        forged, step.commands = commands(step.log)
+        obeyed = github_runner.commands(step.log)
+        step.commands = [(command.name, command.data) for command in obeyed]
         step.outcome = "failure" if status else "success"
-        step.outputs = {**read_file_command(files["GITHUB_OUTPUT"]), **forged}
+        step.outputs = github_runner.outputs(files["GITHUB_OUTPUT"].read_text()) | {
+            command.properties["name"]: command.data
+            for command in obeyed
+            if command.name == "set-output"
+        }
         step.summary = files["GITHUB_STEP_SUMMARY"].read_text()
-        self._env |= read_file_command(files["GITHUB_ENV"])
+        self._env |= github_runner.outputs(files["GITHUB_ENV"].read_text())
         self._paths[:0] = files["GITHUB_PATH"].read_text().splitlines()[::-1]
 
 
@@ -439,57 +440,6 @@ def _bash(
     finally:
         timer.cancel()
     return child.returncode, output.decode(errors="replace")
-
-
-# ── what the runner reads ───────────────────────────────────────────────────────────────────
-
-
-def read_file_command(path: Path) -> dict[str, str]:
-    """`name=value` lines, and `name<<END` blocks."""
-    found: dict[str, str] = {}
-    lines = iter(path.read_text().split("\n"))
-    for line in lines:
-        if not line:
-            continue
-        name, heredoc, end = line.partition("<<")
-        if heredoc and "=" not in name:
-            value: list[str] = []
-            for inner in lines:
-                if inner == end:
-                    break
-                value.append(inner)
-            else:
-                raise CannotRun(f"`{name}` has no end `{end}`")
-            found[name] = "\n".join(value)
-            continue
-        name, equals, text = line.partition("=")
-        if not equals or not _NAME.fullmatch(name):
-            raise CannotRun(f"neither name=value nor name<<END: {line!r}")
-        found[name] = text
-    return found
-
-
-def commands(log: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """What a runner obeys in a step's output: outputs that were set so, and every command."""
-    outputs: dict[str, str] = {}
-    found: list[tuple[str, str]] = []
-    stopped = ""
-    for line in log.splitlines():
-        match = _COMMAND.fullmatch(line) or _OLD_COMMAND.search(line)
-        if match is None:
-            continue
-        name, data = match["name"], match["data"]
-        if stopped:
-            stopped = "" if name == stopped else stopped
-            continue
-        if name == "stop-commands":
-            stopped = data
-            continue
-        found.append((name, data))
-        given = re.search(r"name=([^,]+)", match["given"])
-        if name == "set-output" and given:
-            outputs[given[1]] = data
-    return outputs, found
 
 
 # ── actions ─────────────────────────────────────────────────────────────────────────────────
