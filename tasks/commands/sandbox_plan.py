@@ -21,7 +21,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print the plan on stdout as JSON")
     options = parser.parse_args(arguments)
     event = read()
-    plan = events.production(event) if options.stage else events.branch(event)
+    try:
+        plan = events.production(event) if options.stage else events.branch(event)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"the event `{event.name}` is not as GitHub sends it: has no {error}"
+        ) from None
     show = console.step if plan.action != "nothing" else console.warn
     show(f"{plan.action}: {console.printable(plan.reason)}")
     # Whatever is foreign in these was read, not run: a name with a line break cannot forge another.
