@@ -91,7 +91,8 @@ def snapshot_local(session: nox.Session) -> None:
 @nox.session(tags=["build"])
 def snapshot_daytona(session: nox.Session) -> None:
     """Publish a git ref as a snapshot at Daytona."""
-    need(session, "daytona")
+    # An image is tested before it is pushed.
+    need(session, "test" if any("push" in given for given in session.posargs) else "daytona")
     task(session, "snapshot-daytona", *session.posargs)
 
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from tasks import buildlog, cleangit, console, context, parts, process
 from tasks.errors import BadInput, TaskError
-from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL
+from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +77,23 @@ def find(engine: Engine, tag: str) -> Image | None:
     found: dict[str, Any] = json.loads(result.stdout)[0]
     labels = found["Config"].get("Labels") or {}
     return Image(found["Id"], found["Size"], labels.get(IDENTITY_LABEL))
+
+
+def find_source(engine: Engine, source: Source) -> Image | None:
+    """The image made of `source`, under a name that this project gives its images.
+
+    Not by the label alone: an image that somebody made from ours has inherited it.
+    """
+    for tag in (LOCAL_IMAGE, tag_of(source)):
+        found = find(engine, tag)
+        if found and found.identity == source.identity:
+            return found
+    return None
+
+
+def tag_of(source: Source) -> str:
+    """The name of an image that is built to be shipped, whatever is checked out meanwhile."""
+    return f"{LOCAL_IMAGE.partition(':')[0]}:{source.identity[:12]}"
 
 
 def forget(engine: Engine, image: Image) -> None:
@@ -174,6 +191,8 @@ def _run(
     finally:
         display.close()
         process.stop(child)
+        if child.stdout:
+            child.stdout.close()
     if status:
         raise _failure(told, log, status)
     return told

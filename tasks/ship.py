@@ -1,11 +1,12 @@
 """From a ref to a verified snapshot at Daytona, by either of two roads.
 
 remote: the context goes up in parts, Daytona builds. No local engine is needed.
-push:   the image is built here and tried here; its very layers go to Daytona's registry.
+push:   the image is built here and tested here; its very layers go to Daytona's registry.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,11 +18,12 @@ from tasks.publish import DEADLINE, Publisher, Wanted
 from tasks.settings import DOCKERFILE, ROOT, cache_dir, state_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tasks.daytona import Daytona
     from tasks.engine import Engine
+    from tasks.image import Image
     from tasks.publish import Published
     from tasks.snapshot import Name, Snapshot
     from tasks.source import Source
@@ -153,14 +155,17 @@ def pack(wanted: Order) -> parts.Packed:
     return packed
 
 
-def ship(api: Daytona, wanted: Order) -> Shipped:
-    """The snapshot, active. Whatever is there of it is used."""
+def ship(api: Daytona, wanted: Order, *, test: Callable[[Image], None] | None = None) -> Shipped:
+    """The snapshot, active. Whatever is there of it is used.
+
+    `test` is called with an image before it is pushed, and raises if it must not ship.
+    """
     if not wanted.force and wanted.name is None:
         wanted_name = _newest(api, wanted)
     else:
         wanted_name = wanted.wanted_name
     log = state_dir() / "logs" / f"snapshot-daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    road = _Road(api, wanted, wanted_name, log)
+    road = _Road(api, wanted, wanted_name, log, test)
     publisher = Publisher(api, log=log, timeout=wanted.timeout)
     published = publisher.ensure(
         Wanted(
@@ -199,11 +204,19 @@ def _newest(api: Daytona, wanted: Order) -> str:
 class _Road:
     """What happens between "it is not there" and Daytona's building it. May be asked for again."""
 
-    def __init__(self, api: Daytona, wanted: Order, name: str, log: Path) -> None:
+    def __init__(
+        self,
+        api: Daytona,
+        wanted: Order,
+        name: str,
+        log: Path,
+        test: Callable[[Image], None] | None,
+    ) -> None:
         self._api = api
         self._wanted = wanted
         self._name = name
         self._log = log
+        self._test = test
         self.packed: parts.Packed | None = None
         self.uploaded: Uploaded | None = None
         self.digest = ""
@@ -226,9 +239,13 @@ class _Road:
         )
 
     def push(self) -> Snapshot:
-        from tasks import image_registry  # noqa: PLC0415 - only this road needs it
+        from tasks import engine, image_registry  # noqa: PLC0415 - only this road needs them
 
-        there, tag = self._tried()
+        there = engine.require()
+        built = self._built(there)
+        self._boot(built)
+        if self._test:
+            self._test(built)
         access = self._api.registry_access()
         identity = self._wanted.source.identity
         target = image_registry.Target(
@@ -237,7 +254,7 @@ class _Road:
             username=access.username,
             secret=access.secret,
         )
-        pushed = image_registry.push(there, tag, target, tag=identity[:12])
+        pushed = image_registry.push(there, built.id, target, tag=identity[:12])
         self.uploaded = self.uploaded or pushed.uploaded
         self.digest = pushed.digest
         reference = f"{target.registry}/{target.repository}@{pushed.digest}"
@@ -245,31 +262,30 @@ class _Road:
             self._name, image=snapshot.check_image(reference), **RESOURCES
         )
 
-    def _tried(self) -> tuple[Engine, str]:
-        """The image of this source on the local engine, built if need be, and tried."""
-        from tasks import engine  # noqa: PLC0415
+    def _built(self, there: Engine) -> Image:
+        """The image of this source on the local engine: the one that is there, or a new one."""
+        found = None if self._wanted.force else image.find_source(there, self._wanted.source)
+        if found:
+            return found
+        tag = image.tag_of(self._wanted.source)
+        log = self._log.with_name(self._log.stem + "-local.log")
+        image.build(there, self._wanted.source, tag=tag, log=log, ca_bundle=ca.find_ca_bundle())
+        built = image.find(there, tag)
+        if built is None:
+            raise image.BuildFailed(
+                f"{tag} is not there after its build", step="", fix=f"see {log}"
+            )
+        return built
+
+    def _boot(self, built: Image) -> None:
+        """A sandbox of it, on the local engine: before any layer is sent."""
         from tasks.sandbox import verify  # noqa: PLC0415 - heavy
         from tasks.sandbox.docker import DockerProvider  # noqa: PLC0415 - heavy
 
-        wanted = self._wanted
-        there = engine.require()
-        tag = f"iterate-sandbox:{wanted.source.identity[:12]}"
-        found = image.find(there, tag)
-        if found is None or found.identity != wanted.source.identity or wanted.force:
-            log = self._log.with_name(self._log.stem + "-local.log")
-            image.build(there, wanted.source, tag=tag, log=log, ca_bundle=ca.find_ca_bundle())
-        provider = DockerProvider.connect()
-        try:
-            verify.verify(
-                provider,
-                tag,
-                verify.Expected(
-                    sha=wanted.source.sha, identity=wanted.source.identity, pins=wanted.pins
-                ),
-            )
-        finally:
-            provider.close()
-        return there, tag
+        source = self._wanted.source
+        expected = verify.Expected(sha=source.sha, identity=source.identity, pins=self._wanted.pins)
+        with contextlib.closing(DockerProvider.connect()) as provider:
+            verify.verify(provider, built.id, expected)
 
 
 def _base36(number: int) -> str:

@@ -166,14 +166,30 @@ def _pins(repo: Repo, treeish: str) -> dict[str, str]:
 # ── the branch ──────────────────────────────────────────────────────────────────────────────
 
 
-def _tip(repo: Repo) -> str:
+def _tip(repo: Repo, branch: str = BRANCH) -> str:
     """Where the remote's branch is, "" for nowhere; its commits are here then."""
-    listed = _remote(repo, "ls-remote", "--", "origin", f"refs/heads/{BRANCH}")
+    ref = f"refs/heads/{branch}"
+    listed = _remote(repo, "ls-remote", "--", "origin", ref)
     tip = listed.partition("\t")[0].strip()
     if tip:
-        _remote(repo, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--",
-                "origin", f"refs/heads/{BRANCH}")  # fmt: skip
+        fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]
+        _remote(repo, *fetch, "--", "origin", ref)
     return tip
+
+
+def _refuse_unmerged(repo: Repo, bump: Bump, base: str) -> None:
+    """What is checked out would come along: it has to be in the base already."""
+    tip = _tip(repo, base)
+    if not tip:
+        raise BadInput(
+            f"the remote `origin` has no branch {console.printable(base)}",
+            fix="name another --base",
+        )
+    if repo.line("rev-list", "--max-count=1", f"{tip}..{bump.parent}"):
+        raise BadInput(
+            f"the checked-out commit {bump.parent[:12]} is not in {console.printable(base)}",
+            fix=f"check out {console.printable(base)}, run bump_versions there",
+        )
 
 
 def _push(repo: Repo, bump: Bump, tip: str) -> tuple[str, bool]:
@@ -235,6 +251,7 @@ def _advice(output: str) -> str:
 def _propose(
     api: Api, repo: Repo, bump: Bump, *, base: str, body: str | None, workflow: str
 ) -> dict[str, Any]:
+    _refuse_unmerged(repo, bump, base)
     commit, pushed = _push(repo, bump, _tip(repo))
     told = {"title": bump.title, "body": body or bump.table, "base": base}
     there = _open(api)

@@ -49,6 +49,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
     parser.add_argument("-x", action="store_true", help="end at the first failure")
+    local_test.add_workers(parser)
     parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
     parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
     return parser.parse_args(arguments)
@@ -89,6 +90,7 @@ def main(arguments: list[str]) -> None:
                 *quiet,
             ],
             subject=options.image,
+            quiet=options.json,
         )
         if options.json:
             tested = {"tests_passed": status == 0, "tests_seconds": round(time.monotonic() - began)}

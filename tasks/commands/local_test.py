@@ -10,15 +10,18 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from tasks import console, github, settings
+from tasks import console, engine, github, image, settings
 from tasks.errors import CommandFailed, Interrupted, TaskError
-from tasks.sandbox import providers
+from tasks.sandbox import providers, tested
 from tasks.tally import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TESTS = "tests/sandbox"
+#: Most of a test's time is waiting, so two at a time also suit a machine with few cores.
+WORKERS = 2
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -33,9 +36,26 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
     parser.add_argument("-x", action="store_true", help="end at the first failure")
+    add_workers(parser)
     parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
     parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
     return parser.parse_args(arguments)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help=f"tests at a time ({WORKERS}, and one at a time with -k or --soak)",
+    )
+
+
+def _workers(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 16:
+        raise argparse.ArgumentTypeError("not between 1 and 16")
+    return value
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +65,12 @@ def main(arguments: list[str]) -> None:
         provider.check(options.image)
     finally:
         provider.close()
+    there = engine.require()
+    before = image.find(there, options.image)
     judge(run_pytest(pytest_arguments(options, root=settings.ROOT), subject=options.image))
+    # Of the whole suite, and of an image that nobody replaced meanwhile.
+    if options.k is None and before and before == image.find(there, options.image):
+        tested.record(before.id)
 
 
 def pytest_arguments(
@@ -58,6 +83,10 @@ def pytest_arguments(
         *("-v", "--durations=10", f"--provider={provider}", f"--image={options.image}"),
         f"--seed={seed}",
     ]
+    workers = options.workers or (1 if options.k is not None or options.soak else WORKERS)
+    if workers > 1:
+        # Neighbours share what a module's tests start together; who is done takes from the other.
+        arguments += ["--numprocesses", str(workers), "--dist", "worksteal"]
     if options.keep:
         arguments.append("--keep")
     if options.soak:
@@ -69,18 +98,36 @@ def pytest_arguments(
     return arguments
 
 
-def run_pytest(arguments: list[str], *, subject: str) -> int:
+def run_pytest(arguments: list[str], *, subject: str, quiet: bool = False) -> int:
+    """`quiet` keeps stdout clean: the report goes to stderr."""
     # In this process: whoever ends it ends the tests, and nobody can outlive the other.
     import pytest  # noqa: PLC0415 - not there in the sessions that only import this module
 
     os.chdir(settings.ROOT)
     tally = Tally()
+    # In a job both streams are one log, in which nothing but stderr has its order.
+    elsewhere = quiet or github.active()
     try:
-        # People read it, and stdout is for --json alone.
-        with github.group(f"Tests of {subject}"), contextlib.redirect_stdout(sys.stderr):
+        with (
+            github.group(f"Tests of {subject}"),
+            _stdout_on_stderr() if elsewhere else contextlib.nullcontext(),
+        ):
             return int(pytest.main(arguments, plugins=[tally]))
     finally:
         tally.tell(subject, diagnostics=_diagnostics())
+
+
+@contextlib.contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def judge(status: int) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, daytona, git, github, ledger, markdown, refs, ship, snapshot
+from tasks import console, daytona, git, github, ledger, markdown, process, refs, ship, snapshot
 from tasks.commands.arguments import Once, seconds
 from tasks.errors import BadInput, Interrupted, TaskError
 from tasks.publish import DEADLINE
-from tasks.sandbox import verify
+from tasks.sandbox import tested, verify
 from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
     from tasks.daytona import Daytona
+    from tasks.image import Image
     from tasks.ledger import Ledger
     from tasks.ship import Order, Shipped
 
@@ -43,7 +45,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action=Once,
         choices=("remote", "push"),
         default="remote",
-        help="Daytona builds, or the image built and tried here is pushed (%(default)s)",
+        help="Daytona builds, or the image built and tested here is pushed (%(default)s)",
+    )
+    parser.add_argument(
+        "--untested",
+        action="store_true",
+        help="with --via push: an image that has not passed local_test may go, too",
     )
     parser.add_argument(
         "--name", action=Once, help="instead of the name made from stage and commit"
@@ -65,6 +72,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     options.for_branch = options.for_branch or None  # a workflow has an empty variable for none
+    if options.untested and options.via != "push":
+        raise BadInput(
+            "--untested is about an image that is pushed",
+            fix="leave it out, or say --via push",
+        )
     watch = console.Stopwatch()
     # All that can be found wrong here is, before anything is read, built or sent.
     stage = stage_of(options)
@@ -90,7 +102,7 @@ def main(arguments: list[str]) -> None:
     else:
         with_api = daytona.connect()
         try:
-            result |= publish(with_api, order, branch=options.for_branch)
+            result |= publish(with_api, order, branch=options.for_branch, untested=options.untested)
         finally:
             with_api.close()
     result["seconds"] = round(watch.elapsed, 1)
@@ -160,21 +172,25 @@ def _dry_run(order: Order) -> dict[str, Any]:
     }
 
 
-def publish(api: Daytona, order: Order, *, branch: str | None = None) -> dict[str, Any]:
+def publish(
+    api: Daytona, order: Order, *, branch: str | None = None, untested: bool = False
+) -> dict[str, Any]:
     """Ship, verify, move the stage's ledger, and only then say the name."""
     book = ledger.open_ledger(ROOT, state_dir(), local=api.credentials.is_local)
     book.refresh()  # what cannot be recorded is better known before the build than after it
     try:
-        return _publish(api, order, book, branch)
+        return _publish(api, order, book, branch=branch, untested=untested)
     except (TaskError, KeyboardInterrupt, Interrupted) as error:
         now = book.current(order.stage)
         error.add_note(f"{order.stage} is still {now.snapshot if now else 'without a snapshot'}")
         raise
 
 
-def _publish(api: Daytona, order: Order, book: Ledger, branch: str | None) -> dict[str, Any]:
+def _publish(
+    api: Daytona, order: Order, book: Ledger, *, branch: str | None, untested: bool
+) -> dict[str, Any]:
     with github.group(f"Snapshot {order.wanted_name}"):
-        shipped = ship.ship(api, order)
+        shipped = ship.ship(api, order, test=None if untested else passes)
     name = shipped.published.snapshot.name
     if book.knows(name) is None or shipped.published.how in {"built", "attached"}:
         with github.group(f"Verify {name}"):
@@ -198,6 +214,15 @@ def _publish(api: Daytona, order: Order, book: Ledger, branch: str | None) -> di
         console.warn("there is no remote `origin`: the ledger would not survive this machine")
     console.good(name)
     return {**shipped.record(), "verified": verified, "ledger": book.place}
+
+
+def passes(built: Image) -> None:
+    """The image has passed the whole suite, or does now."""
+    if known := tested.find(built.id):
+        console.step(f"the image passed the sandbox tests on {known.when}")
+        return
+    console.step("the image has not passed the sandbox tests yet")
+    process.run([sys.executable, "-m", "tasks", "local-test", "--image", built.id])
 
 
 def check(api: Daytona, order: Order, shipped: Shipped) -> list[str]:

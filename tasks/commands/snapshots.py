@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tasks.daytona import Daytona
     from tasks.ledger import Entry, Ledger
     from tasks.snapshot import Snapshot
+
+
+_DAY = 86400.0
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -173,7 +177,7 @@ def _used(points_at: dict[str, list[str]], found: Snapshot) -> str:
 def _current(book: Ledger, options: argparse.Namespace) -> Any:
     now = book.current(options.stage)
     if now is None:
-        console.good(f"{options.stage} uses no snapshot; the ledger is at {book.place}")
+        console.good(f"{options.stage} has no snapshot; the ledger is at {book.place}")
     else:
         console.good(
             f"{options.stage} is {console.printable(now.snapshot)}, since {now.when}"
@@ -187,8 +191,8 @@ def _current(book: Ledger, options: argparse.Namespace) -> Any:
         "identity": entry.pop("identity", None),
     }
     github.outputs(**told)
-    said = markdown.code(now.snapshot) if now else "no snapshot"
-    github.summary(f"{markdown.code(options.stage)} is {said}")
+    said = f"is {markdown.code(now.snapshot)}" if now else "has no snapshot"
+    github.summary(f"{markdown.code(options.stage)} {said}")
     return {**told, **entry}
 
 
@@ -346,6 +350,8 @@ def _judged(api: Daytona, book: Ledger, options: argparse.Namespace) -> list[gc.
         points_at=book.points_at(),
         in_use=_in_use(api),
         newest=options.keep,
+        stages=book.stages(),
+        day_ago=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _DAY)),
         only=None if options.stage is None else {options.stage},
     )
 

@@ -50,7 +50,12 @@ class Previews:
         self._app = app
         self._s = standin
         self._signed: dict[str, Signed] = {}
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113 - theirs to end
+        self._client = httpx.AsyncClient(
+            timeout=None,  # noqa: S113 - theirs to end
+            trust_env=False,
+            # A sandbox may be gone, and its address another's, by the next request.
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     def sign(self, sandbox: Sandbox, port: int, seconds: float) -> str:
         token = secrets.token_hex(8)

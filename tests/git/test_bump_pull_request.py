@@ -148,10 +148,13 @@ def test_on_a_newer_base_it_is_made_anew(desk: Desk) -> None:
     repos.write(desk.repo, {"other.txt": "x"})
     repos.git(desk.repo, "add", "other.txt")
     repos.git(desk.repo, "commit", "-q", "-m", "other")
+    with pytest.raises(BadInput, match="is not in main"):
+        desk.run()  # it would come along
+    repos.git(desk.repo, "push", "-q", "origin", "main")
     result = desk.run()
     assert result["pushed"]
     assert result["sha"] != first
-    assert desk.remote("rev-list", "--count", f"main..{BRANCH}") == "2"  # main was not pushed
+    assert desk.remote("rev-list", "--count", f"main..{BRANCH}") == "1"
 
 
 def test_a_text_of_its_own(desk: Desk, tmp_path: Path) -> None:
@@ -272,9 +275,18 @@ def test_closed_by_a_person_it_is_opened_anew(desk: Desk) -> None:
     assert desk.run()["pull_request"] != first
 
 
+def test_an_older_checkout_will_do(desk: Desk, tmp_path: Path) -> None:
+    """Somebody pushed to the base since; the pull request shows what it changes all the same."""
+    repos.git(tmp_path, "clone", "-q", str(desk.hub.bare), "theirs")
+    repos.commit(tmp_path / "theirs")
+    repos.git(tmp_path / "theirs", "push", "-q", "origin", "main")
+    desk.bump("1.1.0")
+    assert desk.run()["action"] == "opened"
+
+
 def test_the_base(desk: Desk) -> None:
     desk.bump("1.1.0")
     with pytest.raises(BadInput, match="its own base"):
         desk.run("--base", BRANCH)
-    with pytest.raises(TaskError, match="base: invalid"):
+    with pytest.raises(BadInput, match="has no branch no-such"):
         desk.run("--base", "no-such")

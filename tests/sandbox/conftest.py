@@ -7,6 +7,7 @@ import random
 import signal
 from typing import TYPE_CHECKING, Any, get_args
 
+import psutil
 import pytest
 
 from tasks import settings
@@ -70,6 +71,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         # Once is enough: a second signal would only cut the clean-up short.
         if ENDED_BY not in config.stash:
             config.stash[ENDED_BY] = signum
+            # Those that run the tests clean up after themselves, and are waited for.
+            for worker in psutil.Process().children():
+                worker.send_signal(signum)
             raise KeyboardInterrupt
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -78,8 +82,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if signum := session.config.stash.get(ENDED_BY, None):
+    config = session.config
+    if signum := config.stash.get(ENDED_BY, None):
         session.exitstatus = 128 + signum
+    told: dict[str, Any] | None = getattr(config, "workeroutput", None)
+    if told is not None:
+        told.update(not_offered=config.stash.get(NOT_OFFERED, []), kept=config.stash.get(KEPT, []))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker has to tell; only the one that started it writes the report."""
+    told: dict[str, list[str]] = getattr(node, "workeroutput", {})
+    stash = node.config.stash
+    stash[NOT_OFFERED] = told.get("not_offered", [])  # each worker collects all tests
+    stash.setdefault(KEPT, []).extend(told.get("kept", []))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -87,6 +104,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         provider.close()
 
 
+@pytest.hookimpl(trylast=True)  # of what -k has left
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     provider = config.stash.get(PROVIDER, None)
     offered, lines = [], []

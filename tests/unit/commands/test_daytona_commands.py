@@ -85,6 +85,7 @@ def test_names_that_cannot_be(name: str) -> None:
         ["snapshot-daytona", "--stag", "prd"],
         ["snapshot-daytona", "--stage", "production"],
         ["snapshot-daytona", "--timeout", "-1"],
+        ["snapshot-daytona", "--untested"],
         ["snapshots"],
         ["snapshots", "rollback"],
         ["snapshots", "gc", "--keep", "-1"],

@@ -32,12 +32,39 @@ def test_everything_given() -> None:
     assert result[result.index("-k") + 1] == "git or home"
 
 
+@pytest.mark.parametrize(
+    ("given", "workers"),
+    [
+        ([], 2),
+        (["--keep"], 2),
+        (["-k", "git"], 1),
+        (["--soak"], 1),
+        (["--workers", "1"], 1),
+        (["-k", "git", "--workers", "3"], 3),
+    ],
+)
+def test_how_many_at_a_time(given: list[str], workers: int) -> None:
+    result = arguments(*given)
+    if workers == 1:
+        assert "--numprocesses" not in result
+    else:
+        assert result[result.index("--numprocesses") + 1] == str(workers)
+
+
 def test_each_run_has_a_seed_of_its_own() -> None:
     assert len({a for _ in range(20) for a in arguments() if a.startswith("--seed")}) > 1
 
 
 @pytest.mark.parametrize(
-    "given", [["--nonsense"], ["--see", "1"], ["--seed", "x"], ["--image"], ["left-over"]]
+    "given",
+    [
+        ["--nonsense"],
+        ["--see", "1"],
+        ["--seed", "x"],
+        ["--image"],
+        ["--workers", "0"],
+        ["left-over"],
+    ],
 )
 def test_what_is_not_known_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

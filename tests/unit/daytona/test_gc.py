@@ -36,6 +36,16 @@ def test_the_newest_of_each_stage_stay() -> None:
     }
 
 
+def test_a_stage_that_is_gone_keeps_nothing_for_longer_than_a_day() -> None:
+    found = [made(n) for n in (1, 2, 5)] + [made(1, stage="prd"), made(1, stage="dev-known")]
+    given: dict[str, Any] = {"stages": ["dev-known"], "day_ago": "2026-01-03T00:00:00"}
+    assert verdicts(found, **given) == {
+        "id-dev-x-1": "delete", "id-dev-x-2": "delete", "id-dev-x-5": "keep",
+        "id-prd-1": "keep", "id-dev-known-1": "keep",
+    }  # fmt: skip
+    assert verdicts(found[:1], in_use={found[0].name: 1}, **given) == {"id-dev-x-1": "keep"}
+
+
 @pytest.mark.parametrize("state", ["pending", "building", "pulling", "removing", "a_new_state"])
 def test_what_is_under_way_or_unknown_stays(state: str) -> None:
     found = [made(1, state=state), made(2), made(3), made(4)]

@@ -1,0 +1,49 @@
+"""Which images have passed the whole sandbox suite here, so that what was tested is what ships.
+
+One small file an image below .sandbox/tested/, named by the image's id: an image that is built
+anew has another id, and has to pass again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from tasks.settings import state_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Passed:
+    """`image` is the id, `sha256:…`; `when` is UTC, as in 2026-11-23T12:00:00Z."""
+
+    image: str
+    when: str
+
+
+def record(image: str) -> Passed:
+    """The image of that id has passed."""
+    passed = Passed(image, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    path = _path(image)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(asdict(passed)) + "\n")
+    unfinished.replace(path)
+    return passed
+
+
+def find(image: str) -> Passed | None:
+    """When it passed; None for an image that has not, or of which nobody knows."""
+    try:
+        passed = Passed(**json.loads(_path(image).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return passed if passed.image == image else None
+
+
+def _path(image: str) -> Path:
+    return state_dir() / "tested" / f"{image.removeprefix('sha256:')}.json"
