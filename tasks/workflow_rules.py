@@ -231,6 +231,9 @@ class Workflow:
                 yield Finding(
                     uses.line, "cache", f"job `{name}` has a secret, and a cache to poison"
                 )
+        for text in job.texts():
+            if "SANDBOX_BUILD_CACHE" in text.value:
+                yield Finding(text.line, "cache", f"job `{name}` has a secret, and others' layers")
 
     def _never(  # noqa: PLR0917 - a table's row
         self, name: str, text: str, line: int, rule: str, who: str, github: Mapping[str, Any],

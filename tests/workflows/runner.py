@@ -461,9 +461,7 @@ def _checkout(job: _Job, given: dict[str, str]) -> dict[str, str]:
     event, at = job._event, job.workspace
     git(at, "init", "--quiet", "-b", "unborn", ".")
     git(at, "remote", "add", "origin", job._machine.origin)
-    ref = given.get("ref") or (event.ref if "ref" not in given else "")
-    if not ref:
-        raise CannotRun("checkout of an empty ref")
+    ref = given.get("ref") or event.ref
     is_id = re.fullmatch(r"[0-9a-f]{40}", ref)
     branch = "" if is_id or ref.startswith("refs/pull/") else ref.removeprefix("refs/heads/")
     # Of the event's own ref, what it was then; of another branch, what it is now.

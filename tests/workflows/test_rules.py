@@ -159,6 +159,9 @@ BREAKS = [
           "      - uses: actions/cache/restore@55cc8345863c7cc4c66a329aec7e433d2d1c52a9 # v6.1.0\n"
           "        with:\n          key: x\n          path: .sandbox/tested\n"
           "      - run: nox -s local_test\n", ("rules:cache",)),
+    Break("others' layers beside the key", PRODUCTION, "      - run: nox -s local_test\n",
+          "      - run: nox -s local_test\n        env:\n"
+          "          SANDBOX_BUILD_CACHE: ${{ vars.SANDBOX_BUILD_CACHE }}\n", ("rules:cache",)),
     # ── what else is promised ───────────────────────────────────────────────────────────────
     Break("nothing is kept of a failure", PRODUCTION,
           "        if: failure()\n        with:\n", "        with:\n", ("rules:artifacts",)),
