@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ def rehearsal(
         try:
             yield made
         finally:
-            subprocess.run(["docker", "rmi", "--force", made.tag], capture_output=True, check=False)
+            made.clean_up()
 
 
 @pytest.hookimpl(trylast=True)

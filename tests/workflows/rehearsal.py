@@ -50,6 +50,7 @@ class Rehearsal:
     rows: list[tuple[str, str, Run, str]] = field(default_factory=list)
     tag: str = field(default_factory=lambda: f"iterate-sandbox:rehearsal-{secrets.token_hex(4)}")
     tokens: list[str] = field(default_factory=list)
+    images: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         tools = self.folder / "tools"
@@ -173,6 +174,7 @@ class Rehearsal:
         text = (ROOT / ".github/workflows" / workflow).read_text()
         self.machine.repository = event.payload["repository"]["full_name"]
         done = runner.run(text, event, self.machine)
+        self.images |= set(_docker("image", "inspect", "--format", "{{.Id}}", self.tag).split())
         (self.folder / f"{workflow}-{len(self.rows)}.log").write_text(done.log)
         self.rows.append((workflow, scenario, done, self.left()))
         self.check(done)
@@ -224,12 +226,22 @@ class Rehearsal:
         assert not state["sandboxes"], "a sandbox is left"
         assert not state["containers"], "a container is left"
 
+    def clean_up(self) -> None:
+        """The images go, under all their names; each has a commit that is nobody else's."""
+        if self.images:
+            _docker("rmi", "--force", *sorted(self.images))
+
     def pwned(self) -> list[Path]:
         """What a branch's name or a title would have made, had anybody run it."""
         found = list(self.folder.rglob("pwned"))
         for place in (ROOT, Path.cwd(), Path.home(), Path("/tmp"), Path("/")):
             found += [place / "pwned"] if (place / "pwned").exists() else []
         return found
+
+
+def _docker(*args: str) -> str:
+    done = subprocess.run(["docker", *args], capture_output=True, text=True, check=False)
+    return done.stdout
 
 
 class _Git:
