@@ -83,7 +83,9 @@ def _jobs(done: Run) -> Iterator[str]:
             if step.outcome != "skipped" and not step.ran.startswith(("actions/", "pip "))
         ]
         yield f"{job.name}: {job.result}{': ' if steps else ''}{' · '.join(steps)}"
-        told = {name: value for name, value in job.outputs.items() if value}
+        told = {k: v for step in job.steps for k, v in step.outputs.items() if v} | {
+            name: value for name, value in job.outputs.items() if value
+        }
         if told:
             text = ", ".join(f"{name}={console.printable(v)[:80]}" for name, v in told.items())
             yield f"outputs  {text}"

@@ -52,6 +52,7 @@ def artifacts(rehearsal: Rehearsal) -> list[str]:
 
 
 def test_pull_requests_are_checked(rehearsal: Rehearsal) -> None:
+    """N50: here and below, branches and titles would leave a file `pwned`, were they ever run."""
     new = rehearsal.commit("work", rehearsal.tip("main"), {"docs/rehearsed.md": "new\n"})
     pull: dict[str, Any] = {"branch": HOSTILE, "sha": new, "number": 901}
 
@@ -211,6 +212,7 @@ def test_branches_have_sandboxes(rehearsal: Rehearsal) -> None:
 
 @pytest.mark.parametrize("branch", [HOSTILE, *HOSTILE_BRANCHES[1:]])
 def test_a_fork_gets_no_sandbox(rehearsal: Rehearsal, branch: str) -> None:
+    """N49: skipped with a reason. That no secret was in scope, `play` checks of every run."""
     sha = rehearsal.commit("stranger", rehearsal.tip("main"), {})
     number = rehearsal.hub.pull(head=branch, owner="stranger")
     made = rehearsal.pull("labeled", branch=branch, sha=sha, number=number, fork=True,
