@@ -192,15 +192,16 @@ def test_branches_have_sandboxes(rehearsal: Rehearsal) -> None:
     assert len(comments) == 1
     assert name not in comments[0]
 
-    by_hand = rehearsal.on_main("workflow_dispatch", inputs={"ref": branch, "stage": ""})
-    rehearsed = rehearsal.play(BRANCH, "by hand, with a ref", by_hand)
-    assert results(rehearsed)["publish"] == "success", rehearsed.log[-6000:]
-    assert stage in rehearsal.ledger()
+    by_hand = rehearsal.on_main("workflow_dispatch", inputs={"ref": branch, "stage": "stg"})
+    staged = rehearsal.play(BRANCH, "by hand, with a ref, to stg", by_hand)
+    assert results(staged)["publish"] == "success", staged.log[-6000:]
+    assert rehearsal.ledger()["stg"].startswith("stg--")
 
     deleted = rehearsal.on_main("delete", ref=branch, ref_type="branch")
     retired = rehearsal.play(BRANCH, "branch deleted", deleted)
     assert results(retired)["retire"] == "success", retired.log[-6000:]
-    assert stage not in rehearsal.ledger()
+    assert not {stage, "stg"} & rehearsal.ledger().keys()
+    assert not [n for n in rehearsal.stand_in.state()["snapshots"] if n.startswith("stg--")]
 
     closed = rehearsal.pull("closed", **{**labelled, "sha": newer, "state": "closed"})
     twice = rehearsal.play(BRANCH, "closed as well", closed)
@@ -284,7 +285,8 @@ def test_nights_clean_up(rehearsal: Rehearsal) -> None:
     green = rehearsal.play(NIGHTLY, "green", nightly)
     assert results(green) == {"gc": "success", "sdk": "success"}, green.log[-6000:]
     assert sessions(green.jobs["sdk"]) == ["setup", "stand_in_test"]
-    assert "daytona" in green.jobs["sdk"].log
+    assert "install --upgrade" in green.jobs["sdk"].log
+    assert re.search(r"the SDK is daytona 0\.\d+", green.jobs["sdk"].log)
 
     rehearsal.stand_in.fault("status", on="GET /api/snapshots*", status=403, times=-1)
     failing = rehearsal.play(NIGHTLY, "failing clean-up", nightly, stand_in_test=elsewhere)
