@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 State = Literal["running", "done", "cached", "failed"]
+CacheUse = Literal["read", "write"]
 
 _LINE: Final = re.compile(r"^#(\d+) (.*)$")
 _NAME: Final = re.compile(
@@ -20,6 +21,12 @@ _NAME: Final = re.compile(
 _DONE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _OUTPUT: Final = re.compile(r"^\d+\.\d+ ?(.*)$")
 _TRAILER: Final = re.compile(r"^ERROR: (?:failed to build: )?(?:failed to solve: )?(.*)$")
+#: What a cache shared between machines is read and written by: it never fails a build.
+_CACHE: Final[dict[str, CacheUse]] = {
+    "importing cache manifest": "read",
+    "exporting cache": "write",
+    "exporting to GitHub Actions Cache": "write",
+}
 _KEPT: Final = 15
 
 
@@ -34,6 +41,20 @@ class Step:
     seconds: float = 0.0
     error: str = ""
     output: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    @property
+    def is_from(self) -> bool:
+        return self.name.partition("] ")[2].startswith("FROM ")
+
+    @property
+    def absent(self) -> bool:
+        """Of reading the layer cache: nothing was written to it yet."""
+        return self.state == "failed" and self.error.endswith("not found")
+
+    @property
+    def cache(self) -> CacheUse | None:
+        """Whether this step is about the layer cache, and not a step of the image."""
+        return next((use for name, use in _CACHE.items() if self.name.startswith(name)), None)
 
 
 @dataclass
@@ -73,8 +94,12 @@ class Build:
     @property
     def failed(self) -> Step | None:
         """The step that broke the build: the others that fail with it were only cancelled."""
-        broken = [step for step in self.steps.values() if step.state == "failed"]
+        broken = [s for s in self.steps.values() if s.state == "failed" and not s.cache]
         return next((s for s in broken if "cancel" not in s.error), broken[0] if broken else None)
+
+    def cache(self, use: CacheUse) -> Step | None:
+        """How reading or writing the layer cache went; None when that was not tried."""
+        return next((step for step in self.steps.values() if step.cache == use), None)
 
     def counts(self) -> tuple[int, int]:
         """How many Dockerfile steps were executed, and how many came from the cache."""
@@ -86,16 +111,18 @@ class Build:
 
 
 def _advance(step: Step, rest: str) -> Step | None:
+    before = step.state
     done = _DONE.match(rest)
-    if rest == "CACHED":
+    # BuildKit does not say CACHED of a step whose layer it fetches from a shared cache.
+    if rest == "CACHED" or (rest.startswith("extracting sha256:") and not step.is_from):
         step.state = "cached"
     elif done:
-        step.state, step.seconds = "done", float(done[1])
+        step.seconds = float(done[1])
+        step.state = "cached" if before == "cached" else "done"
     elif rest.startswith(("ERROR: ", "CANCELED")):
         step.state, step.error = "failed", rest.removeprefix("ERROR: ")
     else:
         output = _OUTPUT.match(rest)
         if output and output[1].strip():
             step.output.append(output[1])
-        return None
-    return step
+    return step if step.state != before else None

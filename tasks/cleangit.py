@@ -110,8 +110,9 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
     objects = tree.repo.root / tree.repo.line("rev-parse", "--git-path", "objects")
     environment = git.environment(None)
     environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = git.quoted(str(objects.resolve()))
+    # One thread: of several, each run could give other bytes, and other bytes are built anew.
     command = ["git", "--git-dir", str(into), "-c", "pack.writeReverseIndex=false",
-               "pack-objects", "--revs", "--quiet", "--delta-base-offset",
+               "pack-objects", "--threads=1", "--revs", "--quiet", "--delta-base-offset",
                str(into / "objects/pack/pack")]  # fmt: skip
     try:
         process.capture(

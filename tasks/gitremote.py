@@ -50,13 +50,17 @@ def run(
     try:
         result = process.capture(command, env=env, stdin=stdin.encode(), timeout=_TIMEOUT)
     except CommandFailed as error:
-        secrets = [os.environ.get(TOKEN, ""), *(value.split()[-1] for _, value in access if value)]
-        raise CommandFailed(
-            redaction.redact(error.what, secrets),
-            status=error.status,
-            output=redaction.redact(error.output, secrets),
-        ) from None
-    return result.stdout.decode(errors="replace")
+        failure = error
+    else:
+        return result.stdout.decode(errors="replace")
+    # Git prints what a server says, and a server may say what it was shown. Raised out here, so
+    # that not even a context of the exception has it.
+    secrets = [os.environ.get(TOKEN, ""), *(value.split()[-1] for _, value in access if value)]
+    raise CommandFailed(
+        redaction.redact(failure.what, secrets),
+        status=failure.status,
+        output=redaction.redact(failure.output, secrets),
+    )
 
 
 def authorization(environment: Mapping[str, str]) -> list[tuple[str, str]]:

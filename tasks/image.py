@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import buildlog, cleangit, console, context, parts, process
+from tasks import baselayout, builder, buildlog, cleangit, console, context, parts, process
 from tasks.errors import BadInput, TaskError
 from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tasks.builder import Way
     from tasks.engine import Engine
     from tasks.source import Source
 
@@ -110,14 +111,19 @@ def build(
     ca_bundle: Path | None = None,
     no_cache: bool = False,
     extra_labels: Sequence[str] = (),
+    way: Way | None = None,
 ) -> buildlog.Build:
     """Build `source` and name the result `tag`; the whole log goes to the file `log`.
-    `extra_labels` are `name=value`.
+    `extra_labels` are `name=value`. `way` is what the environment says, unless it is given.
 
-    Raises `BuildFailed`, and `FileChanged` when the working tree changed meanwhile; the image of
-    that name stays as it was.
+    Wherever it is built, the result is on `engine` afterwards. Raises `BuildFailed`, and
+    `FileChanged` when the working tree changed meanwhile; the image of that name stays as it was.
     """
-    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels)
+    way = way or builder.way(engine)
+    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels, way=way)
+    options += _elsewhere(engine, way)
+    if way.cache:
+        options += way.cache.options(arch=way.arch, read=not no_cache)
     if no_cache:
         options.append("--no-cache")
     with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
@@ -129,7 +135,31 @@ def build(
         packed.seek(0)
         console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")
         command = engine.command("buildx", "build", *options, "-")
-        return _run(command, engine.environment, packed, log)
+        told = _run(command, engine.environment, packed, log, way)
+    if way.cache:
+        _say_cache(told)
+    return told
+
+
+def _elsewhere(engine: Engine, way: Way) -> list[str]:
+    """What a builder needs that is not the engine's: the engine's base image, sent along."""
+    if way.builder.own:
+        return []
+    console.step(f"builder: {way.builder}")
+    if left_out := way.proxies_left_out(os.environ, PROXIES):
+        console.warn(f"left out, as another machine's loopback: {', '.join(left_out)}")
+    name = BUILD_ARGS["BASE_IMAGE"]
+    layout = baselayout.of(engine, name)
+    # FROM takes a named context for the image of that name, after build arguments are filled in.
+    return ["--build-context", f"{name}={layout}"] if layout else []
+
+
+def _say_cache(told: buildlog.Build) -> None:
+    verbs: dict[buildlog.CacheUse, str] = {"read": "read", "write": "written"}
+    for use, verb in verbs.items():
+        step = told.cache(use)
+        if step and step.state == "failed" and not step.absent:
+            console.warn(f"the layer cache could not be {verb}: {console.printable(step.error)}")
 
 
 def arguments(
@@ -139,13 +169,17 @@ def arguments(
     ca_bundle: Path | None = None,
     extra_labels: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
+    way: Way,
 ) -> list[str]:
     """The options of `docker buildx build`. Nothing secret stands in them."""
-    options = ["--progress=plain", "--load", "--provenance=false"]
+    options = ["--builder", way.builder.name, "--progress=plain", "--provenance=false"]
+    # zstd, since the tar goes through gzip otherwise, at four times the cost.
+    options += ["--load"] if way.builder.own else ["--output", "type=docker,compression=zstd"]
+    options += ["--platform", way.builder.platform] if way.builder.platform else []
     options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
     for name, value in BUILD_ARGS.items():
         options += ["--build-arg", f"{name}={value}"]
-    for name in sorted(PROXIES & environment.keys()):
+    for name in way.proxies(environment, PROXIES):
         options += ["--build-arg", name]  # docker takes the value from the environment
     given = [f"{name}={value}" for name, value in labels(source).items()]
     for label in [*given, *extra_labels]:
@@ -169,7 +203,7 @@ def labels(source: Source) -> dict[str, str]:
 
 
 def _run(
-    command: list[str], environment: Mapping[str, str], packed: IO[bytes], log: Path
+    command: list[str], environment: Mapping[str, str], packed: IO[bytes], log: Path, way: Way
 ) -> buildlog.Build:
     log.parent.mkdir(parents=True, exist_ok=True)
     told = buildlog.Build()
@@ -194,11 +228,11 @@ def _run(
         if child.stdout:
             child.stdout.close()
     if status:
-        raise _failure(told, log, status)
+        raise _failure(told, log, status, way)
     return told
 
 
-def _failure(told: buildlog.Build, log: Path, status: int) -> BuildFailed:
+def _failure(told: buildlog.Build, log: Path, status: int, way: Way) -> BuildFailed:
     step = told.failed
     lines = [f"    {console.printable(line)}" for line in (step.output if step else [])]
     if step:
@@ -207,16 +241,19 @@ def _failure(told: buildlog.Build, log: Path, status: int) -> BuildFailed:
             console.say(line)
     why = console.printable(told.trailer or (step.error if step else "") or f"status {status}")
     return BuildFailed(
-        f"the build failed: {why}", step=step.name if step else "", fix=_advice(why, log)
+        f"the build failed: {why}", step=step.name if step else "", fix=_advice(why, log, way)
     )
 
 
-def _advice(why: str, log: Path) -> str:
+def _advice(why: str, log: Path, way: Way) -> str:
     if BASE_IMAGE in why and ("resolve" in why or "pull" in why or "not found" in why):
         return "nox -s setup gets the base image"
     if "no space left" in why:
-        return "free some disk, for instance with docker buildx prune"
+        where = f" --builder {way.builder.name}" if not way.builder.own else ""
+        return f"free some disk, for instance with docker buildx prune{where}"
     if "error reading from server" in why or "Cannot connect" in why:
+        if not way.builder.own:
+            return f"the builder went away; docker buildx inspect {way.builder.name}"
         return "the engine went away; nox -s setup starts it"
     return f"the whole log is in {log}"
 
@@ -234,7 +271,8 @@ class Display:
         self._ticker.start()
 
     def changed(self, step: buildlog.Step | None) -> None:
-        if step is None or (step.internal and step.state != "failed"):
+        # What the cache says is said at the end: it is no failure of the build.
+        if step is None or step.cache or (step.internal and step.state != "failed"):
             return
         name = console.printable(step.name)
         with self._lock:
@@ -258,7 +296,9 @@ class Display:
     def _tick(self) -> None:
         while not self._over.wait(0.2 if self._live else _HEARTBEAT):
             with self._lock:
-                running = [s.name for s in self._told.running if not s.internal] or ["working"]
+                steps = sorted(self._told.running, key=lambda step: step.internal)
+                running = [s.name for s in steps if not s.internal] or [s.name for s in steps[:1]]
+                running = running or ["working"]
                 text = f"{self._watch!s:>6} … {len(running)} running: {_cut(running[0])}"
                 if self._live:
                     self._wipe()

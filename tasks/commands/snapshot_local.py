@@ -7,11 +7,25 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, context, engine, git, github, image, markdown, parts, refs, source
+from tasks import (
+    builder,
+    console,
+    context,
+    engine,
+    git,
+    github,
+    image,
+    layercache,
+    markdown,
+    parts,
+    refs,
+    source,
+)
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 
 if TYPE_CHECKING:
+    from tasks.buildlog import Build
     from tasks.source import Source
 
 _ATTEMPTS = 3
@@ -20,6 +34,8 @@ _ATTEMPTS = 3
 def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     tag = image.check_tag(options.tag)
+    named = builder.wanted(options.builder)
+    layercache.wanted()
     watch = console.Stopwatch()
     found = _source(options.ref)
     report = context.report(found)
@@ -42,6 +58,7 @@ def main(arguments: list[str]) -> None:
         _finish(result, json=options.json)
         return
     there = engine.require()
+    way = builder.way(there, named) if named else None
     already = image.find(there, tag)
     if already and already.identity == found.identity and not (options.force or options.no_cache):
         console.good(f"{tag} is this source already; nothing to do (-- --force builds it again)")
@@ -49,7 +66,7 @@ def main(arguments: list[str]) -> None:
         result |= {"reused": True}
     else:
         with github.group(f"Build {tag}"):
-            built = _build(there, found, options, result)
+            built = _build(there, found, options, way or builder.way(there), result)
         if already and already.id != built.id:
             image.forget(there, already)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
@@ -75,13 +92,19 @@ def _refuse_secrets(found: Source) -> None:
 
 
 def _build(
-    there: engine.Engine, found: Source, options: argparse.Namespace, result: dict[str, Any]
+    there: engine.Engine,
+    found: Source,
+    options: argparse.Namespace,
+    way: builder.Way,
+    result: dict[str, Any],
 ) -> image.Image:
     tag = options.tag
     log = state_dir() / "logs" / f"snapshot-local-{time.strftime('%Y%m%d-%H%M%S')}.log"
     bundle = ca.find_ca_bundle()
     if bundle:
         console.step(f"CA bundle {bundle} goes along as a build secret")
+    if way.cache:
+        console.step(f"layer cache: {way.cache}")
     watch = console.Stopwatch()
     for attempt in range(1, _ATTEMPTS + 1):
         if not found.ref:  # of a ref, packing does
@@ -95,6 +118,7 @@ def _build(
                 ca_bundle=bundle,
                 no_cache=options.no_cache,
                 extra_labels=options.label,
+                way=way,
             )
             break
         except context.FileChanged as error:
@@ -113,7 +137,20 @@ def _build(
         f"in {watch}"
     )
     result |= {"reused": False, "log": str(log), "executed": executed, "cached": cached}
+    result |= {"builder": way.builder.name, "layer_cache": _cache_record(way, told)}
     return built
+
+
+def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
+    """How the layer cache fared: `done`, `failed`, `absent`, or None where it was not tried."""
+    if way.cache is None:
+        return None
+    read, written = told.cache("read"), told.cache("write")
+    return {
+        "setting": str(way.cache),
+        "read": ("absent" if read.absent else read.state) if read else None,
+        "written": written.state if written else None,
+    }
 
 
 def _finish(result: dict[str, Any], *, json: bool) -> None:
@@ -121,9 +158,11 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
     github.outputs(**{name: result.get(name) for name in names})
     if "image_id" in result:
         how = "there already" if result["reused"] else "built"
-        names = ("sha", "identity", "image_id", "executed", "cached", "seconds")
-        facts = {name: result.get(name) for name in names}
+        said = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
+        facts: dict[str, Any] = {name: result.get(name) for name in said}
         facts["bytes"] = console.size(result["bytes"])
+        if layers := result.get("layer_cache"):
+            facts["layer cache"] = f"read: {layers['read']}, written: {layers['written']}"
         github.summary(
             f"### {markdown.code(result['image'])} is {how}\n\n{markdown.facts(facts.items())}"
         )
@@ -142,6 +181,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")
     parser.add_argument("--no-cache", action="store_true", help="build every layer anew")
+    parser.add_argument(
+        "--builder",
+        metavar="NAME",
+        help=f"buildx builder to build on (default: ${builder.VARIABLE}, then buildx's own choice)",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would go in; build nothing"
     )

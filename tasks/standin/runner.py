@@ -102,9 +102,11 @@ class Runner:
             child.terminate()
 
     def _command(self, ref: str, *, forced: bool) -> list[str]:
+        # The engine's own builder, whichever one the user works with: it has the base image.
+        own = self._engine.endpoint.context or "default"
         command = self._engine.command(
-            *("buildx", "build", "--progress=plain", "--load", "--provenance=false"),
-            *("--tag", self.tag(ref)),
+            *("buildx", "build", "--builder", own, "--progress=plain", "--load"),
+            *("--provenance=false", "--tag", self.tag(ref)),
         )
         for name, value in self._run.labels(f"snapshot {ref}").items():
             command += ["--label", f"{name}={value}"]

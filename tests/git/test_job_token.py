@@ -109,6 +109,33 @@ def test_it_is_in_no_process_list(server: GitServer, tmp_path: Path) -> None:
     assert BASIC not in seen
 
 
+def test_a_server_that_repeats_it(
+    server: GitServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Git prints what a server says about a refusal."""
+    server.indiscreet = True
+    with pytest.raises(LedgerFailed) as caught:
+        book(server, tmp_path).refresh()
+    assert server.seen == [f"basic {BASIC}"]
+    error: BaseException | None = caught.value
+    shown = "".join(capfd.readouterr())
+    while error is not None:
+        shown += f"{error} {vars(error)}"
+        error = error.__cause__ or error.__context__
+    assert "you are not" in shown
+    assert TOKEN not in shown
+    assert BASIC not in shown
+
+
+def test_a_server_that_leads_elsewhere(server: GitServer, tmp_path: Path) -> None:
+    with git_http.serving(server.root, user="x", password="y") as other:
+        server.redirect = other.url
+        with pytest.raises(LedgerFailed):
+            book(server, tmp_path).refresh()
+        assert server.seen == [f"basic {BASIC}"]
+        assert set(other.seen) == {None}
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -28,6 +28,10 @@ class GitServer:
     seen: list[str | None] = field(default_factory=list)
     #: Called while a client waits for its answer.
     meanwhile: Callable[[], object] = lambda: None
+    #: Where it leads its clients instead of answering.
+    redirect: str = ""
+    #: Whether it says in an error what it was shown.
+    indiscreet: bool = False
 
     @property
     def expected(self) -> str:
@@ -36,6 +40,7 @@ class GitServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # one segment a reply: two cost 40 ms each (Nagle, delayed ACK)
     git: GitServer
 
     def do_GET(self) -> None:
@@ -43,6 +48,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.git.meanwhile()
         given = self.headers.get_all("Authorization") or []
         self.git.seen += given or [None]
+        if self.git.redirect:
+            self._send(302, {"Location": self.git.redirect + self.path})
+            return
+        if self.git.indiscreet:
+            told = f"you are not {given}".encode()
+            self._send(403, {"Content-Type": "text/plain"}, told)
+            return
         # Two of them are refused by GitHub, too.
         wanted = self.git.expected.partition(" ")[2]
         if len(given) != 1 or given[0].partition(" ")[2] != wanted:

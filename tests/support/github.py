@@ -513,6 +513,7 @@ def _encoded(body: Any) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # one segment a reply: two cost 40 ms each (Nagle, delayed ACK)
     hub: GitHub
     lock = threading.Lock()
 

@@ -77,3 +77,88 @@ def test_internal_steps_are_not_counted_but_their_failure_is_found() -> None:
     assert build.counts() == (0, 0)
     assert build.failed is not None
     assert "no such host" in build.failed.error
+
+
+# BuildKit 0.13 with `--cache-from` and `--cache-to …,ignore-error=true`; first nobody answers.
+NO_CACHE = """\
+#4 importing cache manifest from 127.0.0.1:5/x/y:c
+#4 ERROR: failed to configure registry cache importer: dial tcp 127.0.0.1:5: connection refused
+
+#7 [one 1/2] RUN make
+#7 DONE 1.2s
+
+#9 exporting to docker image format
+#9 DONE 1.7s
+
+#11 exporting cache to registry
+#11 preparing build cache for export 0.1s done
+#11 writing layer sha256:2c1ce4 done
+#11 ERROR: error writing layer blob: dial tcp 127.0.0.1:5: connect: connection refused
+------
+ > importing cache manifest from 127.0.0.1:5/x/y:c:
+------
+"""
+FETCHED = """\
+#4 importing cache manifest from 127.0.0.1:5000/x/y:c
+#4 inferred cache manifest type: application/vnd.oci.image.manifest.v1+json done
+#4 DONE 0.0s
+
+#7 [one 1/2] RUN make
+#7 CACHED
+
+#8 [two 2/3] COPY --link --from=one /x /x
+#8 sha256:2fa7a5 193B / 193B done
+#8 extracting sha256:3bb026
+#8 extracting sha256:3bb026 1.9s done
+#8 DONE 2.2s
+
+#8 [two 2/3] COPY --link --from=one /x /x
+#8 extracting sha256:2fa7a5 0.0s done
+#8 DONE 2.2s
+
+#11 [four 1/1] COPY --link --from=one /x /x
+#11 extracting sha256:517272
+#11 ...
+
+#9 [two 3/3] COPY new /src
+#9 merging done
+#9 DONE 0.1s
+
+#10 [three 1/2] FROM debian:trixie-slim
+#10 extracting sha256:3bb026 1.9s done
+#10 DONE 2.0s
+"""
+
+
+def test_a_cache_that_is_away_fails_no_build() -> None:
+    build = fed(NO_CACHE)
+    assert build.failed is None
+    read, written = build.cache("read"), build.cache("write")
+    assert read is not None
+    assert written is not None
+    assert (read.state, written.state) == ("failed", "failed")
+    assert read.error.endswith("connection refused")
+    assert build.counts() == (1, 0)
+
+
+def test_the_step_that_broke_is_named_although_the_cache_failed_first() -> None:
+    broken = NO_CACHE.replace("#7 DONE 1.2s", "#7 ERROR: process did not complete: exit code: 2")
+    failed = fed(broken).failed
+    assert failed is not None
+    assert failed.name == "[one 1/2] RUN make"
+
+
+def test_what_a_shared_cache_had_counts_as_cached() -> None:
+    build = fed(FETCHED)
+    assert build.counts() == (2, 3)
+    assert {n: s.state for n, s in build.steps.items() if not s.internal} == {
+        7: "cached",
+        8: "cached",
+        9: "done",
+        10: "done",
+        11: "cached",
+    }
+    read = build.cache("read")
+    assert read is not None
+    assert read.state == "done"
+    assert build.cache("write") is None

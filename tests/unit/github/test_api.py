@@ -111,6 +111,8 @@ SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a
         (403, SECONDARY, {}, 60),
         (403, {"message": "API rate limit exceeded for x."},
          {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, 0),
+        (403, {"message": "Forbidden"},
+         {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, 0),
         (502, b"<html>Unicorn!</html>", {}, 0),
         (200, b"<html>", {}, 0),
         (0, None, {}, 0),

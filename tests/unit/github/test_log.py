@@ -134,3 +134,43 @@ def test_a_hostile_ref_is_quoted_and_does_nothing(tmp_path: Path) -> None:
     (error,) = github_runner.commands(said.stderr)
     assert "is not in this clone" in error.data
     assert "<img" not in (tmp_path / "summary").read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["plan", "--base", "HEAD"], ["snapshot-local", "--dry-run"], ["setup", "--help"],
+     ["doctor", "--help"], ["deps", "--help"]],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_sessions_that_run_before_anything_is_installed(tmp_path: Path, command: list[str]) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GITHUB_ACTIONS": "true",
+           "GITHUB_OUTPUT": str(tmp_path / "output")}  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-S", "-m", "tasks", *command], cwd=ROOT, env=env, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    if "--help" not in command:
+        told = github_runner.outputs((tmp_path / "output").read_text())
+        assert len(told["content"]) == 64
+
+
+def test_wrong_arguments_are_said_in_the_summary(tmp_path: Path) -> None:
+    said = run(tmp_path, "plan", "--no-such")
+    assert said.returncode == 2
+    assert "arguments cannot be used" in (tmp_path / "summary").read_text()
+    (error,) = github_runner.commands(said.stderr)
+    assert error.properties == {"title": "plan failed"}
+
+
+def test_a_bug_is_said_in_the_summary(tmp_path: Path) -> None:
+    """With the traceback where it was."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tasks.source as s\ndef content(*_): raise ZeroDivisionError('x')\n"
+        "s.content = content\n"
+    )
+    said = run(tmp_path, "plan", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert said.returncode == 1
+    assert "ZeroDivisionError: x" in said.stderr
+    assert "an unexpected ZeroDivisionError" in (tmp_path / "summary").read_text()
+    assert [one.name for one in github_runner.commands(said.stderr)] == ["error"]
