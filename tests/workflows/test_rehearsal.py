@@ -127,13 +127,16 @@ def test_main_is_published(rehearsal: Rehearsal) -> None:
     assert any("diagnostics" in name for name in artifacts(rehearsal))
 
     rehearsal.commit("main", first, {"docs/rehearsed.md": "two\n"})
-    rehearsal.stand_in.fault("status", on="POST /api/snapshots", status=403, times=-1)
+    # It gets as far as the look at a sandbox of it, at Daytona: none starts.
+    rehearsal.stand_in.fault("failed-start", times=-1)
     unpublished = rehearsal.play(PRODUCTION, "failing publish", rehearsal.on_main("push"))
     rehearsal.stand_in.clear_faults()
     assert results(unpublished)["publish"] == "failure"
     assert sessions(unpublished.jobs["publish"])[-2:] == ["snapshot_daytona!", "snapshots"]
     assert rehearsal.ledger()["prd"] == current
     assert f"prd is still {current}" in unpublished.log
+    active = [n for n, at in rehearsal.stand_in.state()["snapshots"].items() if at == "active"]
+    assert len(active) == 2, "it was there, and was not promoted"
 
     fork = rehearsal.play(PRODUCTION, "fork", rehearsal.on_main("push", fork=True))
     assert results(fork) == {"plan": "success", "publish": "skipped"}
