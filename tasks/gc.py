@@ -34,14 +34,14 @@ def judge(
     newest: int = NEWEST,
     only: Collection[str] | None = None,
     stages: Collection[str] | None = None,
-    day_ago: str = "",
+    abandoned: str = "",
 ) -> list[Judged]:
     """A verdict on each snapshot of ours, the newest first.
 
     `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes. The
     newest `newest` active ones of each stage stay. `only` these stages are considered. A dev stage
-    that is not among the ledger's `stages` has none that stay, once they are a day old: it was
-    retired while a sandbox ran, or never published to.
+    that is not among the ledger's `stages` has none that stay which was made and last used before
+    `abandoned`: it was retired while a sandbox ran, or never published to.
     """
     ours = [s for s in found if snapshot.is_ours(s)]
     ours.sort(key=lambda s: (s.created, s.name), reverse=True)
@@ -62,7 +62,7 @@ def judge(
             abandoned=stages is not None
             and stage.startswith("dev-")
             and stage not in stages
-            and one.created < day_ago,
+            and max(one.created, one.used) < abandoned,
         )
         judged.append(Judged(snapshot=one, verdict=verdict, reason=reason))
     return judged

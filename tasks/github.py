@@ -34,6 +34,9 @@ _CUT: Final = "\n\n(cut: the rest is in the log)\n"
 
 #: The word that lets commands through again, while they are stopped.
 _stopped: list[str] = []
+#: Set by a session for those that it starts: commands are stopped for them, too, under a word that
+#: they do not know. What they print is a part of its log; outputs and summaries are theirs.
+_WITHIN: Final = "SANDBOX_WITHIN_SESSION"
 
 
 def active(environment: Mapping[str, str] = os.environ) -> bool:
@@ -105,15 +108,17 @@ def failed(command: str, *, what: str, fix: str = "", notes: tuple[str, ...] = (
 @contextmanager
 def quarantine() -> Iterator[None]:
     """While it lasts, nothing that anybody prints is a command, ours aside."""
-    if not active() or _stopped:
+    if not active() or _WITHIN in os.environ:
         yield
         return
     word = secrets.token_hex(16)
     _say(f"::stop-commands::{word}")
     _stopped.append(word)
+    os.environ[_WITHIN] = "1"
     try:
         yield
     finally:
+        del os.environ[_WITHIN]
         _stopped.clear()
         _say(f"::{word}::")
 
@@ -134,7 +139,7 @@ def annotate(level: Level, text: str, *, title: str = "") -> None:
 
 
 def _command(name: str, data: str, **properties: str) -> None:
-    if not active():
+    if not active() or (_WITHIN in os.environ and not _stopped):
         return
     line = command(name, data, **properties)
     if _stopped:

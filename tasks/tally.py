@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tasks import github, markdown
+from tasks import github, markdown, settings
 
 if TYPE_CHECKING:
     import pytest
@@ -28,8 +28,10 @@ class Tally:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test = report.nodeid
         if report.failed:
-            folders = [m[1] for title, _ in report.sections if (m := _FOLDER.fullmatch(title))]
-            self.failed[test] = next(iter(folders), "") or self.failed.get(test, "")
+            found = [m[1] for title, _ in report.sections if (m := _FOLDER.fullmatch(title))]
+            # As the artifact of the run has it.
+            folder = found[0].removeprefix(f"{settings.ROOT}/") if found else ""
+            self.failed[test] = folder or self.failed.get(test, "")
             self.passed.discard(test)
         elif report.skipped:
             self.skipped.add(test)

@@ -17,7 +17,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: By these a session knows that it is in a job, and writes into that job's files.
-_OF_A_JOB = ("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_TOKEN")
+_OF_A_JOB = (
+    "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_TOKEN",
+    "SANDBOX_WITHIN_SESSION",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks import console, daytona, gc, github, ledger, markdown, retire, snapshot
 from tasks.commands.arguments import Once
 from tasks.commands.daytona_test import use
+from tasks.commands.retiring import Retirement, in_use
 from tasks.errors import TaskError
 from tasks.publish import delete
 from tasks.sandbox import verify
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tasks.snapshot import Snapshot
 
 
-_DAY = 86400.0
+#: Seconds after which a snapshot goes that nobody uses, of a stage that the ledger does not know.
+#: Long: somebody may publish with a ledger elsewhere, at a fork.
+_ABANDONED = 14 * 86400.0
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -348,16 +350,13 @@ def _judged(api: Daytona, book: Ledger, options: argparse.Namespace) -> list[gc.
     return gc.judge(
         api.snapshots(),
         points_at=book.points_at(),
-        in_use=_in_use(api),
+        in_use=in_use(api),
         newest=options.keep,
-        stages=book.stages(),
-        day_ago=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _DAY)),
+        # A ledger on this machine alone does not know what others publish.
+        stages=None if book.remote is None else book.stages(),
+        abandoned=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _ABANDONED)),
         only=None if options.stage is None else {options.stage},
     )
-
-
-def _in_use(api: Daytona) -> Counter[str]:
-    return Counter(sandbox.snapshot for sandbox in api.sandboxes() if sandbox.snapshot)
 
 
 def _delete_one(
@@ -387,88 +386,43 @@ def _delete_if(api: Daytona, one: Snapshot, judged: list[gc.Judged]) -> str | No
 
 
 def _retire(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
-    current = {stage: now for stage in book.stages() if (now := book.current(stage))}
-    stages = [options.stage] if options.stage else retire.stages_of(options.branch, current)
-    tips = {stage: tip for stage in stages if (tip := book.tip(stage))}
-    names = {
-        move.snapshot
-        for stage in tips
-        for move in book.history(stage)
-        if options.branch and move.branch == options.branch
-    }
-
-    def judge() -> list[gc.Judged]:
-        return retire.judge(
-            api.snapshots(),
-            stages=stages,
-            moved_to=names,
-            points_at=book.points_at(),
-            in_use=_in_use(api),
-        )
-
-    judged = judge()
-    whose = f"branch {console.printable(options.branch)}" if options.branch else stages[0]
+    work = Retirement(api, book, stage=options.stage, branch=options.branch)
+    judged = work.judge()
     for one in judged:
         console.say(f"{one.verdict:6}  {one.snapshot.name}  {one.reason}")
     deleted: list[str] = []
     failed: dict[str, str] = {}
     dropped: list[str] = []
-    if not judged and not tips:
-        console.good(f"{whose} has no sandbox: nothing to do")
+    if not judged and not work.tips:
+        console.good(f"{work.whose} has no sandbox: nothing to do")
     elif not options.yes:
         console.say("nothing was deleted: -- retire --yes does it")
     else:
         for one in [j for j in judged if j.verdict == "delete"]:
-            book.refresh()
-            _not_moved(book, tips, stages)
-            if error := _delete_if(api, one.snapshot, judge()):
+            if error := _delete_if(api, one.snapshot, work.judge_again()):
                 failed[one.snapshot.name] = error
             elif api.snapshot(one.snapshot.id) is None:
                 deleted.append(one.snapshot.name)
-        if not failed:
-            dropped = [s for s, tip in tips.items() if _drop(book, s, tip)]
+        # A stage whose snapshots could not be deleted stays, for another try.
+        dropped = [] if failed else work.drop()
         kept = sum(j.verdict == "keep" for j in judged)
         stay = f"; {kept} stay, for the reasons above" if kept else ""
-        console.good(f"the sandbox of {whose} is gone: {len(deleted)} snapshots deleted{stay}")
+        console.good(f"deleted {len(deleted)} snapshots of {work.whose}{stay}")
+    _report_deletions(
+        f"The sandbox of {markdown.code(work.whose)} goes", judged, deleted, failed,
+        dry_run=not options.yes,
+    )  # fmt: skip
     result = {
         "branch": options.branch,
-        "stages": stages,
+        "stages": work.stages,
         "dropped": dropped,
         "dry_run": not options.yes,
         "deleted": deleted,
         "failed": failed,
         "snapshots": _verdicts(judged),
     }
-    _report_deletions(
-        f"The sandbox of {markdown.code(whose)} goes", judged, deleted, failed,
-        dry_run=not options.yes,
-    )  # fmt: skip
     _raise_failed(result, options)
     return result
-
-
-def _drop(book: Ledger, stage: str, tip: str) -> bool:
-    """The stage goes from the ledger, unless it was published to meanwhile."""
-    if book.drop(stage, expected=tip):
-        console.step(f"{stage} is no stage of the ledger any more ({book.place})")
-        return True
-    book.refresh()
-    if book.tip(stage) is None:
-        return True  # another one did the same
-    raise _moved_meanwhile(stage)
-
-
-def _not_moved(book: Ledger, tips: dict[str, str], stages: list[str]) -> None:
-    for stage in stages:
-        if book.tip(stage) not in {tips.get(stage), None}:
-            raise _moved_meanwhile(stage)
-
-
-def _moved_meanwhile(stage: str) -> TaskError:
-    return TaskError(
-        f"{stage} has been published to meanwhile",
-        fix="run it again if its branch is to go all the same",
-    )
 
 
 _COMMANDS = {

@@ -235,7 +235,7 @@ def _pull(hub: GitHub, number: str) -> Json:
     if found is None:
         raise Refused(404, "Not Found")
     # One whose branch is deleted is closed by GitHub.
-    if found["head"]["label"] == f"iterate:{found['head']['ref']}" and found.get("ours"):
+    if found.get("ours"):
         sha = hub.branch(found["head"]["ref"])
         found["state"] = found["state"] if sha else "closed"
         found["head"]["sha"] = sha or found["head"].get("sha")
@@ -563,9 +563,11 @@ class _Handler(BaseHTTPRequestHandler):
             "X-RateLimit-Remaining": "900",
             "X-RateLimit-Reset": str(int(time.time()) + 1800),
             "X-RateLimit-Resource": "core",
-            **headers,
             "Content-Length": str(len(data)),
+            **headers,
         }
+        # A fault may claim more than it sends: the connection ends then.
+        self.close_connection |= told["Content-Length"] != str(len(data))
         for name, value in told.items():
             self.send_header(name, value)
         self.end_headers()

@@ -26,7 +26,7 @@ def pytest_configure(config):
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed and call.when == "call":
-        report.sections.append((f"diagnostics in /d/{item.name}", "…"))
+        report.sections.append((f"diagnostics in ROOT/.sandbox/{item.name}", "…"))
     return report
 def pytest_unconfigure(config):
     print(json.dumps({"tests": TALLY.tests, "passed": sorted(TALLY.passed),
@@ -55,7 +55,7 @@ def test_expected(): assert False
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("tally")
-    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "conftest.py").write_text(CONFTEST.replace("ROOT", str(ROOT)))
     (folder / "test_x.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
     said = subprocess.run(
@@ -78,7 +78,8 @@ def test_each_test_counts_once(told: Any) -> None:
 def test_where_the_diagnostics_are(told: Any) -> None:
     folders = {name.rpartition("::")[2]: at for name, at in told["failed"].items()}
     assert folders == {
-        "test_bad": "/d/test_bad", "test_both": "/d/test_both", "test_end": "", "test_set_up": "",
+        "test_bad": ".sandbox/test_bad", "test_both": ".sandbox/test_both",
+        "test_end": "", "test_set_up": "",
     }  # fmt: skip
 
 

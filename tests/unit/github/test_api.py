@@ -115,6 +115,7 @@ SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a
          {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, 0),
         (502, b"<html>Unicorn!</html>", {}, 0),
         (200, b"<html>", {}, 0),
+        (200, b"[", {"Content-Length": "100"}, 0),
         (0, None, {}, 0),
     ],
 )  # fmt: skip

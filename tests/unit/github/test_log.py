@@ -174,3 +174,33 @@ def test_a_bug_is_said_in_the_summary(tmp_path: Path) -> None:
     assert "ZeroDivisionError: x" in said.stderr
     assert "an unexpected ZeroDivisionError" in (tmp_path / "summary").read_text()
     assert [one.name for one in github_runner.commands(said.stderr)] == ["error"]
+
+
+def test_what_still_holds_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tasks.source as s\nfrom tasks.errors import TaskError\n"
+        "def content(*_):\n e = TaskError('it broke', fix='mend it')\n"
+        " e.add_note('prd is still x')\n raise e\n"
+        "s.content = content\n"
+    )
+    said = run(tmp_path, "plan", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert said.returncode == 1
+    assert said.stderr.index("✗ it broke → mend it") < said.stderr.index("! prd is still x")
+    assert "**prd is still x**" in (tmp_path / "summary").read_text()
+    (error,) = github_runner.commands(said.stderr)
+    assert error.data == "it broke → mend it; prd is still x"
+
+
+@pytest.mark.usefixtures("_job")
+def test_a_session_within_a_session_writes_files_and_no_commands(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`--via push` runs local_test. Its commands are stopped under a word that it does not know."""
+    with github.quarantine():
+        inner = run(tmp_path, "plan", "--no-such", **{github._WITHIN: os.environ[github._WITHIN]})
+        assert "::" not in inner.stderr
+        assert "plan" in (tmp_path / "summary").read_text()
+        github.annotate("notice", "still heard")
+    (notice,) = github_runner.commands(capfd.readouterr().err)
+    assert notice.data == "still heard"
+    assert github._WITHIN not in os.environ
