@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import nox
@@ -14,6 +15,7 @@ nox.options.sessions = ["lint", "types", "unit"]
 # Seconds a child has to clean up after Ctrl-C before nox sends SIGTERM, then SIGKILL.
 AFTER_INTERRUPT = 5.0
 AFTER_TERMINATE = 30.0
+NEWEST = "--newest-sdk"
 
 
 def need(session: nox.Session, group: str, *, engine: bool = False) -> None:
@@ -29,9 +31,16 @@ def task(session: nox.Session, command: str, *arguments: str) -> None:
         sys.executable if session.virtualenv.venv_backend == "none" else "python",
         *("-m", "tasks", command, *arguments),
         external=True,
+        stderr=None,  # apart from stdout, which is for --json alone: nox would join them
         interrupt_timeout=AFTER_INTERRUPT,
         terminate_timeout=AFTER_TERMINATE,
     )
+
+
+def declared(package: str) -> str:
+    """A package of the group of its name, within the range that pyproject.toml allows."""
+    group = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), package)
+    return next(one for one in group if re.split(r"[^\w.-]", one)[0] == package)
 
 
 @nox.session(venv_backend="none", tags=["setup"])
@@ -117,9 +126,12 @@ def stand_in(session: nox.Session) -> None:
 
 @nox.session(tags=["test"])
 def stand_in_test(session: nox.Session) -> None:
-    """Test the local Daytona with the real SDK."""
+    """Test the local Daytona with the real SDK; --newest-sdk: of 0.x."""
     need(session, "test")
-    task(session, "stand-in-test", *session.posargs)
+    arguments = [one for one in session.posargs if one != NEWEST]
+    if arguments != session.posargs:
+        session.install("--upgrade", declared("daytona"))
+    task(session, "stand-in-test", *arguments)
 
 
 @nox.session(tags=["test"])
@@ -143,6 +155,26 @@ def web_test(session: nox.Session) -> None:
     task(session, "web-test", *session.posargs)
 
 
+@nox.session(tags=["test"])
+def workflow_test(session: nox.Session) -> None:
+    """Rehearse the workflows here, and break each of their rules."""
+    need(session, "lint", engine=True)
+    two = ("--numprocesses", "2", "--dist", "loadfile")  # one rehearses, one breaks rules
+    session.run("pytest", "tests/workflows", "-p", "no:anyio", *two, *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["ci"])
+def sandbox_plan(session: nox.Session) -> None:
+    """Say what GitHub's event asks for at Daytona."""
+    task(session, "sandbox-plan", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["ci"])
+def gate(session: nox.Session) -> None:
+    """Judge the jobs of a CI run."""
+    task(session, "gate", *session.posargs)
+
+
 @nox.session(
     venv_backend="none",
     requires=["lint", "types", "unit", "git_test", "bump_test", "deps_check", "snapshot_local",
@@ -155,7 +187,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
-    """Check style: ruff, shellcheck."""
+    """Check style and workflows: ruff, shellcheck, actionlint, zizmor."""
     need(session, "lint")
     task(session, "lint", *session.posargs)
 
