@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import nox
@@ -14,6 +15,7 @@ nox.options.sessions = ["lint", "types", "unit"]
 # Seconds a child has to clean up after Ctrl-C before nox sends SIGTERM, then SIGKILL.
 AFTER_INTERRUPT = 5.0
 AFTER_TERMINATE = 30.0
+NEWEST = "--newest-sdk"
 
 
 def need(session: nox.Session, group: str, *, engine: bool = False) -> None:
@@ -29,15 +31,49 @@ def task(session: nox.Session, command: str, *arguments: str) -> None:
         sys.executable if session.virtualenv.venv_backend == "none" else "python",
         *("-m", "tasks", command, *arguments),
         external=True,
+        stderr=None,  # apart from stdout, which is for --json alone: nox would join them
         interrupt_timeout=AFTER_INTERRUPT,
         terminate_timeout=AFTER_TERMINATE,
     )
+
+
+def declared(package: str) -> str:
+    """A package of the group of its name, within the range that pyproject.toml allows."""
+    group = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), package)
+    return next(one for one in group if re.split(r"[^\w.-]", one)[0] == package)
 
 
 @nox.session(venv_backend="none", tags=["setup"])
 def setup(session: nox.Session) -> None:
     """Get what is missing: engine, base image, browser, registry."""
     task(session, "setup", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["github"])
+def plan(session: nox.Session) -> None:
+    """Say whether the image of a ref is another one than its base's."""
+    task(session, "plan", *session.posargs)
+
+
+@nox.session(tags=["github"])
+def github_comment(session: nox.Session) -> None:
+    """Keep one comment of ours on a pull request up to date."""
+    need(session, "daytona")
+    task(session, "github-comment", *session.posargs)
+
+
+@nox.session(tags=["github"])
+def github_check(session: nox.Session) -> None:
+    """Check what a person sets up on GitHub once."""
+    need(session, "daytona")
+    task(session, "github-check", *session.posargs)
+
+
+@nox.session(tags=["github"])
+def bump_pull_request(session: nox.Session) -> None:
+    """Put what bump_versions changed into one pull request."""
+    need(session, "daytona")
+    task(session, "bump-pull-request", *session.posargs)
 
 
 @nox.session(venv_backend="none", tags=["setup"])
@@ -90,9 +126,12 @@ def stand_in(session: nox.Session) -> None:
 
 @nox.session(tags=["test"])
 def stand_in_test(session: nox.Session) -> None:
-    """Test the local Daytona with the real SDK."""
+    """Test the local Daytona with the real SDK; --newest-sdk: of 0.x."""
     need(session, "test")
-    task(session, "stand-in-test", *session.posargs)
+    arguments = [one for one in session.posargs if one != NEWEST]
+    if arguments != session.posargs:
+        session.install("--upgrade", declared("daytona"))
+    task(session, "stand-in-test", *arguments)
 
 
 @nox.session(tags=["test"])
@@ -127,6 +166,26 @@ def web_test(session: nox.Session) -> None:
     task(session, "web-test", *session.posargs)
 
 
+@nox.session(tags=["test"])
+def workflow_test(session: nox.Session) -> None:
+    """Rehearse the workflows here, and break each of their rules."""
+    need(session, "lint", engine=True)
+    two = ("--numprocesses", "2", "--dist", "loadfile")  # one rehearses, one breaks rules
+    session.run("pytest", "tests/workflows", "-p", "no:anyio", *two, *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["ci"])
+def sandbox_plan(session: nox.Session) -> None:
+    """Say what GitHub's event asks for at Daytona."""
+    task(session, "sandbox-plan", *session.posargs)
+
+
+@nox.session(venv_backend="none", tags=["ci"])
+def gate(session: nox.Session) -> None:
+    """Judge the jobs of a CI run."""
+    task(session, "gate", *session.posargs)
+
+
 @nox.session(
     venv_backend="none",
     requires=["lint", "types", "unit", "git_test", "bump_test", "deps_check", "snapshot_local",
@@ -139,7 +198,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(tags=["check"])
 def lint(session: nox.Session) -> None:
-    """Check style: ruff, shellcheck."""
+    """Check style and workflows: ruff, shellcheck, actionlint, zizmor."""
     need(session, "lint")
     task(session, "lint", *session.posargs)
 

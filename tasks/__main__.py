@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks import console
+from tasks import console, github
 from tasks.errors import Interrupted, TaskError
 
 if TYPE_CHECKING:
@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 
 #: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
 COMMANDS: Final = {
+    "bump-pull-request": "bump_pull_request",
     "bump-versions": "bump_versions",
     "daytona-test": "daytona_test",
     "deps": "deps",
     "doctor": "doctor",
+    "gate": "gate",
+    "github-check": "github_check",
+    "github-comment": "github_comment",
     "image-test": "image_test",
     "lint": "lint",
     "local-test": "local_test",
+    "plan": "plan",
     "reap": "reap",
     "require-engine": "require_engine",
+    "sandbox-plan": "sandbox_plan",
     "setup": "setup",
     "snapshot-daytona": "snapshot_daytona",
     "snapshot-local": "snapshot_local",
@@ -49,19 +55,40 @@ def main(arguments: list[str]) -> int:
         )
         return 2
     _end_as_if_interrupted()
+    with github.quarantine():
+        return _run(name, rest)
+
+
+def _run(name: str, arguments: list[str]) -> int:
     try:
-        importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(rest)
+        importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(arguments)
     except TaskError as error:
         console.fail(str(error))
+        for note in error.notes:
+            console.warn(note)
+        github.failed(name, what=error.what, fix=error.fix, notes=error.notes)
         return error.exit_status
     except (KeyboardInterrupt, Interrupted) as interrupt:
         signum = interrupt.signum if isinstance(interrupt, Interrupted) else signal.SIGINT
         console.fail(f"interrupted: `{name}` was ended and has cleaned up")
+        what = "it was interrupted, and has cleaned up"
+        notes = tuple(getattr(interrupt, "__notes__", ()))
+        for note in notes:
+            console.warn(note)
+        github.failed(name, what=what, fix="run it again", notes=notes)
         return 128 + signum
+    except SystemExit as end:
+        if end.code:
+            github.failed(name, what="its arguments cannot be used", fix="see its log, and --help")
+        raise
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception as error:
+        kind = type(error).__name__
+        github.failed(name, what=f"an unexpected {kind}", fix="its log has the traceback")
+        raise
     return 0
 
 

@@ -67,7 +67,9 @@ def fail(text: str) -> None:
 
 
 def emit_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, sort_keys=True), flush=True)
+    text = json.dumps(value, indent=2, sort_keys=True)
+    # `##[name]` anywhere in a line is a command to GitHub's runner; in JSON it can be said so, too.
+    print(text.replace("##[", "##\\u005b"), flush=True)
 
 
 def seconds(value: float) -> str:

@@ -77,6 +77,11 @@ def credentials(environment: Mapping[str, str] = os.environ) -> Credentials:
     return Credentials(api_key=key, api_url=url, target=target)
 
 
+def is_local(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment names a stand-in; no credentials are needed to ask."""
+    return is_loopback(urlsplit(environment.get("DAYTONA_API_URL", "").strip()).hostname or "")
+
+
 def check_url(text: str, *, allow_loopback: bool) -> str:
     """`text` if the key may be sent there: HTTPS, or this very machine where that is allowed."""
     try:

@@ -22,6 +22,11 @@ class TaskError(Exception):
     def __str__(self) -> str:
         return f"{self.what} → {self.fix}" if self.fix else self.what
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What holds all the same, put there with `add_note`: `prd is still …`."""
+        return tuple(getattr(self, "__notes__", ()))
+
 
 class BadInput(TaskError):
     """The user's argument, environment or repository cannot be used; nothing was started."""

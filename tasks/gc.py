@@ -33,11 +33,15 @@ def judge(
     in_use: Mapping[str, int],
     newest: int = NEWEST,
     only: Collection[str] | None = None,
+    stages: Collection[str] | None = None,
+    abandoned: str = "",
 ) -> list[Judged]:
     """A verdict on each snapshot of ours, the newest first.
 
     `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes. The
-    newest `newest` active ones of each stage stay. `only` these stages are considered.
+    newest `newest` active ones of each stage stay. `only` these stages are considered. A dev stage
+    that is not among the ledger's `stages` has none that stay which was made and last used before
+    `abandoned`: it was retired while a sandbox ran, or never published to.
     """
     ours = [s for s in found if snapshot.is_ours(s)]
     ours.sort(key=lambda s: (s.created, s.name), reverse=True)
@@ -55,6 +59,10 @@ def judge(
             rank=seen.get(stage, 0),
             newest=newest,
             considered=only is None or stage in only,
+            abandoned=stages is not None
+            and stage.startswith("dev-")
+            and stage not in stages
+            and max(one.created, one.used) < abandoned,
         )
         judged.append(Judged(snapshot=one, verdict=verdict, reason=reason))
     return judged
@@ -68,6 +76,7 @@ def _verdict(
     rank: int,
     newest: int,
     considered: bool,
+    abandoned: bool,
 ) -> tuple[Verdict, str]:
     reasons_to_keep = (
         (bool(stages), "in the ledger: " + ", ".join(stages)),
@@ -82,6 +91,8 @@ def _verdict(
             return "keep", reason
     if one.state in snapshot.FAILED:
         return "delete", "failed"
+    if abandoned:
+        return "delete", "its stage is gone"
     if rank <= newest:
         return "keep", f"number {rank} of the newest {newest}"
     return "delete", f"number {rank}, after the newest {newest}"

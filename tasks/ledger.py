@@ -18,8 +18,9 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from tasks import console, process
+from tasks import console, daytona, gitremote, process
 from tasks.errors import CommandFailed, TaskError
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ PREFIX: Final = "refs/sandbox/ledger/"
 VARIABLE: Final = "SANDBOX_LEDGER"
 _EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _ATTEMPTS: Final = 5
-_TIMEOUT: Final = 60.0
+#: As git says it when the lease or the remote's lock on the ref is lost.
+_LOST: Final = ("stale info", "cannot lock ref", "fetch first", "reference already exists")
 
 Why = Literal["publish", "promote", "rollback"]
 
@@ -42,7 +44,9 @@ class LedgerFailed(TaskError):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One move: from then on the stage uses `snapshot`."""
+    """One move: from then on the stage uses `snapshot`. `branch` is the one it was made of, as
+    far as that was said; entries of before November 2026 do not have it.
+    """
 
     snapshot: str
     sha: str
@@ -50,6 +54,7 @@ class Entry:
     why: Why
     who: str
     when: str
+    branch: str = ""
 
     def to_message(self) -> str:
         fields = json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False)
@@ -66,9 +71,16 @@ class Entry:
         return entry if all(isinstance(v, str) for v in asdict(entry).values()) else None
 
 
-def entry(*, snapshot: str, sha: str, identity: str, why: Why) -> Entry:
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Entry(snapshot=snapshot, sha=sha, identity=identity, why=why, who=_who(), when=when)
+def entry(*, snapshot: str, sha: str, identity: str, why: Why, branch: str = "") -> Entry:
+    return Entry(
+        snapshot=snapshot,
+        sha=sha,
+        identity=identity,
+        why=why,
+        who=_who(),
+        when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        branch=branch,
+    )
 
 
 def _who(environment: Mapping[str, str] = os.environ) -> str:
@@ -85,7 +97,7 @@ class Ledger:
         self.remote = remote
         if not (store / "HEAD").exists():
             store.parent.mkdir(parents=True, exist_ok=True)
-            _git(None, "init", "--quiet", "--bare", "--", str(store))
+            gitremote.run(None, "init", "--quiet", "--bare", "--", str(store))
 
     @property
     def place(self) -> str:
@@ -110,7 +122,7 @@ class Ledger:
 
     def history(self, stage: str) -> list[Entry]:
         """The newest first."""
-        tip = self._tip(stage)
+        tip = self.tip(stage)
         if tip is None:
             return []
         messages = self._git("log", "-z", "--format=%B", tip).split("\0")
@@ -146,7 +158,7 @@ class Ledger:
         """
         for _ in range(_ATTEMPTS):
             self.refresh()
-            tip, now = self._tip(stage), self.current(stage)
+            tip, now = self.tip(stage), self.current(stage)
             if now and now.snapshot == wanted.snapshot:
                 return False
             if expected is not None and now != expected:
@@ -182,12 +194,24 @@ class Ledger:
             self._git("push", "--quiet", f"--force-with-lease={ref}:{old or ''}", "--",
                       self.remote, f"{new}:{ref}")  # fmt: skip
         except CommandFailed as error:
-            # As git says it when the lease or the remote's lock on the ref is lost.
-            lost = ("stale info", "cannot lock ref", "fetch first", "reference already exists")
-            if any(word in error.output for word in lost):
+            if any(word in error.output for word in _LOST):
                 return False
             raise self._unreachable("moved", error) from error
         self._git("update-ref", ref, new)
+        return True
+
+    def drop(self, stage: str, *, expected: str) -> bool:
+        """Forget the stage, if it is still where `tip` was; False when it is not."""
+        ref = PREFIX + stage
+        try:
+            if self.remote is not None:
+                self._git("push", "--quiet", f"--force-with-lease={ref}:{expected}", "--",
+                          self.remote, f":{ref}")  # fmt: skip
+            self._git("update-ref", "-d", ref, expected)
+        except CommandFailed as error:
+            if any(word in error.output for word in _LOST):
+                return False
+            raise self._unreachable("moved", error) from error
         return True
 
     def _unreachable(self, doing: str, error: TaskError) -> LedgerFailed:
@@ -199,32 +223,13 @@ class Ledger:
             fix=f"check the access to that remote, or name another in {VARIABLE}",
         )
 
-    def _tip(self, stage: str) -> str | None:
+    def tip(self, stage: str) -> str | None:
+        """What names the state of a stage: it changes with every move."""
         listed = self._git("for-each-ref", "--format=%(objectname)", PREFIX + stage)
         return listed.strip() or None
 
     def _git(self, *args: str, stdin: str = "", who: str = "") -> str:
-        return _git(self._store, *args, stdin=stdin, who=who)
-
-
-def _git(store: Path | None, *args: str, stdin: str = "", who: str = "iterate-sandbox") -> str:
-    env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("GIT_")}
-    # How the user reaches remotes stays the user's affair.
-    kept = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_SSL_CAINFO")
-    env |= {name: os.environ[name] for name in kept if name in os.environ}
-    env |= {
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_AUTHOR_NAME": who or "iterate-sandbox",
-        "GIT_AUTHOR_EMAIL": "ledger@iterate-sandbox.invalid",
-        "GIT_COMMITTER_NAME": "iterate-sandbox",
-        "GIT_COMMITTER_EMAIL": "ledger@iterate-sandbox.invalid",
-    }
-    at = ["--git-dir", str(store)] if store else []
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
-               "-c", "commit.gpgSign=false", *at, *args]  # fmt: skip
-    result = process.capture(command, env=env, stdin=stdin.encode(), timeout=_TIMEOUT)
-    return result.stdout.decode(errors="replace")
+        return gitremote.run(self._store, *args, stdin=stdin, who=who)
 
 
 def open_ledger(
@@ -232,12 +237,20 @@ def open_ledger(
 ) -> Ledger:
     """The ledger of the checkout at `root`: at SANDBOX_LEDGER, else at its remote `origin`.
 
-    `local`: of the stand-in, which has stages of its own that nobody else is to see.
+    `local`: of the stand-in, which has stages of its own that nobody else is to see. A ledger on
+    this very machine may be named for it, too: workflows are rehearsed so.
     """
+    named = environment.get(VARIABLE, "").strip()
     if local:
-        return Ledger(state / "stand-in-ledger.git", remote=None)
-    remote = environment.get(VARIABLE, "").strip() or _origin(root)
-    return Ledger(state / "ledger.git", remote=remote)
+        remote = named if _on_this_machine(named) else None
+        return Ledger(state / "stand-in-ledger.git", remote=remote)
+    return Ledger(state / "ledger.git", remote=named or _origin(root))
+
+
+def _on_this_machine(remote: str) -> bool:
+    if "://" in remote:
+        return daytona.is_loopback(urlsplit(remote).hostname or "")
+    return remote.startswith("/")
 
 
 def _origin(root: Path) -> str | None:

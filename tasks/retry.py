@@ -60,8 +60,9 @@ class RemoteFailed(TaskError):
         status: int = 0,
         message: str = "",
         after: float | None = None,
+        fix: str | None = None,
     ) -> None:
-        super().__init__(f"{what} ({kind})", fix=_FIXES.get(kind, ""))
+        super().__init__(f"{what} ({kind})", fix=_FIXES.get(kind, "") if fix is None else fix)
         self.kind = kind
         if kind in PASSING:
             self.exit_status = 75  # EX_TEMPFAIL of sysexits.h: the same may work later

@@ -9,6 +9,7 @@ one of them build and makes the other one attach.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -171,6 +172,27 @@ def stage_from(flag: str | None, environment: Mapping[str, str] = os.environ) ->
         if slug:
             return check_stage(f"dev-{slug}")
     raise BadInput("no stage is given", fix="use --stage dev-NAME, or set ITERATE_USER")
+
+
+_HASHED: Final = re.compile(r"(?:.*-)?[0-9a-f]{8}", re.ASCII | re.DOTALL)
+_SLUG: Final = 40
+
+
+def stage_for_branch(branch: str) -> str:
+    """The stage of a branch's own sandbox. Two branches never share one: where the name loses
+    something (or looks as if it had), a hash of the branch follows it.
+
+    >>> stage_for_branch("fix-login"), stage_for_branch("ann/fix-login")
+    ('dev-fix-login', 'dev-ann-fix-login-57317abe')
+    """
+    if not branch.strip():
+        raise BadInput("the branch has no name", fix="name a branch")
+    slug = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")
+    if slug == branch and len(slug) <= _SLUG and not _HASHED.fullmatch(slug):
+        return check_stage(f"dev-{slug}")
+    digest = hashlib.sha256(branch.encode(errors="surrogateescape")).hexdigest()[:8]
+    head = slug[: _SLUG - 9].strip("-")
+    return check_stage(f"dev-{head}-{digest}" if head else f"dev-{digest}")
 
 
 # ── content ─────────────────────────────────────────────────────────────────────────────────

@@ -79,19 +79,31 @@ def identity(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
 
     The Dockerfile is one of the entries. Every field ends in NUL, so no two lists read alike.
     """
+    return _digest(tree, build_args, commits=True)
+
+
+def content(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
+    """`identity` without the commit, its branch and its history: two commits of the same content
+    differ in nothing that is worth a build of its own.
+    """
+    return _digest(tree, build_args, commits=False)
+
+
+def _digest(tree: worktree.Tree, build_args: Mapping[str, str], *, commits: bool) -> str:
     digest = hashlib.sha256(b"iterate-sandbox %d\0" % FORMAT)
     for name, value in sorted(build_args.items()):
         digest.update(f"{name}={value}\0".encode())
-    _add(digest, tree)
+    _add(digest, tree, commits=commits)
     return digest.hexdigest()
 
 
-def _add(digest: hashlib._Hash, tree: worktree.Tree) -> None:
-    digest.update(tree.prefix + b"\0" + f"{tree.sha}\0{tree.branch or ''}\0".encode())
+def _add(digest: hashlib._Hash, tree: worktree.Tree, *, commits: bool) -> None:
+    commit = f"{tree.sha}\0{tree.branch or ''}\0" if commits else ""
+    digest.update(tree.prefix + b"\0" + commit.encode())
     digest.update(hashlib.sha256(tree.index.clean).digest())
-    for commit in tree.cut:
-        digest.update(f"shallow {commit}\0".encode())
+    for cut in tree.cut if commits else ():
+        digest.update(f"shallow {cut}\0".encode())
     for entry in tree.entries:
         digest.update(b"%o %s %s\0" % (entry.git_mode, entry.oid.encode(), entry.path))
     for nested in tree.nested:
-        _add(digest, nested)
+        _add(digest, nested, commits=commits)

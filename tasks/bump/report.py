@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import console, semver
 from tasks.bump import policy
+from tasks.markdown import plain
+from tasks.markdown import table as table_of
 from tasks.settings import DOCKERFILE
 
 if TYPE_CHECKING:
@@ -141,11 +143,8 @@ def _date(value: datetime | None) -> str | None:
 
 def markdown(survey: Survey, *, verified: bool | None) -> str:
     """The body of a pull request."""
-    lines = ["| pin | from | to | age | step | why |", "| --- | --- | --- | --- | --- | --- |"]
-    for outcome in survey.changes:
-        cells = _row(outcome, survey.now)[:6]
-        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
-    lines = lines if survey.changes else ["Every pin is up to date."]
+    rows = [list(map(plain, _row(outcome, survey.now)[:6])) for outcome in survey.changes]
+    lines = table_of(_HEAD[:6], rows).splitlines() if rows else ["Every pin is up to date."]
     for outcome in survey.changes:
         if outcome.moves:
             lines += ["", f"### {outcome.pin.name} {outcome.version} → {outcome.target}", ""]
@@ -153,8 +152,8 @@ def markdown(survey: Survey, *, verified: bool | None) -> str:
     told = notes(survey)
     if told or survey.errors:
         lines += ["", "### Notices", ""]
-        lines += [f"- {'⚠️ ' if loud else ''}{_plain(text)}" for text, loud in told]
-        lines += [f"- ⚠️ {o.pin.name}: {_plain(o.error)}" for o in survey.errors]
+        lines += [f"- {'⚠️ ' if loud else ''}{plain(text)}" for text, loud in told]
+        lines += [f"- ⚠️ {o.pin.name}: {plain(o.error)}" for o in survey.errors]
     checked = {None: "Not verified by a build.", True: "Verified: built, and the agents start.",
                False: "The verification failed."}[verified]  # fmt: skip
     lines += ["", f"{checked} Clock: {survey.now:%Y-%m-%d %H:%M} UTC, {survey.clock}."]
@@ -181,21 +180,3 @@ def between(outcome: Outcome) -> list[Release]:
 def _version(outcome: Outcome, release: Release) -> str:
     date = f", {release.published:%Y-%m-%d}" if release.published else ""
     return f"[{release.text}]({outcome.pin.changes_in(release.text)}){date}"
-
-
-def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """Texts from a registry must not become links, mentions or HTML in somebody's pull request."""
-    safe = console.printable(text)
-    for char, entity in {
-        "&": "&amp;",
-        "<": "&lt;",
-        "@": "&#64;",
-        "[": "&#91;",
-        "`": "&#96;",
-    }.items():
-        safe = safe.replace(char, entity)
-    return safe

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import console, settings
+from tasks import console, github, settings
 from tasks.bump import edit, pins, report
 from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tasks.bump.pins import Pin
 
 _UNVERIFIED = "bump-unverified.json"
+#: In a workflow: the text of the pull request that bump_pull_request will open.
+BODY = "bump-versions.md"
 
 
 class OutOfDate(TaskError):
@@ -73,8 +75,14 @@ def _run(options: argparse.Namespace, root: Path, state: Path) -> None:
         except VerificationFailed as error:
             verified, failure = False, error
     written = write and bool(found.changes) and failure is None
+    text = report.markdown(found, verified=verified)
     if options.markdown:
-        Path(options.markdown).write_text(report.markdown(found, verified=verified))
+        Path(options.markdown).write_text(text)
+    if github.active():
+        (state / BODY).write_text(text)
+    pins_moved = ", ".join(f"{o.pin.name} {o.target}" for o in found.changes)
+    github.outputs(changed=written, verified=verified, moved=pins_moved if written else "")
+    github.summary(f"### Pinned versions\n\n{text}")
     if options.json:
         console.emit_json(report.record(found, written=written, verified=verified))
     if failure:

@@ -87,6 +87,7 @@ def main(arguments: list[str]) -> None:
                 *local_test.pytest_arguments(options, root=settings.ROOT, provider="daytona"),
                 *quiet,
             ],
+            subject=options.image,
             quiet=options.json,
         )
         if options.json:

@@ -38,11 +38,12 @@ FILES: Final = (
         "test",
         (DAEMON, "requirements/daytona.txt"),
     ),
+    Compiled("requirements/nox.txt", (), "nox", ("requirements/test.txt",)),
     Compiled(
         "requirements/lint.txt",
         ("apps/daemon/pyproject.toml",),
         "lint",
-        (DAEMON, "requirements/test.txt"),
+        (DAEMON, "requirements/test.txt", "requirements/nox.txt"),
     ),
 )
 FLAGS: Final = (

@@ -1,14 +1,34 @@
-"""`nox -s lint`: ruff and shellcheck, over what git tracks. `--fix` mends what ruff can."""
+"""`nox -s lint`: ruff, shellcheck, and for the workflows actionlint, zizmor and our own rules.
+
+`--fix` mends what ruff can. Nothing here asks the network.
+"""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Final
 
-from tasks import process
+from tasks import console, process
+from tasks.errors import TaskError
 from tasks.settings import ROOT, SANDBOX_DIR
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 #: Scripts that have no ending.
-_SERVICES = f"{SANDBOX_DIR}/s6-daemons"
+_SERVICES: Final = f"{SANDBOX_DIR}/s6-daemons"
+WORKFLOWS: Final = ".github/workflows"
+DEPENDABOT: Final = ".github/dependabot.yml"
+ACTIONLINT: Final = ("actionlint", "-no-color", "-shellcheck=shellcheck", "-pyflakes=")
+ZIZMOR: Final = (
+    "zizmor", "--offline", "--no-progress", "--quiet", "--persona=pedantic", "--strict-collection",
+)  # fmt: skip
+
+
+class Refused(TaskError):
+    """A workflow does not keep what workflows promise."""
+
+    code = "workflow-rules"
 
 
 def main(arguments: list[str]) -> None:
@@ -18,6 +38,36 @@ def main(arguments: list[str]) -> None:
     process.run(["ruff", "check", *(["--fix"] if fix else [])], cwd=ROOT)
     process.run(["ruff", "format", *([] if fix else ["--check"])], cwd=ROOT)
     process.run(["shellcheck", *shell_scripts()], cwd=ROOT)
+    check_workflows(ROOT)
+
+
+def check_workflows(root: Path) -> None:
+    """By actionlint (with shellcheck), by zizmor at its strictest, by what both do not look for."""
+    files = workflows(root)
+    process.run([*ACTIONLINT, *map(str, files)], cwd=root)
+    process.run([*ZIZMOR, str(root)], cwd=root)
+    found = broken_rules(root)
+    for line in found:
+        console.fail(console.printable(line))
+    if found:
+        raise Refused(f"{len(found)} workflow rules are broken", fix="see above; CONTRIBUTING.md")
+    console.good(f"{len(files)} workflows: actionlint, zizmor and our own rules find nothing")
+
+
+def workflows(root: Path) -> list[Path]:
+    return sorted((root / WORKFLOWS).glob("*.y*ml"))
+
+
+def broken_rules(root: Path) -> list[str]:
+    from tasks import workflow_rules as rules  # noqa: PLC0415 - a package of this session's
+
+    checks = [(file, rules.check_workflow) for file in workflows(root)]
+    checks.append((root / DEPENDABOT, rules.check_dependabot))
+    return [
+        f"{file.relative_to(root)}:{finding.line}: {finding.what} [{finding.rule}]"
+        for file, check in checks
+        for finding in check(file.read_text(encoding="utf-8") if file.exists() else "")
+    ]
 
 
 def shell_scripts() -> list[str]:

@@ -10,10 +10,11 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from tasks import console, engine, image, settings
+from tasks import console, engine, github, image, settings
 from tasks.commands.arguments import Parser
 from tasks.errors import CommandFailed, Interrupted, TaskError
 from tasks.sandbox import providers, tested
+from tasks.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> None:
         provider.close()
     there = engine.require()
     before = image.find(there, options.image)
-    judge(run_pytest(pytest_arguments(options, root=settings.ROOT)))
+    judge(run_pytest(pytest_arguments(options, root=settings.ROOT), subject=options.image))
     # Of the whole suite, and of an image that nobody replaced meanwhile.
     if options.k is None and before and before == image.find(there, options.image):
         tested.record(before.id)
@@ -96,14 +97,23 @@ def pytest_arguments(
     return arguments
 
 
-def run_pytest(arguments: list[str], *, quiet: bool = False) -> int:
+def run_pytest(arguments: list[str], *, subject: str, quiet: bool = False) -> int:
     """`quiet` keeps stdout clean: the report goes to stderr."""
     # In this process: whoever ends it ends the tests, and nobody can outlive the other.
     import pytest  # noqa: PLC0415 - not there in the sessions that only import this module
 
     os.chdir(settings.ROOT)
-    with _stdout_on_stderr() if quiet else contextlib.nullcontext():
-        return int(pytest.main(arguments))
+    tally = Tally()
+    # In a job both streams are one log, in which nothing but stderr has its order.
+    elsewhere = quiet or github.active()
+    try:
+        with (
+            github.group(f"Tests of {subject}"),
+            _stdout_on_stderr() if elsewhere else contextlib.nullcontext(),
+        ):
+            return int(pytest.main(arguments, plugins=[tally]))
+    finally:
+        tally.tell(subject, diagnostics=_diagnostics())
 
 
 @contextlib.contextmanager

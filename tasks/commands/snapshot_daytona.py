@@ -6,9 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, daytona, ledger, process, ship, snapshot
+from tasks import console, daytona, git, github, ledger, markdown, process, refs, ship, snapshot
 from tasks.commands.arguments import Once, Parser, seconds
-from tasks.errors import BadInput
+from tasks.errors import BadInput, Interrupted, TaskError
 from tasks.publish import DEADLINE
 from tasks.sandbox import tested, verify
 from tasks.settings import ROOT, state_dir
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tasks.daytona import Daytona
     from tasks.image import Image
+    from tasks.ledger import Ledger
     from tasks.ship import Order, Shipped
 
 
@@ -30,6 +31,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--stage", action=Once, help="prd, stg or dev-NAME; else APP_STAGE, else dev-$ITERATE_USER"
+    )
+    parser.add_argument(
+        "--for-branch",
+        action=Once,
+        metavar="BRANCH",
+        help="publish this branch at the stage of its own (dev-BRANCH), for which `snapshots --"
+        " retire --branch` knows it; --ref and --stage count before it",
     )
     parser.add_argument(
         "--via",
@@ -62,6 +70,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
+    options.for_branch = options.for_branch or None  # a workflow has an empty variable for none
     if options.untested and options.via != "push":
         raise BadInput(
             "--untested is about an image that is pushed",
@@ -69,10 +78,10 @@ def main(arguments: list[str]) -> None:
         )
     watch = console.Stopwatch()
     # All that can be found wrong here is, before anything is read, built or sent.
-    stage = snapshot.stage_from(options.stage)
+    stage = stage_of(options)
     given = None if options.dry_run else daytona.credentials()
     order = ship.order(
-        ref=options.ref,
+        ref=options.ref if options.for_branch is None else _ref_of(options),
         environment=os.environ,
         stage=stage,
         via=options.via,
@@ -92,12 +101,56 @@ def main(arguments: list[str]) -> None:
     else:
         with_api = daytona.connect()
         try:
-            result |= publish(with_api, order, untested=options.untested)
+            result |= publish(with_api, order, branch=options.for_branch, untested=options.untested)
         finally:
             with_api.close()
     result["seconds"] = round(watch.elapsed, 1)
+    _tell_github(result)
     if options.json:
         console.emit_json(result)
+
+
+def stage_of(options: argparse.Namespace) -> str:
+    if options.for_branch is None or options.stage is not None:
+        return snapshot.stage_from(options.stage)
+    return snapshot.stage_for_branch(options.for_branch)
+
+
+def _ref_of(options: argparse.Namespace) -> str:
+    """The branch, here or as the remote `origin` had it; a tag of that name is not meant."""
+    if options.ref is not None:
+        return str(options.ref)
+    repo = git.open_repo(ROOT)
+    full = [f"refs/heads/{options.for_branch}", f"refs/remotes/origin/{options.for_branch}"]
+    for ref in full:
+        try:
+            refs.resolve(repo, ref)
+        except BadInput:
+            continue
+        return ref
+    return full[-1]
+
+
+def _tell_github(result: dict[str, Any]) -> None:
+    upload = result.get("upload") or {}
+    sent = upload.get("bytes_sent", 0)
+    names = ("snapshot_name", "stage", "sha", "identity", "reused", "how")
+    github.outputs(**{name: result.get(name) for name in names}, upload_bytes=sent)
+    if result.get("dry_run"):
+        return
+    facts = {
+        "commit": result["sha"],
+        "identity": result["identity"],
+        "how": result["how"],
+        "sent": console.size(sent),
+        "verified": ", ".join(result["verified"]),
+        "seconds": result["seconds"],
+        "ledger": result["ledger"],
+    }
+    github.summary(
+        f"### {markdown.code(result['stage'])} is {markdown.code(result['snapshot_name'])}\n\n"
+        + markdown.facts(facts.items())
+    )
 
 
 def _dry_run(order: Order) -> dict[str, Any]:
@@ -118,20 +171,40 @@ def _dry_run(order: Order) -> dict[str, Any]:
     }
 
 
-def publish(api: Daytona, order: Order, *, untested: bool = False) -> dict[str, Any]:
+def publish(
+    api: Daytona, order: Order, *, branch: str | None = None, untested: bool = False
+) -> dict[str, Any]:
     """Ship, verify, move the stage's ledger, and only then say the name."""
     book = ledger.open_ledger(ROOT, state_dir(), local=api.credentials.is_local)
     book.refresh()  # what cannot be recorded is better known before the build than after it
-    shipped = ship.ship(api, order, test=None if untested else passes)
+    try:
+        return _publish(api, order, book, branch=branch, untested=untested)
+    except (TaskError, KeyboardInterrupt, Interrupted) as error:
+        now = book.current(order.stage)
+        error.add_note(f"{order.stage} is still {now.snapshot if now else 'without a snapshot'}")
+        raise
+
+
+def _publish(
+    api: Daytona, order: Order, book: Ledger, *, branch: str | None, untested: bool
+) -> dict[str, Any]:
+    with github.group(f"Snapshot {order.wanted_name}"):
+        shipped = ship.ship(api, order, test=None if untested else passes)
     name = shipped.published.snapshot.name
     if book.knows(name) is None or shipped.published.how in {"built", "attached"}:
-        verified = check(api, order, shipped)
+        with github.group(f"Verify {name}"):
+            verified = check(api, order, shipped)
     else:
         verified = ["before, as the ledger says"]
+    resolved = order.source.ref
     moved = book.move(
         order.stage,
         ledger.entry(
-            snapshot=name, sha=order.source.sha, identity=order.source.identity, why="publish"
+            snapshot=name,
+            sha=order.source.sha,
+            identity=order.source.identity,
+            why="publish",
+            branch=branch or (resolved.branch if resolved else None) or "",
         ),
     )
     if moved:

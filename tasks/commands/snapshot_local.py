@@ -6,7 +6,20 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import builder, console, context, engine, git, image, layercache, parts, refs, source
+from tasks import (
+    builder,
+    console,
+    context,
+    engine,
+    git,
+    github,
+    image,
+    layercache,
+    markdown,
+    parts,
+    refs,
+    source,
+)
 from tasks.commands.arguments import Once, Parser
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
@@ -34,7 +47,12 @@ def main(arguments: list[str]) -> None:
     )
     for note in found.tree.all_notes():
         console.warn(note)
-    result: dict[str, Any] = {**found.record(), "image": tag, "context": asdict(report)}
+    result: dict[str, Any] = {
+        **found.record(),
+        "content": source.content(found.tree, image.BUILD_ARGS),
+        "image": tag,
+        "context": asdict(report),
+    }
     if options.dry_run:
         _refuse_secrets(found)
         console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
@@ -49,7 +67,8 @@ def main(arguments: list[str]) -> None:
         built = already
         result |= {"reused": True}
     else:
-        built = _build(there, found, options, way or builder.way(there), result)
+        with github.group(f"Build {tag}"):
+            built = _build(there, found, options, way or builder.way(there), result)
         if already and already.id != built.id:
             image.forget(there, already)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
@@ -109,7 +128,8 @@ def _build(
                 raise
             console.warn(f"{error.what}; listing the files again")
             found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
-            result |= found.record()
+            content = source.content(found.tree, image.BUILD_ARGS)
+            result |= {**found.record(), "content": content}
     built = image.find(there, tag)
     if built is None:
         raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
@@ -136,6 +156,18 @@ def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
 
 
 def _finish(result: dict[str, Any], *, json: bool) -> None:
+    names = ("sha", "identity", "content", "image", "image_id", "reused")
+    github.outputs(**{name: result.get(name) for name in names})
+    if "image_id" in result:
+        how = "there already" if result["reused"] else "built"
+        said = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
+        facts: dict[str, Any] = {name: result.get(name) for name in said}
+        facts["bytes"] = console.size(result["bytes"])
+        if layers := result.get("layer_cache"):
+            facts["layer cache"] = f"read: {layers['read']}, written: {layers['written']}"
+        github.summary(
+            f"### {markdown.code(result['image'])} is {how}\n\n{markdown.facts(facts.items())}"
+        )
     if json:
         console.emit_json(result)
 

@@ -1,16 +1,17 @@
-"""The snapshots at Daytona and which stage uses which: list, show, promote, roll back, clean up."""
+"""The snapshots at Daytona and which stage uses which: list, show, promote, go back, clean up."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+import time
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, daytona, gc, ledger, snapshot
+from tasks import console, daytona, gc, github, ledger, markdown, retire, snapshot
 from tasks.commands.arguments import Once, Parser
 from tasks.commands.daytona_test import use
+from tasks.commands.retiring import Retirement, in_use
 from tasks.errors import TaskError
 from tasks.publish import delete
 from tasks.sandbox import verify
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from tasks.daytona import Daytona
     from tasks.ledger import Entry, Ledger
     from tasks.snapshot import Snapshot
+
+
+#: Seconds after which a snapshot goes that nobody uses, of a stage that the ledger does not know.
+#: Long: somebody may publish with a ledger elsewhere, at a fork.
+_ABANDONED = 14 * 86400.0
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -49,6 +55,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--keep", type=_count, default=gc.NEWEST, metavar="N", action=Once,
         help="the newest of each stage that stay (%(default)s)",
     )  # fmt: skip
+    now = add("current", "which snapshot a stage uses, by the ledger alone: Daytona is not asked")
+    now.add_argument("--stage", action=Once, required=True)
+    retired = add(
+        "retire",
+        "delete the sandbox of a branch that goes: its snapshots and its stage; without --yes only"
+        " say which",
+    )
+    which = retired.add_mutually_exclusive_group(required=True)
+    which.add_argument("--stage", action=Once, help="dev-NAME, as a whole")
+    which.add_argument(
+        "--branch", "--for-branch", dest="branch", action=Once,
+        help="the branch's own stage, and any other that uses its snapshot now; never prd",
+    )  # fmt: skip
+    retired.add_argument("--yes", action="store_true", help="delete them")
     return parser.parse_args(arguments)
 
 
@@ -65,12 +85,22 @@ def main(arguments: list[str]) -> None:
         snapshot.check_stage(options.stage)
     if getattr(options, "name", None) is not None:
         snapshot.check_name(options.name)
-    given = daytona.credentials()
-    commands = {"list": _list, "show": _show, "promote": _promote, "rollback": _rollback, "gc": _gc}
-    with closing(daytona.connect()) as api:
-        book = ledger.open_ledger(ROOT, state_dir(), local=given.is_local)
+    if options.command == "retire":
+        # What cannot be retired is refused before anybody is asked.
+        if options.stage is not None:
+            retire.check_stage(options.stage)
+        else:
+            snapshot.stage_for_branch(options.branch)
+    if options.command == "current":
+        book = ledger.open_ledger(ROOT, state_dir(), local=daytona.is_local())
         book.refresh()
-        result = commands[options.command](api, book, options)
+        result = _current(book, options)
+    else:
+        given = daytona.credentials()
+        with closing(daytona.connect()) as api:
+            book = ledger.open_ledger(ROOT, state_dir(), local=given.is_local)
+            book.refresh()
+            result = _COMMANDS[options.command](api, book, options)
     if options.json:
         console.emit_json(result)
 
@@ -144,6 +174,28 @@ def _used(points_at: dict[str, list[str]], found: Snapshot) -> str:
     return ", ".join(points_at.get(found.name, []))
 
 
+def _current(book: Ledger, options: argparse.Namespace) -> Any:
+    now = book.current(options.stage)
+    if now is None:
+        console.good(f"{options.stage} has no snapshot; the ledger is at {book.place}")
+    else:
+        console.good(
+            f"{options.stage} is {console.printable(now.snapshot)}, since {now.when}"
+            f" by {now.who}, commit {now.sha[:12]}"
+        )
+    entry = asdict(now) if now else {}
+    told = {
+        "stage": options.stage,
+        "snapshot_name": entry.pop("snapshot", None),
+        "sha": entry.pop("sha", None),
+        "identity": entry.pop("identity", None),
+    }
+    github.outputs(**told)
+    said = f"is {markdown.code(now.snapshot)}" if now else "has no snapshot"
+    github.summary(f"{markdown.code(options.stage)} {said}")
+    return {**told, **entry}
+
+
 # ── moving ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -197,13 +249,19 @@ def _moved(book: Ledger, stage: str, wanted: Entry, now: Entry | None) -> Any:
     was = f" (was {now.snapshot})" if now and moved else ""
     verb = "is" if moved else "was already"
     console.good(f"{stage} {verb} {wanted.snapshot}{was}; the ledger is at {book.place}")
-    return {
+    result = {
         "stage": stage,
         "snapshot_name": wanted.snapshot,
         "sha": wanted.sha,
         "previous": now.snapshot if now else None,
         "moved": moved,
     }
+    github.outputs(**result)
+    github.summary(
+        f"### {markdown.code(stage)} {verb} {markdown.code(wanted.snapshot)}\n\n"
+        + markdown.facts({"commit": wanted.sha, "before": result["previous"]}.items())
+    )
+    return result
 
 
 # ── cleaning up ─────────────────────────────────────────────────────────────────────────────
@@ -238,27 +296,63 @@ def _gc(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
         "deleted": deleted,
         "failed": failed,
         "bytes": int(freed),
-        "snapshots": [
-            {"name": j.snapshot.name, "verdict": j.verdict, "reason": j.reason} for j in judged
-        ],
+        "snapshots": _verdicts(judged),
     }
-    if failed:
-        if options.json:
-            console.emit_json(result)
-        raise TaskError(
-            f"{len(failed)} snapshots could not be deleted: {', '.join(failed)}",
-            fix="run it again later",
-        )
+    _report_deletions("Clean-up", judged, deleted, failed, dry_run=not options.yes)
+    _raise_failed(result, options)
     return result
 
 
+def _verdicts(judged: list[gc.Judged]) -> list[dict[str, str]]:
+    return [{"name": j.snapshot.name, "verdict": j.verdict, "reason": j.reason} for j in judged]
+
+
+def _report_deletions(
+    title: str,
+    judged: list[gc.Judged],
+    deleted: list[str],
+    failed: dict[str, str],
+    *,
+    dry_run: bool,
+) -> None:
+    """Into the step's outputs and summary."""
+    kept = [j for j in judged if j.verdict == "keep"]
+    github.outputs(deleted=len(deleted), kept=len(kept), failed=len(failed), dry_run=dry_run)
+    rows = []
+    for one in judged:
+        name = one.snapshot.name
+        became = "deleted" if name in deleted else "**failed**" if name in failed else "left alone"
+        if one.verdict == "keep":
+            became = "kept"
+        elif dry_run:
+            became = "could go"
+        why = failed.get(name) or one.reason
+        rows.append([markdown.code(name), became, markdown.plain(why)])
+    text = markdown.table(["snapshot", "", "why"], rows) if rows else "There was nothing to delete."
+    github.summary(f"### {title}{' (dry run)' if dry_run else ''}\n\n{text}")
+
+
+def _raise_failed(result: dict[str, Any], options: argparse.Namespace) -> None:
+    failed = result["failed"]
+    if not failed:
+        return
+    if options.json:
+        console.emit_json(result)
+    raise TaskError(
+        f"{len(failed)} snapshots could not be deleted: {', '.join(failed)}",
+        fix="run it again later",
+    )
+
+
 def _judged(api: Daytona, book: Ledger, options: argparse.Namespace) -> list[gc.Judged]:
-    in_use = Counter(sandbox.snapshot for sandbox in api.sandboxes() if sandbox.snapshot)
     return gc.judge(
         api.snapshots(),
         points_at=book.points_at(),
-        in_use=in_use,
+        in_use=in_use(api),
         newest=options.keep,
+        # A ledger on this machine alone does not know what others publish.
+        stages=None if book.remote is None else book.stages(),
+        abandoned=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _ABANDONED)),
         only=None if options.stage is None else {options.stage},
     )
 
@@ -270,8 +364,11 @@ def _delete_one(
     to it meanwhile.
     """
     book.refresh()
-    still = {j.snapshot.id for j in _judged(api, book, options) if j.verdict == "delete"}
-    if one.id not in still:
+    return _delete_if(api, one, _judged(api, book, options))
+
+
+def _delete_if(api: Daytona, one: Snapshot, judged: list[gc.Judged]) -> str | None:
+    if one.id not in {j.snapshot.id for j in judged if j.verdict == "delete"}:
         console.warn(f"{one.name} is wanted again, or gone: left alone")
         return None
     try:
@@ -281,3 +378,56 @@ def _delete_one(
         return error.what
     console.step(f"deleted {one.name}")
     return None
+
+
+# ── a branch goes ───────────────────────────────────────────────────────────────────────────
+
+
+def _retire(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
+    work = Retirement(api, book, stage=options.stage, branch=options.branch)
+    judged = work.judge()
+    for one in judged:
+        console.say(f"{one.verdict:6}  {one.snapshot.name}  {one.reason}")
+    deleted: list[str] = []
+    failed: dict[str, str] = {}
+    dropped: list[str] = []
+    if not judged and not work.tips:
+        console.good(f"{work.whose} has no sandbox: nothing to do")
+    elif not options.yes:
+        console.say("nothing was deleted: -- retire --yes does it")
+    else:
+        for one in [j for j in judged if j.verdict == "delete"]:
+            if error := _delete_if(api, one.snapshot, work.judge_again()):
+                failed[one.snapshot.name] = error
+            elif api.snapshot(one.snapshot.id) is None:
+                deleted.append(one.snapshot.name)
+        # A stage whose snapshots could not be deleted stays, for another try.
+        dropped = [] if failed else work.drop()
+        kept = sum(j.verdict == "keep" for j in judged)
+        stay = f"; {kept} stay, for the reasons above" if kept else ""
+        console.good(f"deleted {len(deleted)} snapshots of {work.whose}{stay}")
+    _report_deletions(
+        f"The sandbox of {markdown.code(work.whose)} goes", judged, deleted, failed,
+        dry_run=not options.yes,
+    )  # fmt: skip
+    result = {
+        "branch": options.branch,
+        "stages": work.stages,
+        "dropped": dropped,
+        "dry_run": not options.yes,
+        "deleted": deleted,
+        "failed": failed,
+        "snapshots": _verdicts(judged),
+    }
+    _raise_failed(result, options)
+    return result
+
+
+_COMMANDS = {
+    "list": _list,
+    "show": _show,
+    "promote": _promote,
+    "rollback": _rollback,
+    "gc": _gc,
+    "retire": _retire,
+}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from importlib import metadata
 
-from tasks import engine, process, settings
+from tasks import console, engine, process, settings
 from tasks.host import oci_registry
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="nox -s stand_in_test --", description=__doc__, allow_abbrev=False
+        prog="nox -s stand_in_test --",
+        description=__doc__,
+        allow_abbrev=False,
+        epilog="--newest-sdk, to the session: with the newest SDK that pyproject.toml allows.",
     )
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
     parser.add_argument("-x", action="store_true", help="end at the first failure")
     options = parser.parse_args(arguments)
     engine.require()
     oci_registry.require()
+    console.step(f"the SDK is daytona {metadata.version('daytona')}")
     chosen = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else [])]
     process.run(["pytest", "tests/standin", "-v", "--durations=5", *chosen], cwd=settings.ROOT)

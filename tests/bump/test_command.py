@@ -12,7 +12,9 @@ import pytest
 
 from tasks import settings
 from tasks.bump import pins
+from tasks.commands import bump_versions
 from tests.bump.conftest import DOCKERFILE, VERSIONS
+from tests.support import github_runner
 from tests.support.registry import Answer, integrity, packument
 
 if TYPE_CHECKING:
@@ -66,6 +68,27 @@ def test_a_bump_end_to_end(desk: Desk) -> None:
     assert "| bun | 1.4.0 | 1.4.2 | 30 d | patch | the newest release |" in body
     assert "- [1.4.1](https://github.com/oven-sh/bun/releases/tag/bun-v1.4.1), 2026-10-24" in body
     assert desk.run("--check").returncode == 0
+
+
+def test_in_a_job(desk: Desk) -> None:
+    """What bump_pull_request goes by: the outputs, and the text it finds."""
+    files = {name: desk.root / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    desk.more = {"GITHUB_ACTIONS": "true", **{name: str(path) for name, path in files.items()}}
+
+    def outputs() -> dict[str, str]:
+        return github_runner.outputs(files["GITHUB_OUTPUT"].read_text())
+
+    assert desk.run().returncode == 0
+    assert (outputs()["changed"], outputs()["moved"]) == ("false", "")
+    offer(desk, "bun", "1.4.1")
+    assert desk.run("--dry-run").returncode == 0
+    assert outputs()["changed"] == "false"
+    assert desk.run().returncode == 0
+    assert (outputs()["changed"], outputs()["moved"]) == ("true", "bun 1.4.1")
+    summary = files["GITHUB_STEP_SUMMARY"].read_text()
+    row = "| bun | 1.4.0 | 1.4.1 | 30 d | patch | the newest release |"
+    assert row in summary
+    assert row in (desk.root / ".sandbox" / bump_versions.BODY).read_text()
 
 
 @pytest.mark.parametrize(("flag", "status"), [("--dry-run", 0), ("--check", 1)])

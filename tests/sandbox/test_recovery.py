@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -247,6 +248,11 @@ def test_killed_as_a_whole_and_started_again(
     """F32: SIGKILL for PID 1, at random moments; logs are appended to, no lock is stale."""
     sandbox = make()
     sandbox.exec("echo a line of old >>/var/log/iterate-daemon/current")
+    # As twenty earlier ends of that kind have left them.
+    sandbox.exec(
+        "for i in $(seq 10 29); do"
+        " echo older line $i >/var/log/iterate-daemon/@40000000650000${i}00000000.u; done"
+    )
     for _ in range(times(5, 100)):
         sandbox.kill()
         assert sandbox.ended()
@@ -259,6 +265,7 @@ def test_killed_as_a_whole_and_started_again(
         sandbox.wait_until_ready(timeout=40)
     kept = sandbox.exec("cat /var/log/iterate-daemon/*").stdout
     assert "a line of old" in kept
+    assert re.findall(r"older line (\d+)", kept) == [str(i) for i in range(10, 30)]
     assert zombies(sandbox) == []
     for service in SERVICES:
         ready_by_s6(sandbox, service)

@@ -80,7 +80,9 @@ def test_without_an_engine_one_line_within_two_seconds(command: str, tmp_path: P
 def test_unknown_arguments_are_refused(arguments: list[str]) -> None:
     result = run("snapshot-local", *arguments)
     assert result.returncode == 2
-    assert "usage:" in result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("✗ ")
+    assert line.endswith("nox -s snapshot_local -- --help")
     assert "Traceback" not in result.stderr
 
 

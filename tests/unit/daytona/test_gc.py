@@ -36,6 +36,19 @@ def test_the_newest_of_each_stage_stay() -> None:
     }
 
 
+def test_of_a_stage_that_is_gone_only_what_was_used_lately_stays() -> None:
+    found = [made(n) for n in (1, 2, 5)] + [made(1, stage="prd"), made(1, stage="dev-known")]
+    found.append(made(3, stage="dev-y", used="2026-01-09T00:00:00.000Z"))
+    given: dict[str, Any] = {"stages": ["dev-known"], "abandoned": "2026-01-04T00:00:00"}
+    assert verdicts(found, **given) == {
+        "id-dev-y-3": "keep",
+        "id-dev-x-1": "delete", "id-dev-x-2": "delete", "id-dev-x-5": "keep",
+        "id-prd-1": "keep", "id-dev-known-1": "keep",
+    }  # fmt: skip
+    assert verdicts(found[:1]) == {"id-dev-x-1": "keep"}
+    assert verdicts(found[:1], in_use={found[0].name: 1}, **given) == {"id-dev-x-1": "keep"}
+
+
 @pytest.mark.parametrize("state", ["pending", "building", "pulling", "removing", "a_new_state"])
 def test_what_is_under_way_or_unknown_stays(state: str) -> None:
     found = [made(1, state=state), made(2), made(3), made(4)]

@@ -144,3 +144,68 @@ def test_the_stand_ins_ledger_is_its_own(tmp_path: Path, remote: str) -> None:
     book = ledger.open_ledger(repo, tmp_path / "state", local=True, environment={})
     book.move("prd", move_to("a"))
     assert repos.git(tmp_path / "remote.git", "for-each-ref") == ""
+
+
+# ── branches, and stages that go ────────────────────────────────────────────────────────────
+
+
+def test_a_stage_goes_if_nobody_has_moved_it(tmp_path: Path, remote: str) -> None:
+    here, there = at(tmp_path, "one", remote), at(tmp_path, "two", remote)
+    here.move("dev-x", move_to("a"))
+    here.move("prd", move_to("a"))
+    tip = here.tip("dev-x")
+    assert tip
+    there.move("dev-x", move_to("b"))
+    assert not here.drop("dev-x", expected=tip)
+    here.refresh()
+    current = here.current("dev-x")
+    assert current
+    assert current.snapshot == "b"
+    tip = here.tip("dev-x")
+    assert tip
+    assert here.drop("dev-x", expected=tip)
+    there.refresh()
+    assert there.stages() == here.stages() == ["prd"]
+    assert not here.drop("dev-x", expected=tip)
+
+
+def test_without_a_remote_a_stage_goes_as_well(tmp_path: Path) -> None:
+    book = at(tmp_path, "one", None)
+    book.move("dev-x", move_to("a"))
+    tip = book.tip("dev-x")
+    assert tip
+    book.move("dev-x", move_to("b"))
+    assert not book.drop("dev-x", expected=tip)
+    assert book.drop("dev-x", expected=book.tip("dev-x") or "")
+    assert book.stages() == []
+
+
+def test_old_entries_are_read_without_a_branch(tmp_path: Path, remote: str) -> None:
+    new = move_to("a")
+    text = new.to_message()
+    assert Entry.from_message(text) == new
+    assert Entry.from_message(text.replace('  "branch": "",\n', "")) == new
+    book = at(tmp_path, "one", remote)
+    made = ledger.entry(snapshot="b", sha="0", identity="1", why="publish", branch='"; # `x`')
+    book.move("dev-x", made)
+    current = book.current("dev-x")
+    assert current
+    assert current.branch == '"; # `x`'
+
+
+@pytest.mark.parametrize(
+    ("named", "counts"),
+    [
+        ("/srv/ledger.git", True),
+        ("http://127.0.0.1:1/x.git", True),
+        ("https://git.example/x.git", False),
+        ("git@git.example:x.git", False),
+        ("", False),
+    ],
+)
+def test_a_stand_in_writes_to_this_machine_alone(
+    tmp_path: Path, named: str, *, counts: bool
+) -> None:
+    book = ledger.open_ledger(tmp_path, tmp_path, local=True,
+                              environment={"SANDBOX_LEDGER": named})  # fmt: skip
+    assert book.remote == (named if counts else None)

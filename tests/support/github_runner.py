@@ -1,0 +1,101 @@
+"""How GitHub's runner reads what a step wrote and printed, as its ActionCommandManager does it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+#: The commands it knows; any other word is plain text.
+KNOWN: Final = frozenset({
+    "add-mask", "add-matcher", "add-path", "debug", "echo", "endgroup", "error", "group", "notice",
+    "remove-matcher", "save-state", "set-env", "set-output", "stop-commands", "warning",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    name: str
+    properties: dict[str, str]
+    data: str
+
+
+def outputs(text: str) -> dict[str, str]:
+    """GITHUB_OUTPUT: `name=value`, or `name<<END`, lines, `END`. Raises for anything else."""
+    found: dict[str, str] = {}
+    lines = text.split("\n")
+    assert lines.pop() == "", "the last line does not end"
+    rest = iter(lines)
+    for line in rest:
+        if not line:
+            continue
+        equals, heredoc = line.find("="), line.find("<<")
+        if equals >= 0 and not 0 <= heredoc < equals:
+            found[line[:equals]] = line[equals + 1 :]
+            continue
+        assert heredoc > 0, f"invalid format: {line}"
+        name, end = line[:heredoc], line[heredoc + 2 :]
+        value: list[str] = []
+        for more in rest:
+            if more == end:
+                break
+            value.append(more)
+        else:
+            raise AssertionError(f"{name}: its end does not come")
+        found[name] = "\n".join(value)
+    return found
+
+
+def commands(log: str) -> list[Command]:
+    """What it does for a log; stopped ones are not done."""
+    done: list[Command] = []
+    stopped = ""
+    for line in re.split(r"\r\n|\r|\n", log):
+        found = _second(line, stopped) or _first(line, stopped)
+        if found is None:
+            continue
+        if stopped:
+            if found.name.lower() == stopped.lower():
+                stopped = ""
+        elif found.name.lower() == "stop-commands":
+            stopped = found.data
+        else:
+            done.append(found)
+    assert not stopped, "commands were left stopped"
+    return done
+
+
+def _known(name: str, stopped: str) -> bool:
+    return name.lower() in KNOWN or bool(stopped and name.lower() == stopped.lower())
+
+
+def _second(line: str, stopped: str) -> Command | None:
+    """`::name key=value::data` at the beginning."""
+    text = line.lstrip()
+    if not text.startswith("::") or (end := text.find("::", 2)) < 0:
+        return None
+    name, _, given = text[2:end].partition(" ")
+    if not _known(name, stopped):
+        return None
+    pairs = (pair.split("=", 1) for pair in given.strip().split(",") if pair)
+    properties = {
+        pair[0]: _unescaped(pair[1], ("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","))
+        for pair in pairs
+        if len(pair) == 2
+    }
+    return Command(name, properties, _unescaped(text[end + 2 :], ("%0D", "\r"), ("%0A", "\n")))
+
+
+def _first(line: str, stopped: str) -> Command | None:
+    """The older form, `##[name key=value]data`, anywhere."""
+    match = re.search(r"##\[([^\]]*)\](.*)", line)
+    if match is None:
+        return None
+    name = match[1].partition(" ")[0]
+    return Command(name, {}, match[2]) if _known(name, stopped) else None
+
+
+def _unescaped(text: str, *pairs: tuple[str, str]) -> str:
+    for escaped, char in pairs:
+        text = text.replace(escaped, char)
+    return text.replace("%25", "%")

@@ -1,0 +1,184 @@
+"""One comment a pull request and kind, ours alone, up to date whatever happened to it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.commands import github_comment
+from tasks.errors import BadInput
+from tasks.retry import RemoteFailed
+from tests.support.github import WORKFLOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.github import GitHub
+
+MARK = "<!-- iterate-sandbox: sandbox -->"
+NAME = "dev-x--20260116-230007-0123456789ab"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> str:
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps({"snapshot_name": NAME, "sha": "a" * 40, "stage": "dev-x"}))
+    return str(path)
+
+
+def comment(issue: int, *arguments: str) -> None:
+    github_comment.main(["--pull-request", str(issue), *arguments])
+
+
+def test_it_is_written_once_then_kept(
+    job: GitHub, made: str, outputs: Callable[[], dict[str, str]]
+) -> None:
+    issue = job.pull()
+    job.comment(issue, "Nice work", login="ann")
+    comment(issue, "--snapshot-json", made)
+    assert outputs()["action"] == "created"
+    comment(issue, "--snapshot-json", made)
+    assert outputs()["action"] == "updated"
+    (ours,) = [c for c in job.comments.values() if c["body"].startswith(MARK)]
+    assert ours["user"]["login"] == WORKFLOW
+    assert f"`{NAME}`" in ours["body"]
+    assert f"`{'a' * 40}`" in ours["body"]
+    assert "https://github.com/iterate/iterate/actions/runs/77" in ours["body"]
+    assert outputs()["url"] == ours["html_url"]
+    comment(issue, "--gone")
+    assert "has been deleted" in ours["body"]
+    assert NAME not in ours["body"]
+    comment(issue, "--snapshot-json", made)
+    assert NAME in ours["body"]
+    assert len(job.comments) == 2
+
+
+def test_nothing_is_said_of_what_was_never_there(
+    job: GitHub, outputs: Callable[[], dict[str, str]]
+) -> None:
+    comment(job.pull(), "--gone")
+    assert outputs()["action"] == "none"
+    assert job.comments == {}
+
+
+def test_other_peoples_comments_are_left_alone(job: GitHub, made: str) -> None:
+    """Anybody can write our mark."""
+    issue = job.pull()
+    theirs = [
+        job.comment(issue, f"{MARK}\nhaha", login="mallory"),
+        job.comment(issue, f"{MARK}\nhaha", login=None),
+        job.comment(issue, f"> {MARK}\nquoted", login=WORKFLOW),
+        job.comment(issue, "<!-- iterate-sandbox: other -->\nx", login=WORKFLOW),
+    ]
+    before = {number: job.comments[number]["body"] for number in theirs}
+    comment(issue, "--snapshot-json", made)
+    assert {number: job.comments[number]["body"] for number in theirs} == before
+    assert len(job.comments) == 5
+
+
+def test_it_is_found_on_a_later_page(job: GitHub, made: str) -> None:
+    issue = job.pull()
+    for _ in range(120):
+        job.comment(issue, "chat", login="ann")
+    mine = job.comment(issue, f"{MARK}\r\nold", login=WORKFLOW)
+    comment(issue, "--snapshot-json", made)
+    assert NAME in job.comments[mine]["body"]
+    assert len(job.comments) == 121
+
+
+def test_of_two_the_older_stays(job: GitHub, made: str) -> None:
+    issue = job.pull()
+    first = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
+    second = job.comment(issue, f"{MARK}\nb", login=WORKFLOW)
+    comment(issue, "--snapshot-json", made)
+    assert second not in job.comments
+    assert NAME in job.comments[first]["body"]
+
+
+def test_deleted_meanwhile(job: GitHub, made: str, outputs: Callable[[], dict[str, str]]) -> None:
+    issue = job.pull()
+    mine = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
+    job.fail("PATCH", f"comments/{mine}", 404, body={"message": "Not Found"}, times=2)
+    comment(issue, "--gone")
+    assert outputs()["action"] == "none"
+    comment(issue, "--snapshot-json", made)
+    assert outputs()["action"] == "created"
+
+
+def test_a_closed_pull_request_gets_no_new_comment(job: GitHub, made: str) -> None:
+    issue = job.pull(state="closed")
+    comment(issue, "--snapshot-json", made)
+    assert job.comments == {}
+    mine = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
+    comment(issue, "--snapshot-json", made)
+    assert NAME in job.comments[mine]["body"]
+
+
+def test_a_person_comments_as_themselves(
+    job: GitHub, made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", job.token("ghp_ann", login="ann"))
+    issue = job.pull()
+    job.comment(issue, f"{MARK}\nthe job's", login=WORKFLOW)
+    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", made)
+    assert [c["user"]["login"] for c in job.comments.values()] == [WORKFLOW, "ann"]
+
+
+def test_a_limit_is_waited_for(job: GitHub, made: str, naps: list[float]) -> None:
+    limit: Any = {"message": "You have exceeded a secondary rate limit"}
+    job.fail("POST", "comments", 403, body=limit, headers={"Retry-After": "20"})
+    comment(job.pull(), "--snapshot-json", made)
+    assert len(job.comments) == 1
+    assert [nap >= 20 for nap in naps] == [True]
+
+
+def test_what_cannot_be_helped(job: GitHub, made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match="no pull request 999"):
+        comment(999, "--snapshot-json", made)
+    issue = job.pull()
+    job.pulls[issue]["locked"] = True
+    with pytest.raises(RemoteFailed, match="issue is locked"):
+        comment(issue, "--snapshot-json", made)
+    poor = job.token("ghs_poor", {"pull_requests": "read", "issues": "read"})
+    monkeypatch.setenv("GITHUB_TOKEN", poor)
+    with pytest.raises(RemoteFailed, match="issues=write; pull_requests=write"):
+        comment(job.pull(), "--snapshot-json", made)
+    assert job.comments == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"snapshot_name": 1}', '{"snapshot_name": "a b"}', "\xff"]
+)
+def test_a_file_that_says_nothing(job: GitHub, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput):
+        comment(job.pull(), "--snapshot-json", str(path))
+    assert job.count("comments") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--gone"], ["--pull-request", "0", "--gone"], ["--pull-request", "1"],
+     ["--pull-request", "٣", "--gone"], ["--pull-request", "1; id", "--gone"],
+     ["--pull-request", "1", "--gone", "--snapshot-json", "x"]],
+)  # fmt: skip
+def test_arguments_that_cannot_be_meant(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        github_comment.main(arguments)
+    assert caught.value.code == 2
+
+
+def test_hostile_values_stay_text(job: GitHub, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    odd = "</td>@all ` | [x](http://evil)\n::error::"
+    path.write_text(json.dumps({"snapshot_name": NAME, "sha": odd, "stage": odd, "how": odd}))
+    comment(job.pull(), "--snapshot-json", str(path))
+    (body,) = [c["body"] for c in job.comments.values()]
+    assert "</td>" not in body
+    assert "@all" not in body
+    assert "http://evil" not in body
