@@ -184,10 +184,10 @@ class Bench:
 
         return Wanted(name=name, identity=identity, create=create, again="AGAIN")
 
-    def sibling(self) -> Wanted:
+    def sibling(self, *, stage: str = "dev-t") -> Wanted:
         """The base's content under another name: active as soon as it is asked for."""
         committed = next(self._numbers)
-        name = snapshot.name_for(stage="dev-t", committed=committed, identity=BASE)
+        name = snapshot.name_for(stage=stage, committed=committed, identity=BASE)
         return self.wanted(name=str(name), identity=BASE)
 
     def publisher(

@@ -54,17 +54,16 @@ def published(
     bench: Bench, book: Ledger | None, stage: str, *, at: str | None = None, branch: str = BRANCH
 ) -> str:
     """A snapshot named for `stage`, used by `at` (or that stage)."""
-    identity = bench.wanted().identity
-    name = str(snapshot.name_for(stage=stage, committed=0, identity=identity))
-    found = bench.publish(bench.wanted(name=name, identity=identity)).snapshot
+    wanted = bench.sibling(stage=stage)
+    name = bench.publish(wanted).snapshot.name
     if book:
-        book.move(at or stage, ledger.entry(snapshot=name, sha="0" * 40, identity=identity,
+        book.move(at or stage, ledger.entry(snapshot=name, sha="0" * 40, identity=wanted.identity,
                                             why="publish", branch=branch))  # fmt: skip
-    return found.name
+    return name
 
 
 def names(bench: Bench) -> set[str]:
-    return {found.name for found in bench.api.snapshots()}
+    return {found.name for found in bench.api.snapshots() if snapshot.is_ours(found)}
 
 
 def refs(remote: Path) -> list[str]:
