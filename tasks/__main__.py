@@ -77,10 +77,6 @@ def _run(name: str, arguments: list[str]) -> int:
             console.warn(note)
         github.failed(name, what=what, fix="run it again", notes=notes)
         return 128 + signum
-    except SystemExit as end:
-        if end.code:
-            github.failed(name, what="its arguments cannot be used", fix="see its log, and --help")
-        raise
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

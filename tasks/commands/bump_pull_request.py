@@ -7,7 +7,6 @@ have worked on. A push with a workflow's token starts no workflow: its checks ar
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from contextlib import closing
@@ -18,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks import console, dockerfile, git, github, github_api, gitremote, markdown, settings
 from tasks.bump import edit, locks, pins
 from tasks.commands import bump_versions
-from tasks.commands.arguments import Once
+from tasks.commands.arguments import Once, Parser
 from tasks.errors import BadInput, CommandFailed, TaskError
 from tasks.retry import RemoteFailed
 
 if TYPE_CHECKING:
+    import argparse
+
     from tasks.git import Repo
     from tasks.github_api import Api
 
@@ -39,7 +40,7 @@ _COMMITTER: Final = "iterate-sandbox"
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     first, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s bump_pull_request --",
         description=first,
         allow_abbrev=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -13,10 +12,12 @@ from tasks.bump import edit, pins, report
 from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
 from tasks.bump.survey import Survey, survey
+from tasks.commands.arguments import Parser
 from tasks.errors import BadInput, TaskError
 from tasks.registry.model import Unknown
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from tasks.bump.pins import Pin
@@ -174,7 +175,7 @@ def _wishes(options: argparse.Namespace, rows: Sequence[Pin]) -> dict[str, Wish]
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s bump_versions --",
         description=__doc__,
         allow_abbrev=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tasks import console, process
+from tasks.commands.arguments import Parser
 from tasks.errors import CommandFailed, MissingTool, TaskError
 from tasks.settings import ROOT
 
@@ -61,7 +61,7 @@ class Stale(TaskError):
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="nox -s deps_compile --", description=__doc__)
+    parser = Parser(prog="nox -s deps_compile --", description=__doc__)
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--check", action="store_true", help="only say whether they are up to date")
     way.add_argument("--upgrade", action="store_true", help="move every pin to the newest release")

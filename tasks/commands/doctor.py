@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from tasks import console, engine, process, settings
+from tasks.commands.arguments import Parser
 from tasks.engine import EngineError
 from tasks.errors import TaskError
 from tasks.host import base_image, browser, ca, oci_registry, ports
@@ -69,7 +69,7 @@ class Check:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="nox -s doctor --", description=__doc__)
+    parser = Parser(prog="nox -s doctor --", description=__doc__)
     parser.add_argument("--json", action="store_true", help="the same for machines, on stdout")
     options = parser.parse_args(arguments)
     checks = examine()

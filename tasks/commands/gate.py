@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from tasks import console, gate, github, markdown
+from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
 
 
@@ -14,7 +14,7 @@ class Closed(TaskError):
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="nox -s gate --", description=__doc__)
+    parser = Parser(prog="nox -s gate --", description=__doc__)
     parser.parse_args(arguments)
     verdicts = gate.judge(gate.read(os.environ.get("NEEDS", "")))
     for one in verdicts:

@@ -5,19 +5,20 @@ Of secrets, GitHub tells the names alone.
 
 from __future__ import annotations
 
-import argparse
 import re
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks import console, github, github_api, markdown, process
+from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
 from tasks.github_api import segment
 from tasks.retry import RemoteFailed
 from tasks.settings import ROOT
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
 
     from tasks.github_api import Api
@@ -47,7 +48,7 @@ class Finding:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s github_check --",
         description=__doc__,
         allow_abbrev=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks import console, github, github_api, markdown, snapshot
-from tasks.commands.arguments import Once
+from tasks.commands.arguments import Once, Parser
 from tasks.errors import BadInput
 from tasks.retry import RemoteFailed
 
@@ -34,7 +34,7 @@ _SHOWN: Final = (
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s github_comment --",
         description=__doc__,
         allow_abbrev=False,

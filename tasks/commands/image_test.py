@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
 from tasks import engine, process, settings
+from tasks.commands.arguments import Parser
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="nox -s image_test --", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="nox -s image_test --", description=__doc__, allow_abbrev=False)
     parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
     parser.add_argument("-x", action="store_true", help="end at the first failure")
     options = parser.parse_args(arguments)

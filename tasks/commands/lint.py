@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Final
 
 from tasks import console, process
+from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
 from tasks.settings import ROOT, SANDBOX_DIR
 
@@ -32,7 +32,7 @@ class Refused(TaskError):
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="nox -s lint --", description="Check style.")
+    parser = Parser(prog="nox -s lint --", description="Check style.")
     parser.add_argument("--fix", action="store_true", help="mend what can be mended")
     fix = parser.parse_args(arguments).fix
     process.run(["ruff", "check", *(["--fix"] if fix else [])], cwd=ROOT)

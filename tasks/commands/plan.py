@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks import console, git, github, image, markdown, refs, source
-from tasks.commands.arguments import Once
+from tasks.commands.arguments import Once, Parser
 from tasks.errors import TaskError
 from tasks.settings import ROOT
 
 if TYPE_CHECKING:
+    import argparse
+
     from tasks.source import Source
 
 _NOTHING = re.compile(r"0{40}|0{64}")
@@ -28,7 +29,7 @@ class Plan:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s plan --",
         description=__doc__,
         allow_abbrev=False,

@@ -8,11 +8,12 @@ import sys
 import time
 
 from tasks import console
+from tasks.commands.arguments import Parser
 from tasks.sandbox import providers, reaper
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tasks reap", description=__doc__)
+    parser = Parser(prog="python -m tasks reap", description=__doc__)
     parser.add_argument(
         "--run",
         metavar="ID",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import getpass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tasks import console, engine, settings
+from tasks.commands.arguments import Parser
 from tasks.engine import Engine, EngineError
 from tasks.errors import TaskError
 from tasks.host import apt, base_image, browser, dockerd, oci_registry
@@ -70,7 +70,7 @@ class Action:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="nox -s setup --", description=__doc__)
+    parser = Parser(prog="nox -s setup --", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, only")
     parser.add_argument(
         "--engine-only", action="store_true", help="engine and base image, not what tests need"

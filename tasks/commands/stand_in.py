@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import signal
 
 from tasks import console
+from tasks.commands.arguments import Parser
 from tasks.errors import Interrupted
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tasks stand-in", description=__doc__)
+    parser = Parser(prog="python -m tasks stand-in", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--json", action="store_true", help="print the environment as JSON")
     options = parser.parse_args(arguments)

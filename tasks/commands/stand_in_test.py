@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from importlib import metadata
 
 from tasks import console, engine, process, settings
+from tasks.commands.arguments import Parser
 from tasks.host import oci_registry
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nox -s stand_in_test --",
         description=__doc__,
         allow_abbrev=False,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 from typing import TYPE_CHECKING
 
 from tasks import console, settings
+from tasks.commands.arguments import Parser
 from tasks.errors import CommandFailed, TaskError
 from tasks.host import browser
 from tasks.sandbox import providers
@@ -15,6 +15,7 @@ from tasks.sandbox.interface import Spec
 from tasks.sandbox.run import Run
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from tasks.sandbox.interface import Provider, Sandbox
@@ -23,9 +24,7 @@ TESTS = "tests/web"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nox -s web_test --", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser(prog="nox -s web_test --", description=__doc__, allow_abbrev=False)
     parser.add_argument("--image", default=settings.LOCAL_IMAGE, help="default: %(default)s")
     parser.add_argument(
         "--keep", action="store_true", help="leave the sandbox, and say how to reach and delete it"
