@@ -45,9 +45,9 @@ _FIXES: Final[dict[Kind, str]] = {
     "rate": "wait until GitHub lets us again, then run it again",
     "transient": "run it again; https://www.githubstatus.com tells of outages",
     "network": "check GITHUB_API_URL and the network, then run it again",
-    "rejected": "",
+    "rejected": "trying again does not help: mend what the reply names",
     "conflict": "run it again",
-    "quota": "",
+    "quota": "see the limits of the account on GitHub",
 }
 _MAY_NOT_OPEN: Final = (
     "on GitHub: Settings → Actions → General → Workflow permissions → allow GitHub Actions to"

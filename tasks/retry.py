@@ -41,6 +41,11 @@ _FIXES: Final[dict[Kind, str]] = {
     "auth": "check DAYTONA_API_KEY; keys are made at https://app.daytona.io/dashboard/keys",
     "scope": "the API key lacks a permission; it needs snapshots, sandboxes and registries",
     "quota": "nox -s snapshots -- gc shows what can go",
+    "conflict": "somebody changes it at this moment: run it again in a minute",
+    "not-found": "check DAYTONA_API_URL and DAYTONA_TARGET; nox -s snapshots -- list shows"
+    " what there is",
+    "rejected": "trying again does not help: mend what the reply names; nox -s doctor shows the"
+    " set-up",
     "rate": "wait a minute, then run it again",
     "transient": "run it again: it goes on where it stopped",
     "network": "check DAYTONA_API_URL and the network, then run it again: it goes on from here",
