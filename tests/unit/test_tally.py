@@ -32,6 +32,7 @@ def pytest_unconfigure(config):
     print(json.dumps({"tests": TALLY.tests, "passed": sorted(TALLY.passed),
                       "failed": TALLY.failed, "skipped": sorted(TALLY.skipped)}), file=sys.stderr)
 """
+#: Of each outcome one, for a pytest of its own: nothing of this project is skipped.
 TESTS = """
 import pytest
 @pytest.fixture
@@ -45,9 +46,9 @@ def test_bad(): assert False
 def test_set_up(broken): pass
 def test_end(untidy): pass
 def test_both(untidy): assert False
-@pytest.mark.skip
+@pytest.mark.skip(reason="the tally is to count a skipped test")
 def test_skipped(): pass
-@pytest.mark.xfail
+@pytest.mark.xfail(reason="the tally is to count an expected failure")
 def test_expected(): assert False
 """
 
