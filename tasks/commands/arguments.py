@@ -57,6 +57,17 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Which tests run, in the words of pytest."""
+    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
+    parser.add_argument("-x", action="store_true", help="end at the first failure")
+
+
+def selection(options: argparse.Namespace) -> list[str]:
+    """`add_selection`'s options, for pytest."""
+    return [*(["-k", options.k] if options.k is not None else []), *(["-x"] if options.x else [])]
+
+
 def seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < 86400:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks import console, daytona, settings, ship, snapshot
 from tasks.commands import local_test
-from tasks.commands.arguments import Once, Parser
+from tasks.commands.arguments import Once, Parser, add_selection
 from tasks.errors import BadInput, TaskError
 from tasks.publish import Publisher, Wanted
 
@@ -45,8 +45,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="leave the sandboxes")
     parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
-    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
-    parser.add_argument("-x", action="store_true", help="end at the first failure")
+    add_selection(parser)
     local_test.add_workers(parser)
     parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
     parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")

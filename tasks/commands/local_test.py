@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tasks import console, engine, github, image, settings
-from tasks.commands.arguments import Parser
+from tasks.commands.arguments import Parser, add_selection, selection
 from tasks.errors import CommandFailed, Interrupted, TaskError
 from tasks.sandbox import providers, tested
 from tasks.tally import Tally
@@ -33,8 +33,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="leave the sandboxes; says how to reach and delete them",
     )
-    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
-    parser.add_argument("-x", action="store_true", help="end at the first failure")
+    add_selection(parser)
     add_workers(parser)
     parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
     parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
@@ -90,11 +89,7 @@ def pytest_arguments(
         arguments.append("--keep")
     if options.soak:
         arguments.append("--soak")
-    if options.x:
-        arguments.append("-x")
-    if options.k is not None:
-        arguments += ["-k", options.k]
-    return arguments
+    return [*arguments, *selection(options)]
 
 
 def run_pytest(arguments: list[str], *, subject: str, quiet: bool = False) -> int:

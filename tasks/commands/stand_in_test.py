@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 
 from tasks import console, engine, process, settings
-from tasks.commands.arguments import Parser
+from tasks.commands.arguments import Parser, add_selection, selection
 from tasks.host import oci_registry
 
 
@@ -16,11 +16,11 @@ def main(arguments: list[str]) -> None:
         allow_abbrev=False,
         epilog="--newest-sdk, to the session: with the newest SDK that pyproject.toml allows.",
     )
-    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
-    parser.add_argument("-x", action="store_true", help="end at the first failure")
+    add_selection(parser)
     options = parser.parse_args(arguments)
     engine.require()
     oci_registry.require()
     console.step(f"the SDK is daytona {metadata.version('daytona')}")
-    chosen = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else [])]
-    process.run(["pytest", "tests/standin", "-v", "--durations=5", *chosen], cwd=settings.ROOT)
+    process.run(
+        ["pytest", "tests/standin", "-v", "--durations=5", *selection(options)], cwd=settings.ROOT
+    )

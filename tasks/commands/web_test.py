@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tasks import console, settings
-from tasks.commands.arguments import Parser
+from tasks.commands.arguments import Parser, add_selection, selection
 from tasks.errors import CommandFailed, TaskError
 from tasks.host import browser
 from tasks.sandbox import providers
@@ -29,8 +29,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="leave the sandbox, and say how to reach and delete it"
     )
-    parser.add_argument("-k", metavar="EXPR", help="only tests that match, as pytest's -k")
-    parser.add_argument("-x", action="store_true", help="end at the first failure")
+    add_selection(parser)
     return parser.parse_args(arguments)
 
 
@@ -68,11 +67,7 @@ def _run_pytest(options: argparse.Namespace, provider: Provider) -> int:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
     os.chdir(settings.ROOT)
-    arguments = [TESTS, "-v", "--durations=8"]
-    if options.x:
-        arguments.append("-x")
-    if options.k is not None:
-        arguments += ["-k", options.k]
+    arguments = [TESTS, "-v", "--durations=8", *selection(options)]
     return int(pytest.main(arguments, plugins=[OneSandbox()]))
 
 
