@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _VENDOR: Final = "application/vnd.oci.image"
 #: How a packed layer begins.
-_PACKED: Final = {b"\x1f\x8b": ".tar+gzip", b"\x28\xb5": ".tar+zstd"}
+PACKED: Final = {b"\x1f\x8b": ".tar+gzip", b"\x28\xb5": ".tar+zstd"}
 #: Seconds after which a base image that was not used goes.
 _KEPT: Final = 30 * 86400
 
@@ -98,7 +98,7 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
 
 def _layer(content: IO[bytes], blobs: Path) -> dict[str, Any]:
     """It travels to the builder, so it is packed; the image's id does not depend on that."""
-    kind = _PACKED.get(content.read(2))
+    kind = PACKED.get(content.read(2))
     content.seek(0)
     if kind:
         return _blob(content, blobs, f".layer.v1{kind}")

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "GITHUB_TOKEN"  # noqa: S105 - a variable's name
 SERVER: Final = "GITHUB_SERVER_URL"
-_NAME: Final = "iterate-sandbox"
+NAME: Final = "iterate-sandbox"
 _EMAIL: Final = "ledger@iterate-sandbox.invalid"
 _KEPT: Final = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_SSL_CAINFO")
 _TIMEOUT: Final = 60.0
 
 
 def run(
-    git_dir: Path | None, *args: str, stdin: str = "", who: str = _NAME, email: str = _EMAIL
+    git_dir: Path | None, *args: str, stdin: str = "", who: str = NAME, email: str = _EMAIL
 ) -> str:
     """The output of a git command; a failure is `CommandFailed`, without the token in it."""
     env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("GIT_")}
@@ -37,9 +37,9 @@ def run(
     env |= {
         "LC_ALL": "C",
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_AUTHOR_NAME": who or _NAME,
+        "GIT_AUTHOR_NAME": who or NAME,
         "GIT_AUTHOR_EMAIL": email,
-        "GIT_COMMITTER_NAME": _NAME,
+        "GIT_COMMITTER_NAME": NAME,
         "GIT_COMMITTER_EMAIL": email,
     }
     access = authorization(os.environ)

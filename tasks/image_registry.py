@@ -30,6 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from tasks import console, process, retry
+from tasks.baselayout import PACKED
 from tasks.daytona import is_loopback
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
@@ -46,7 +47,6 @@ CHUNK: Final = 16 * 1024 * 1024
 TIMEOUT: Final = (10.0, 60.0)
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
-_LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 #: Days that a layer stays in the cache after its last use.
 _KEPT_DAYS: Final = 14
 #: A layer is begun anew when a registry has lost track of it, so often.
@@ -134,10 +134,12 @@ def _read(tar: tarfile.TarFile, name: str) -> bytes:
 
 
 def _layer(tar: tarfile.TarFile, name: str, identity: str) -> Blob:
-    """One layer, gzipped without a time of day in it: the same bytes on every machine."""
+    """One layer: as the engine keeps it packed, else gzipped without a time of day in it, so that
+    it has the same bytes on every machine.
+    """
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", identity):
         raise TaskError(f"the image names a layer {console.printable(identity)[:80]}")
-    cached = cache_dir() / "layers" / f"{identity.removeprefix('sha256:')}.tar.gz"
+    cached = cache_dir() / "layers" / f"{identity.removeprefix('sha256:')}.packed"
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         source = tar.extractfile(name)
@@ -149,8 +151,13 @@ def _layer(tar: tarfile.TarFile, name: str, identity: str) -> Blob:
             Path(part.name).rename(cached)
             Path(part.name).touch()  # what the context manager deletes
     cached.touch()
+    with cached.open("rb") as packed:
+        kind = PACKED[packed.read(2)]
     return Blob(
-        digest=f"sha256:{_digest(cached)}", bytes=cached.stat().st_size, path=cached, media=_LAYER
+        digest=f"sha256:{_digest(cached)}",
+        bytes=cached.stat().st_size,
+        path=cached,
+        media=f"application/vnd.oci.image.layer.v1{kind}",
     )
 
 
@@ -163,7 +170,7 @@ def _sweep(folder: Path) -> None:
 
 def _compress(source: IO[bytes], into: IO[bytes]) -> None:
     magic = source.read(2)
-    if magic == b"\x1f\x8b":  # an engine that keeps layers compressed
+    if magic in PACKED:  # by an engine with the containerd store
         into.write(magic)
         shutil.copyfileobj(source, into, CHUNK)
         return

@@ -92,7 +92,7 @@ class Survey:
 
 @dataclass
 class Registries:
-    """The registries of one run; every document is asked for once."""
+    """The registries of one run: they share connections, and short forms are kept."""
 
     root: Path
     _settings: Future[dict[str, Any]] = field(default_factory=Future)
@@ -323,7 +323,7 @@ class _Judge:
             return outcome
         for name in policy.successors(package)[:3]:
             try:
-                found = npm.parse(self.registries._npm(name, _FULL), name)  # noqa: SLF001
+                found = self.registries.package(replace(outcome.pin, package=name))
             except Unknown:
                 continue
             newest = found.releases[found.latest]

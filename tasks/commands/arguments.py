@@ -18,9 +18,10 @@ class Parser(argparse.ArgumentParser):
     option that takes one is its value whatever it looks like: a branch may be called `-x`.
     """
 
-    def parse_args(  # type: ignore[override]
+    # What `parse_args` calls, and what subcommands are parsed with.
+    def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
+    ) -> tuple[argparse.Namespace, list[str]]:
         given = list(sys.argv[1:] if args is None else args)
         takes_one = {
             name
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
             if word in takes_one and given and given[0].startswith("-"):
                 word += "=" + given.pop(0)
             joined.append(word)
-        return super().parse_args(joined, namespace)
+        return super().parse_known_args(joined, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(console.printable(message), fix=f"{self.prog} --help")

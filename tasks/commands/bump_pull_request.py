@@ -35,7 +35,6 @@ _LONGEST: Final = 60_000
 _WHO: Final = "github-actions[bot]"
 #: Its documented address: commits show the bot's picture.
 _EMAIL: Final = "41898282+github-actions[bot]@users.noreply.github.com"
-_COMMITTER: Final = "iterate-sandbox"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -211,7 +210,7 @@ def _push(repo: Repo, bump: Bump, tip: str) -> tuple[str, bool]:
 
 def _refuse_others(repo: Repo, tip: str) -> None:
     who = repo.line("show", "--no-patch", "--format=%cn", tip)
-    if who != _COMMITTER:
+    if who != gitremote.NAME:
         raise TaskError(
             f"the branch {BRANCH} has a commit of {console.printable(who)} on top: nothing is"
             " pushed over it",

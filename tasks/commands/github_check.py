@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, github, github_api, markdown, process
+from tasks import console, events, github, github_api, markdown, process
 from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
 from tasks.github_api import segment
@@ -28,8 +28,7 @@ State = Literal["ok", "missing", "unknown"]
 SECRET: Final = "DAYTONA_API_KEY"  # noqa: S105 - its name
 PRODUCTION: Final = "prd"
 DEVELOPMENT: Final = "dev"
-#: The label that gives a pull request a sandbox.
-LABELS: Final = {"sandbox": "a pull request with it gets a sandbox"}
+LABELS: Final = {events.LABEL: "a pull request with it gets a sandbox"}
 #: The one job of ci.yml that a merge has to wait for.
 GATE: Final = "Gate"
 _SIGNS: Final[dict[State, str]] = {"ok": "✓", "missing": "✗", "unknown": "?"}

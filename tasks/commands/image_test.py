@@ -11,6 +11,5 @@ def main(arguments: list[str]) -> None:
     add_selection(parser)
     options = parser.parse_args(arguments)
     engine.require()
-    process.run(
-        ["pytest", "tests/image", "-v", "--durations=5", *selection(options)], cwd=settings.ROOT
-    )
+    command = ["pytest", "tests/image", "-v", "--durations=5", *selection(options)]
+    process.run(command, cwd=settings.ROOT)

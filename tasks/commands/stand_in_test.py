@@ -21,6 +21,5 @@ def main(arguments: list[str]) -> None:
     engine.require()
     oci_registry.require()
     console.step(f"the SDK is daytona {metadata.version('daytona')}")
-    process.run(
-        ["pytest", "tests/standin", "-v", "--durations=5", *selection(options)], cwd=settings.ROOT
-    )
+    command = ["pytest", "tests/standin", "-v", "--durations=5", *selection(options)]
+    process.run(command, cwd=settings.ROOT)

@@ -176,9 +176,6 @@ class StandIn:
 class _Server(uvicorn.Server):
     """In a thread: signals stay with whoever started us."""
 
-    def install_signal_handlers(self) -> None:
-        pass
-
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield

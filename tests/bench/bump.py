@@ -1,7 +1,8 @@
 """Wall time of `bump_versions --check` beside the slowest single `npm view` of its set.
 
-`python -m tests.bench.bump [ROUNDS]`, with the test packages: both are timed in turns, so that a busy machine is busy for both; the medians and their ratio are printed, and a
-ratio above 1.5 is exit 1.
+`python -m tests.bench.bump [ROUNDS]`, with the test packages: both are timed in turns, so that a
+busy machine is busy for both; the medians and their ratio are printed, and a ratio above 1.5 is
+exit 1.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ QUICK = Policy(attempts=5, base=0.1, cap=0.5)
 #: A push of one layer: HEAD twice, POST, PATCH, PUT twice, the manifest's PUT.
 REQUESTS = 9
 
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
 
 class Pusher:
     """Pushes made-up images, each into a repository of its own, each through its own proxy."""
@@ -53,7 +55,7 @@ class Pusher:
                 ),
             )
 
-    def blob(self, size: int, media: str = registry._LAYER) -> Blob:
+    def blob(self, size: int, media: str = LAYER) -> Blob:
         content = os.urandom(size)
         digest = hashlib.sha256(content).hexdigest()
         path = self._folder / digest

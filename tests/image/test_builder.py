@@ -6,6 +6,7 @@ of a cache.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -191,17 +192,21 @@ def test_an_interrupt_ends_the_build_on_its_builder(bench: Bench, second: BuildK
         cwd=bench.workshop.root, stderr=subprocess.PIPE, start_new_session=True,
         env={**os.environ, **bench.environment, "PYTHONPATH": ""},
     ) as build:  # fmt: skip
-        deadline = time.monotonic() + 60
-        while not second.processes(f"sleep {marker}"):
-            assert build.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        start = time.monotonic()
-        os.killpg(build.pid, signal.SIGINT)
-        build.wait(timeout=30)
-        while second.processes(f"sleep {marker}"):
-            assert time.monotonic() - start < 20, "the build goes on"
-            time.sleep(0.2)
+        try:
+            deadline = time.monotonic() + 60
+            while not second.processes(f"sleep {marker}"):
+                assert build.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            start = time.monotonic()
+            os.killpg(build.pid, signal.SIGINT)
+            build.wait(timeout=30)
+            while second.processes(f"sleep {marker}"):
+                assert time.monotonic() - start < 20, "the build goes on"
+                time.sleep(0.2)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(build.pid, signal.SIGKILL)
     assert build.returncode == 130
     gone = subprocess.run(["docker", "image", "inspect", tag], check=False, capture_output=True)
     assert gone.returncode

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-NEED_ENGINE = ["require-engine", "snapshot-local", "local-test", "image-test", "web-test"]
 DRY = ["snapshot-local", "--dry-run", "--json"]
 
 

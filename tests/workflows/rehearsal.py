@@ -40,13 +40,12 @@ LEDGER: Final = "refs/sandbox/ledger/"
 
 @dataclass
 class Rehearsal:
-    """`sessions` is the shim's table; `rows` what the report shows."""
+    """`rows` is what the report shows."""
 
     folder: Path
     stand_in: StandIn
     hub: GitHub
     origin: Path
-    sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[tuple[str, str, Run, str]] = field(default_factory=list)
     tag: str = field(default_factory=lambda: f"iterate-sandbox:rehearsal-{secrets.token_hex(4)}")
     tokens: list[str] = field(default_factory=list)

@@ -147,3 +147,10 @@ def test_every_command_explains_itself() -> None:
         with pytest.raises(SystemExit) as caught:
             parse(["--help"])
         assert caught.value.code == 0
+
+
+def test_a_branch_may_look_like_an_option() -> None:
+    """Of a subcommand, too: what was published under that name can be retired."""
+    options = snapshots.parse(["retire", "--for-branch", "-x", "--yes"])
+    assert (options.branch, options.yes) == ("-x", True)
+    assert snapshot_daytona.parse(["--for-branch", "-x"]).for_branch == "-x"

@@ -1,0 +1,44 @@
+"""What an engine keeps packed goes to the registry as it is, and is called what it is."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks import image_registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYER = b"a layer" * 100
+#: Of a real zstd stream only the first bytes matter here: nothing unpacks it.
+ZSTD = b"\x28\xb5\x2f\xfd" + LAYER
+
+
+@pytest.mark.parametrize(
+    ("saved", "kind", "sent"),
+    [
+        (LAYER, "tar+gzip", None),
+        (gzip.compress(LAYER), "tar+gzip", gzip.compress(LAYER)),
+        (ZSTD, "tar+zstd", ZSTD),
+    ],
+)
+def test_it_is_packed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bytes, kind: str, sent: bytes | None
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        info = tarfile.TarInfo("layer")
+        info.size = len(saved)
+        tar.addfile(info, io.BytesIO(saved))
+    file.seek(0)
+    with tarfile.open(fileobj=file) as tar:
+        blob = image_registry._layer(tar, "layer", "sha256:" + "0" * 64)
+    assert blob.media == f"application/vnd.oci.image.layer.v1.{kind}"
+    content = blob.path.read_bytes()
+    assert content == sent if sent else gzip.decompress(content) == LAYER
