@@ -79,6 +79,7 @@ def test_of_engine_23_where_a_layer_twice_is_a_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("packed", "kind"),
     [(gzip.compress(LAYER), ".tar+gzip"), (b"\x28\xb5\x2f\xfd" + LAYER, ".tar+zstd")],
+    ids=["gzip", "zstd"],
 )
 def test_of_the_containerd_store_whose_layers_are_packed(
     tmp_path: Path, packed: bytes, kind: str

@@ -193,7 +193,7 @@ def refusals(root: Path) -> tuple[set[str], str]:
     said = {}
     for who, command in {
         "actionlint": [*lint.ACTIONLINT, *files],
-        "zizmor": [*lint.ZIZMOR, "--collect=all", "--format=plain", str(root)],
+        "zizmor": [*lint.ZIZMOR, "--collect=all", "--format=plain", "--color=never", str(root)],
     }.items():
         result = subprocess.run(
             command, cwd=root, capture_output=True, text=True, check=False, timeout=60
