@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from tests.support import loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,15 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(root: Path, *, user: str, password: str) -> Iterator[GitServer]:
     handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    git = GitServer(f"http://127.0.0.1:{server.server_port}", root, user, password)
-    handler.git = git  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with loopback.serving(handler) as host:
+        git = GitServer(f"http://{host}", root, user, password)
+        handler.git = git  # type: ignore[attr-defined]
         yield git
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

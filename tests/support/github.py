@@ -13,11 +13,11 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from tests.support import repos
+from tests.support import loopback, repos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -577,25 +577,11 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
 @contextmanager
 def serving(bare: Path, *, repository: str = "iterate/iterate") -> Iterator[GitHub]:
     """A GitHub whose repository's branches are those of `bare`."""
     handler = type("Handler", (_Handler,), {"lock": threading.Lock()})
-    server = _Server(("127.0.0.1", 0), handler)
-    hub = GitHub(f"http://127.0.0.1:{server.server_port}", bare, repository)
-    handler.hub = hub  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with loopback.serving(handler) as host:
+        hub = GitHub(f"http://{host}", bare, repository)
+        handler.hub = hub  # type: ignore[attr-defined]
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

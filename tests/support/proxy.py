@@ -10,6 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support import loopback
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,22 +52,15 @@ class Proxy:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: Any) -> None:
-                pass  # clients that hang up are what this is for
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._handler = Handler
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self.host = self._open.enter_context(loopback.serving(self._handler))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._open.close()
 
     def asked(self, method: str = "") -> int:
         return sum(what.startswith(method) for _, what in self.requests)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from base64 import b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+from tests.support import loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,19 +123,6 @@ def serving() -> Iterator[Registry]:
         def log_message(self, *_: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            pass
-
-    server = Server(("127.0.0.1", 0), Handler)
-    registry = Registry(f"http://127.0.0.1:{server.server_port}/")
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with loopback.serving(Handler) as host:
+        registry = Registry(f"http://{host}/")
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -134,7 +134,6 @@ class Job:
 
 @dataclass
 class Run:
-    workflow: str
     event: Event
     triggered: bool
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -163,7 +162,7 @@ class Run:
 def run(text: str, event: Event, machine: Machine) -> Run:
     """Run the workflow in `text` for `event`."""
     workflow = workflow_rules.parse(text).plain()
-    done = Run(workflow.get("name", ""), event, triggered=_triggered(workflow["on"], event))
+    done = Run(event, triggered=_triggered(workflow["on"], event))
     if not done.triggered:
         return done
     began = time.monotonic()

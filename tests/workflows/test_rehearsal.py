@@ -11,6 +11,8 @@ from tests.support import registry
 from tests.workflows.rehearsal import HOSTILE, HOSTILE_BRANCHES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.workflows.rehearsal import Rehearsal
     from tests.workflows.runner import Job, Run
 
@@ -43,6 +45,13 @@ def sessions(job: Job) -> list[str]:
         if match and step.outcome != "skipped":
             found.append(match[1] + ("" if step.outcome == "success" else "!"))
     return found
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_fault(rehearsal: Rehearsal) -> Iterator[None]:
+    """The scenarios share a stand-in: one that fails half-way is not to break the next."""
+    yield
+    rehearsal.stand_in.clear_faults()
 
 
 def artifacts(rehearsal: Rehearsal) -> list[str]:
