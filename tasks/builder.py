@@ -10,9 +10,8 @@ import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
-from tasks import console, engine, layercache, process
+from tasks import addresses, console, engine, layercache, process
 from tasks.errors import BadInput, TaskError
 
 if TYPE_CHECKING:
@@ -85,7 +84,8 @@ class Way:
     def proxies_left_out(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
         """Those that lead to this machine's loopback, which is another one on another machine."""
         given = sorted(names & environment.keys()) if not self.builder.own else []
-        return [n for n in given if n.upper() != "NO_PROXY" and _is_loopback(environment[n])]
+        hosts = {n: addresses.host_of(environment[n]) for n in given if n.upper() != "NO_PROXY"}
+        return [name for name, host in hosts.items() if addresses.is_loopback(host)]
 
 
 def check_name(name: str) -> str:
@@ -238,11 +238,3 @@ def _has_containerd_store(there: Engine) -> bool:
 def _info(there: Engine) -> dict[str, Any]:
     found: dict[str, Any] = there.get("/info").json()
     return found
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
-    except ValueError:
-        return False
-    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -10,7 +10,6 @@ in ways that nobody sees (SDK 0.226.1, recheck at each upgrade):
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from tasks import console, retry
+from tasks import addresses, console, retry
 from tasks.errors import BadInput, TaskError
 from tasks.retry import RemoteFailed
 from tasks.snapshot import Snapshot, check_image, check_name
@@ -53,7 +52,7 @@ class Credentials:
 
     @property
     def is_local(self) -> bool:
-        return is_loopback(urlsplit(self.api_url).hostname or "")
+        return addresses.is_loopback(addresses.host_of(self.api_url))
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> Credentials:
@@ -79,7 +78,8 @@ def credentials(environment: Mapping[str, str] = os.environ) -> Credentials:
 
 def is_local(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the environment names a stand-in; no credentials are needed to ask."""
-    return is_loopback(urlsplit(environment.get("DAYTONA_API_URL", "").strip()).hostname or "")
+    url = environment.get("DAYTONA_API_URL", "").strip()
+    return addresses.is_loopback(addresses.host_of(url))
 
 
 def check_url(text: str, *, allow_loopback: bool) -> str:
@@ -104,13 +104,13 @@ def check_url(text: str, *, allow_loopback: bool) -> str:
         )
     if parts.query or parts.fragment:
         raise BadInput(f"DAYTONA_API_URL {shown} has a query in it", fix="leave it out")
-    if _is_link_local(host):
+    if addresses.is_link_local(host):
         raise BadInput(
             f"DAYTONA_API_URL {shown} is a link-local address: never an API, often a cloud's"
             " metadata",
             fix=f"the usual one is {DEFAULT_URL}",
         )
-    if is_loopback(host):
+    if addresses.is_loopback(host):
         if not allow_loopback:
             raise BadInput(
                 f"DAYTONA_API_URL {shown} is this machine itself",
@@ -121,24 +121,6 @@ def check_url(text: str, *, allow_loopback: bool) -> str:
             f"DAYTONA_API_URL {shown} would send the key unencrypted", fix="use https://"
         )
     return text.rstrip("/")  # the SDK would ask for `//snapshots`
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_link_local(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool(address.is_link_local or (mapped and mapped.is_link_local))
 
 
 # ── replies ─────────────────────────────────────────────────────────────────────────────────
@@ -342,7 +324,7 @@ class Daytona:
     def _check_bearer(self, url: str) -> None:
         """The key goes over HTTPS, or to this machine when the API itself is there."""
         parts = urlsplit(url)
-        local = self.credentials.is_local and is_loopback(parts.hostname or "")
+        local = self.credentials.is_local and addresses.is_loopback(parts.hostname or "")
         if parts.scheme != "https" and not local:
             raise TaskError("the log's address is not HTTPS: the key is not sent there")
 

@@ -20,7 +20,6 @@ Action = Literal["publish", "retire", "nothing"]
 #: On a pull request, this label asks for a sandbox.
 LABEL: Final = "sandbox"
 MAIN: Final = "refs/heads/main"
-PRODUCTION: Final = "prd"
 _RUN_BY_HAND: Final = "Actions → Branch sandbox → Run workflow"
 
 
@@ -55,7 +54,7 @@ def production(event: Event) -> Plan:
         return _nothing(f"{event.repository} is a fork: no production of ours is published there")
     if event.ref != MAIN:
         return _nothing(f"production is published from main alone, not from {event.ref}")
-    return Plan(action="publish", reason="a commit on main", stage=PRODUCTION)
+    return Plan(action="publish", reason="a commit on main", stage=snapshot.PRODUCTION)
 
 
 def branch(event: Event) -> Plan:
@@ -143,7 +142,7 @@ def _by_hand(event: Event) -> Plan:
     stage = inputs.get("stage") or ""
     if stage:
         snapshot.check_stage(stage)
-    if stage == PRODUCTION:
+    if stage == snapshot.PRODUCTION:
         raise BadInput("prd is published from main alone", fix="leave the stage out, or stg")
     if not stage and not name:
         raise BadInput(

@@ -10,11 +10,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tasks import console, process
 from tasks.errors import BadInput, CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Switches off whatever a configuration could make git run, or write.
 OVERRIDES: Final = {
@@ -74,12 +77,17 @@ def environment(root: Path | None, filters: tuple[str, ...] = ()) -> dict[str, s
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_CONFIG_COUNT": str(len(settings)),
     }
-    for number, (name, value) in enumerate(settings.items()):
-        env[f"GIT_CONFIG_KEY_{number}"] = name
-        env[f"GIT_CONFIG_VALUE_{number}"] = value
-    return env
+    return env | configured(settings.items())
+
+
+def configured(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Settings as git takes them from its environment; a name may come more than once."""
+    env: dict[str, str] = {}
+    number = 0
+    for number, (name, value) in enumerate(settings, 1):
+        env |= {f"GIT_CONFIG_KEY_{number - 1}": name, f"GIT_CONFIG_VALUE_{number - 1}": value}
+    return env | {"GIT_CONFIG_COUNT": str(number)}
 
 
 def open_repo(path: Path) -> Repo:

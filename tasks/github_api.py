@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import urllib3
 
-from tasks import console, daytona, retry
+from tasks import addresses, console, retry
 from tasks.errors import BadInput
 from tasks.retry import RemoteFailed
 from tasks.sandbox import redaction
@@ -110,7 +110,7 @@ def _address(environment: Mapping[str, str], name: str, usual: str) -> str:
         host, _port = parts.hostname or "", parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
-    safe = parts.scheme == "https" or (parts.scheme == "http" and daytona.is_loopback(host))
+    safe = parts.scheme == "https" or (parts.scheme == "http" and addresses.is_loopback(host))
     if not safe or not host or "@" in parts.netloc or parts.query or not text.isprintable():
         # Never the text itself: it may hold a password.
         raise BadInput(f"{name} is no address that a token may go to", fix=f"usually {usual}")

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks import daytona, github, process
+from tasks import addresses, git, github, process
 from tasks.errors import CommandFailed
 from tasks.sandbox import redaction
 
@@ -43,7 +43,7 @@ def run(
         "GIT_COMMITTER_EMAIL": email,
     }
     access = authorization(os.environ)
-    env |= as_environment(access)
+    env |= git.configured(access)
     at = ["--git-dir", str(git_dir)] if git_dir else []
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
                "-c", "commit.gpgSign=false", *at, *args]  # fmt: skip
@@ -74,20 +74,9 @@ def authorization(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     if not token or not github.active(environment):
         return []
     parts = urlsplit(server)
-    safe = parts.scheme == "https" or daytona.is_loopback(parts.hostname or "")
+    safe = parts.scheme == "https" or addresses.is_loopback(parts.hostname or "")
     if not safe or not token.isascii() or not token.isprintable():
         return []
     basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
     name = f"http.{server}/.extraheader"
     return [(name, ""), (name, f"AUTHORIZATION: basic {basic}")]
-
-
-def as_environment(settings: list[tuple[str, str]]) -> dict[str, str]:
-    """The settings as git takes them from its environment."""
-    if not settings:
-        return {}
-    env = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (name, value) in enumerate(settings):
-        env[f"GIT_CONFIG_KEY_{number}"] = name
-        env[f"GIT_CONFIG_VALUE_{number}"] = value
-    return env

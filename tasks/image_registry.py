@@ -29,9 +29,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from tasks import console, process, retry
+from tasks import addresses, console, process, retry
 from tasks.baselayout import PACKED
-from tasks.daytona import is_loopback
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 from tasks.settings import cache_dir, state_dir
@@ -71,7 +70,7 @@ class Target:
 
     @property
     def origin(self) -> str:
-        local = is_loopback(urlsplit(f"//{self.registry}").hostname or "")
+        local = addresses.is_loopback(addresses.host_of(self.registry))
         return f"{'http' if local else 'https'}://{self.registry}"
 
 

@@ -18,9 +18,8 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
 
-from tasks import console, daytona, gitremote, process
+from tasks import addresses, console, gitremote, process
 from tasks.errors import CommandFailed, TaskError
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def open_ledger(
 
 def _on_this_machine(remote: str) -> bool:
     if "://" in remote:
-        return daytona.is_loopback(urlsplit(remote).hostname or "")
+        return addresses.is_loopback(addresses.host_of(remote))
     return remote.startswith("/")
 
 

@@ -195,13 +195,9 @@ def _environment(objects: Path) -> dict[str, str | None]:
     env |= {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_COUNT": str(len(settings)),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
     }
-    for number, (name, value) in enumerate(settings.items()):
-        env[f"GIT_CONFIG_KEY_{number}"] = name
-        env[f"GIT_CONFIG_VALUE_{number}"] = value
-    return env
+    return env | git.configured(settings.items())
 
 
 def _link(objects: Path, into: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tasks import snapshot
 from tasks.errors import BadInput
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tasks.ledger import Entry
     from tasks.snapshot import Snapshot
 
-PRODUCTION: Final = "prd"
-
 
 def stages_of(branch: str, current: Mapping[str, Entry]) -> list[str]:
     """The stages that are a branch's: its own, unless that is used for another one by now, and
@@ -26,12 +24,12 @@ def stages_of(branch: str, current: Mapping[str, Entry]) -> list[str]:
     there = current.get(own)
     if there is None or there.branch in {branch, ""}:
         found.add(own)
-    return sorted(found - {PRODUCTION})
+    return sorted(found - {snapshot.PRODUCTION})
 
 
 def check_stage(stage: str) -> str:
     """`stage` if it can be retired as a whole; raises `BadInput`."""
-    if stage in {PRODUCTION, "stg"}:
+    if stage in {snapshot.PRODUCTION, "stg"}:
         raise BadInput(
             f"{stage} is never retired",
             fix="move it: nox -s snapshots -- promote NAME, or rollback; or name a --branch",
@@ -64,7 +62,7 @@ def judge(
         sandboxes = in_use.get(one.name, 0) + in_use.get(one.id, 0)
         reasons = (
             (bool(others), "in the ledger: " + ", ".join(others)),
-            (name.stage == PRODUCTION, "made for prd"),
+            (name.stage == snapshot.PRODUCTION, "made for prd"),
             (sandboxes > 0, f"{sandboxes} sandbox{'es' if sandboxes > 1 else ''} of it"),
             (one.state in snapshot.UNDER_WAY, "is being made"),
             (one.state == "removing", "is being deleted already"),

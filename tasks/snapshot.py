@@ -28,6 +28,7 @@ _NAME: Final = re.compile(
 #: Refused by the server anywhere in a name: it takes them for addresses.
 _FORBIDDEN: Final = ("www.", "data:", "tel:", "mailto:", "javascript:")
 _LONGEST: Final = 255
+PRODUCTION: Final = "prd"
 _STAGE: Final = re.compile(r"prd|stg|dev-[a-z0-9](?:[a-z0-9.-]{0,38}[a-z0-9])?", re.ASCII)
 _OURS: Final = re.compile(
     rf"(?P<stage>{_STAGE.pattern})--(?P<stamp>\d{{8}}-\d{{6}})-(?P<identity>[0-9a-f]{{12}})"

@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from tasks import console, retry
-from tasks.daytona import is_loopback
+from tasks import addresses, console, retry
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 
@@ -165,7 +164,7 @@ def _client(access: StorageAccess) -> Any:
             "credentials_file": (None, None, os.devnull, None),
         }
     )
-    local = is_loopback(urlsplit(access.url).hostname or "")
+    local = addresses.is_loopback(addresses.host_of(access.url))
     if urlsplit(access.url).scheme != "https" and not local:
         raise TaskError("the object storage's address is not HTTPS: nothing is sent there")
     return session.create_client(

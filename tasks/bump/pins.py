@@ -111,14 +111,14 @@ def current(text: str, pins: Sequence[Pin] = PINS) -> dict[str, str]:
     without a line, a line that cannot be edited.
     """
     rows = {pin.variable for pin in pins}
-    for definition in envedit.definitions(text):
+    found = envedit.definitions(text)
+    for definition in found:
         name = definition.name
         if name.startswith(PREFIX) and name.endswith(SUFFIX) and name not in rows:
             raise BadInput(
                 f"line {definition.line} sets {name}, of which nobody knows where it comes from",
                 fix="add its row to PINS in tasks/bump/pins.py",
             )
-    found = envedit.definitions(text)
     return {pin.variable: envedit.only(found, pin.variable).value for pin in pins}
 
 

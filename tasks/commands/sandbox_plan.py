@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks import console, events, git, github, markdown, refs
+from tasks import console, events, git, github, markdown, refs, snapshot
 from tasks.commands.arguments import Parser
 from tasks.errors import BadInput
 from tasks.settings import ROOT
@@ -15,7 +15,9 @@ from tasks.settings import ROOT
 
 def main(arguments: list[str]) -> None:
     parser = Parser(prog="nox -s sandbox_plan --", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--stage", choices=("prd",), help="production's, not a branch's")
+    parser.add_argument(
+        "--stage", choices=(snapshot.PRODUCTION,), help="production's, not a branch's"
+    )
     parser.add_argument("--json", action="store_true", help="print the plan on stdout as JSON")
     options = parser.parse_args(arguments)
     event = read()
