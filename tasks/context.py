@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from tasks import cleangit, console, secretscan
+from tasks import console, secretscan
 from tasks.errors import TaskError
+from tasks.git import gitdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tasks.git.worktree import Entry, Tree
     from tasks.source import Source
-    from tasks.worktree import Entry, Tree
 
 #: Tells the image build that .git is clean already, and what the source is.
 SOURCE_FILE: Final = ".git/sandbox-source.json"
@@ -84,7 +85,7 @@ def write(source: Source, out: IO[bytes]) -> None:
             _add_entry(tar, root, entry, mtime)
         for number, tree in enumerate(trees(source.tree)):
             clean = Path(folder) / str(number)
-            cleangit.export(tree, clean)
+            gitdir.export(tree, clean)
             if number == 0:
                 _source_file(clean).write_text(json.dumps(source.record()) + "\n")
             _add_folder(tar, clean, os.fsdecode(tree.prefix) + ".git", mtime)

@@ -12,8 +12,9 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import baselayout, builder, buildlog, cleangit, console, context, parts, process
+from tasks import baselayout, builder, buildlog, console, context, parts, process
 from tasks.errors import BadInput, TaskError
+from tasks.git import gitdir
 from tasks.settings import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def arguments(
 
 def labels(source: Source) -> dict[str, str]:
     """OCI's own labels, and ours. https://specs.opencontainers.org/image-spec/annotations/"""
-    url = cleangit.origin(source.tree)
+    url = gitdir.origin(source.tree)
     return {
         "org.opencontainers.image.revision": source.sha,
         "org.opencontainers.image.ref.name": source.branch or source.sha,

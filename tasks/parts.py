@@ -29,28 +29,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import (
-    cleangit,
-    console,
-    context,
-    dockerfile,
-    history,
-    objects,
-    process,
-    reftree,
-    secretscan,
-)
+from tasks import console, context, dockerfile, process, secretscan
 from tasks.archive import Part, PartFile, Writer
 from tasks.errors import BadInput
+from tasks.git import gitdir, history, objects, reftree
 from tasks.settings import DOCKERFILE, SANDBOX_DIR, cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tasks.history import Scan, Segment
-    from tasks.objects import Store
+    from tasks.git.history import Scan, Segment
+    from tasks.git.objects import Store
+    from tasks.git.worktree import Entry
     from tasks.source import Source
-    from tasks.worktree import Entry
 
 #: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
 FORMAT: Final = 2
@@ -313,7 +304,7 @@ def _git_data(
     pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
     small = {
         "HEAD": f"{source.sha}\n".encode(),
-        "config": cleangit.config_of_ref(source.sha, _origin(pyproject)),
+        "config": gitdir.config_of_ref(source.sha, _origin(pyproject)),
     }
     if cut:
         small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()

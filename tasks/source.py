@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import reftree, worktree
+from tasks.git import reftree, worktree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from tasks.git import Repo
-    from tasks.refs import ResolvedRef
+    from tasks.git.refs import ResolvedRef
 
 #: Part of every identity: raise it when the same source is to give another image.
 FORMAT: Final = 1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import console, semver
 from tasks.bump import policy
-from tasks.markdown import plain
-from tasks.markdown import table as table_of
+from tasks.github.markdown import plain
+from tasks.github.markdown import table as table_of
 from tasks.settings import DOCKERFILE
 
 if TYPE_CHECKING:

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console, dockerfile, git, github, github_api, gitremote, markdown, settings
+from tasks import console, dockerfile, git, github, settings
 from tasks.bump import edit, locks, pins
 from tasks.commands import bump_versions
 from tasks.commands.arguments import Once, Parser
 from tasks.errors import BadInput, CommandFailed, TaskError
+from tasks.git import remotes
+from tasks.github import markdown, rest
 from tasks.retry import RemoteFailed
 
 if TYPE_CHECKING:
     import argparse
 
     from tasks.git import Repo
-    from tasks.github_api import Api
+    from tasks.github.rest import Api
 
 BRANCH: Final = "bump-versions"
 WORKFLOW: Final = "ci.yml"
@@ -65,11 +67,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    given = github_api.access()
+    given = rest.access()
     body = _body(options.markdown)
     repo = git.open_repo(settings.ROOT)
     bump = prepare(repo)
-    with closing(github_api.Api(given)) as api:
+    with closing(rest.Api(given)) as api:
         base = options.base or str(api.get("looking at the repository", "{repo}")["default_branch"])
         if base == BRANCH:
             raise BadInput(f"{BRANCH} cannot be its own base", fix="name another --base")
@@ -199,7 +201,7 @@ def _push(repo: Repo, bump: Bump, tip: str) -> tuple[str, bool]:
         same = repo.line("rev-parse", f"{tip}^{{tree}}") == bump.tree
         if same and repo.line("show", "--no-patch", "--format=%P", tip) == bump.parent:
             return tip, False
-    commit = gitremote.run(
+    commit = remotes.run(
         repo.git_dir, "commit-tree", bump.tree, "-p", bump.parent,
         stdin=bump.title + "\n", who=_WHO, email=_EMAIL,
     ).strip()  # fmt: skip
@@ -210,7 +212,7 @@ def _push(repo: Repo, bump: Bump, tip: str) -> tuple[str, bool]:
 
 def _refuse_others(repo: Repo, tip: str) -> None:
     who = repo.line("show", "--no-patch", "--format=%cn", tip)
-    if who != gitremote.NAME:
+    if who != remotes.NAME:
         raise TaskError(
             f"the branch {BRANCH} has a commit of {console.printable(who)} on top: nothing is"
             " pushed over it",
@@ -220,7 +222,7 @@ def _refuse_others(repo: Repo, tip: str) -> None:
 
 def _remote(repo: Repo, *args: str) -> str:
     try:
-        return gitremote.run(repo.git_dir, *args)
+        return remotes.run(repo.git_dir, *args)
     except CommandFailed as error:
         raise TaskError(f"git {args[0]}: {_said(error)}", fix=_advice(error.output)) from None
 
@@ -296,7 +298,7 @@ def _label(api: Api, number: int) -> None:
 
 def _dispatch(api: Api, workflow: str, commit: str) -> bool:
     """Start the checks of that commit, unless they have been started before."""
-    path = f"{{repo}}/actions/workflows/{github_api.segment(workflow)}"
+    path = f"{{repo}}/actions/workflows/{rest.segment(workflow)}"
     try:
         runs = api.get("looking for its checks", f"{path}/runs", head_sha=commit, per_page=1)
         if runs["total_count"]:

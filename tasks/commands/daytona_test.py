@@ -7,17 +7,18 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tasks import console, daytona, settings, ship, snapshot
+from tasks import console, settings
 from tasks.commands import local_test
 from tasks.commands.arguments import Once, Parser, add_selection
+from tasks.daytona import adapter, ship, snapshot
+from tasks.daytona.publish import Publisher, Wanted
 from tasks.errors import BadInput, TaskError
-from tasks.publish import Publisher, Wanted
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-    from tasks.daytona import Daytona
+    from tasks.daytona.adapter import Daytona
 
 #: Names a snapshot to test: nothing is built then.
 VARIABLE = "DAYTONA_SNAPSHOT_NAME"
@@ -69,10 +70,10 @@ def main(arguments: list[str]) -> None:
                     fix="leave out --keep",
                 )
             there = stack.enter_context(standin.running())
-            stack.enter_context(environment({**there.environment, daytona.LOOPBACK_VARIABLE: "1"}))
+            stack.enter_context(environment({**there.environment, adapter.LOOPBACK_VARIABLE: "1"}))
         # Before anything is built: missing or unusable credentials, a wrong name.
-        daytona.credentials()
-        api = daytona.connect()
+        adapter.credentials()
+        api = adapter.connect()
         stack.callback(api.close)
         watch = console.Stopwatch()
         result = use(api, named) if named else publish(api, options)

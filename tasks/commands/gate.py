@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from tasks import console, gate, github, markdown
+from tasks import console, github
 from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
+from tasks.github import gate, markdown
 
 
 class Closed(TaskError):

@@ -10,10 +10,11 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, events, github, github_api, markdown, process
+from tasks import console, github, process
 from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
-from tasks.github_api import segment
+from tasks.github import events, markdown, rest
+from tasks.github.rest import segment
 from tasks.retry import RemoteFailed
 from tasks.settings import ROOT
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from tasks.github_api import Api
+    from tasks.github.rest import Api
 
 State = Literal["ok", "missing", "unknown"]
 
@@ -61,8 +62,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    given = github_api.access(repository=_origin())
-    with closing(github_api.Api(given)) as api:
+    given = rest.access(repository=_origin())
+    with closing(rest.Api(given)) as api:
         found = list(look(api))
     rows = [[_SIGNS[f.state], f.what, f.said, f.fix if f.state != "ok" else ""] for f in found]
     shown = [[console.printable(cell) for cell in row] for row in rows]

@@ -11,15 +11,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, github, github_api, markdown, snapshot
+from tasks import console, github
 from tasks.commands.arguments import Once, Parser
+from tasks.daytona import snapshot
 from tasks.errors import BadInput
+from tasks.github import markdown, rest
 from tasks.retry import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.github_api import Access, Api
+    from tasks.github.rest import Access, Api
 
 Action = Literal["created", "updated", "none"]
 
@@ -68,13 +70,13 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", options.kind, re.ASCII):
         raise BadInput("--kind is no name", fix="letters, digits and -")
-    given = github_api.access()
+    given = rest.access()
     mark = marker(options.kind)
     if options.gone:
         body = gone(mark, run=_run(given))
     else:
         body = text(mark, read(Path(options.snapshot_json)), run=_run(given))
-    with closing(github_api.Api(given)) as api:
+    with closing(rest.Api(given)) as api:
         action, url = keep(api, options.pull_request, mark, body, create=not options.gone)
     done = {"created": "written", "updated": "updated", "none": "not needed"}[action]
     console.good(f"the comment on pull request {options.pull_request} is {done} {url}".rstrip())

@@ -59,7 +59,7 @@ def workflows(root: Path) -> list[Path]:
 
 
 def broken_rules(root: Path) -> list[str]:
-    from tasks import workflow_rules as rules  # noqa: PLC0415 - a package of this session's
+    from tasks.github import workflow_rules as rules  # noqa: PLC0415 - a package of this session's
 
     checks = [(file, rules.check_workflow) for file in workflows(root)]
     checks.append((root / DEPENDABOT, rules.check_dependabot))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from tasks import console, engine, github, image, settings
 from tasks.commands.arguments import Parser, add_selection, selection
 from tasks.errors import CommandFailed, Interrupted, TaskError
+from tasks.github.tally import Tally
 from tasks.sandbox import providers, tested
-from tasks.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

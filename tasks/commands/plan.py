@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks import console, git, github, image, markdown, refs, source
+from tasks import console, git, github, image, source
 from tasks.commands.arguments import Once, Parser
 from tasks.errors import TaskError
+from tasks.git import refs
+from tasks.github import markdown
 from tasks.settings import ROOT
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tasks import console, retire
+from tasks import console
+from tasks.daytona import retire
 from tasks.errors import TaskError
 
 if TYPE_CHECKING:
-    from tasks.daytona import Daytona
-    from tasks.gc import Judged
-    from tasks.ledger import Ledger
+    from tasks.daytona.adapter import Daytona
+    from tasks.daytona.gc import Judged
+    from tasks.daytona.ledger import Ledger
 
 
 def in_use(api: Daytona) -> Counter[str]:

@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks import console, events, git, github, markdown, refs, snapshot
+from tasks import console, git, github
 from tasks.commands.arguments import Parser
+from tasks.daytona import snapshot
 from tasks.errors import BadInput
+from tasks.git import refs
+from tasks.github import events, markdown
 from tasks.settings import ROOT
 
 

@@ -6,20 +6,23 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, daytona, git, github, ledger, markdown, process, refs, ship, snapshot
+from tasks import console, git, github, process
 from tasks.commands.arguments import Once, Parser, seconds
+from tasks.daytona import adapter, ledger, ship, snapshot
+from tasks.daytona.publish import DEADLINE
 from tasks.errors import BadInput, Interrupted, TaskError
-from tasks.publish import DEADLINE
+from tasks.git import refs
+from tasks.github import markdown
 from tasks.sandbox import tested, verify
 from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
     import argparse
 
-    from tasks.daytona import Daytona
+    from tasks.daytona.adapter import Daytona
+    from tasks.daytona.ledger import Ledger
+    from tasks.daytona.ship import Order, Shipped
     from tasks.image import Image
-    from tasks.ledger import Ledger
-    from tasks.ship import Order, Shipped
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -79,7 +82,7 @@ def main(arguments: list[str]) -> None:
     watch = console.Stopwatch()
     # All that can be found wrong here is, before anything is read, built or sent.
     stage = stage_of(options)
-    given = None if options.dry_run else daytona.credentials()
+    given = None if options.dry_run else adapter.credentials()
     order = ship.order(
         ref=options.ref if options.for_branch is None else _ref_of(options),
         environment=os.environ,
@@ -99,7 +102,7 @@ def main(arguments: list[str]) -> None:
     if given is None:
         result |= _dry_run(order)
     else:
-        with_api = daytona.connect()
+        with_api = adapter.connect()
         try:
             result |= publish(with_api, order, branch=options.for_branch, untested=options.untested)
         finally:

@@ -6,21 +6,10 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import (
-    builder,
-    console,
-    context,
-    engine,
-    git,
-    github,
-    image,
-    layercache,
-    markdown,
-    parts,
-    refs,
-    source,
-)
+from tasks import builder, console, context, engine, git, github, image, layercache, parts, source
 from tasks.commands.arguments import Once, Parser
+from tasks.git import refs
+from tasks.github import markdown
 from tasks.host import ca
 from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 

@@ -8,19 +8,21 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, daytona, gc, github, ledger, markdown, retire, snapshot
+from tasks import console, github
 from tasks.commands.arguments import Once, Parser
 from tasks.commands.daytona_test import use
 from tasks.commands.retiring import Retirement, in_use
+from tasks.daytona import adapter, gc, ledger, retire, snapshot
+from tasks.daytona.publish import delete
 from tasks.errors import TaskError
-from tasks.publish import delete
+from tasks.github import markdown
 from tasks.sandbox import verify
 from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
-    from tasks.daytona import Daytona
-    from tasks.ledger import Entry, Ledger
-    from tasks.snapshot import Snapshot
+    from tasks.daytona.adapter import Daytona
+    from tasks.daytona.ledger import Entry, Ledger
+    from tasks.daytona.snapshot import Snapshot
 
 
 #: Seconds after which a snapshot goes that nobody uses, of a stage that the ledger does not know.
@@ -92,12 +94,12 @@ def main(arguments: list[str]) -> None:
         else:
             snapshot.stage_for_branch(options.branch)
     if options.command == "current":
-        book = ledger.open_ledger(ROOT, state_dir(), local=daytona.is_local())
+        book = ledger.open_ledger(ROOT, state_dir(), local=adapter.is_local())
         book.refresh()
         result = _current(book, options)
     else:
-        given = daytona.credentials()
-        with closing(daytona.connect()) as api:
+        given = adapter.credentials()
+        with closing(adapter.connect()) as api:
             book = ledger.open_ledger(ROOT, state_dir(), local=given.is_local)
             book.refresh()
             result = _COMMANDS[options.command](api, book, options)

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from tasks import console, daytona, settings, waiting
+from tasks import console, settings, waiting
+from tasks.daytona import adapter
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 from tasks.sandbox import guest_exec
@@ -26,7 +27,7 @@ from tasks.sandbox.run import CREATED_LABEL, OWNER_LABEL, RUN_LABEL, Run, labels
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tasks.daytona import Daytona, Preview, RemoteSandbox
+    from tasks.daytona.adapter import Daytona, Preview, RemoteSandbox
 
 #: Carried by all of ours, so that a list of them can be asked for.
 OURS: Final = {f"{settings.LABEL}.managed": "1"}
@@ -67,7 +68,7 @@ class DaytonaProvider(Provider):
 
     @classmethod
     def connect(cls) -> DaytonaProvider:
-        return cls(daytona.connect())
+        return cls(adapter.connect())
 
     def close(self) -> None:
         self.api.close()

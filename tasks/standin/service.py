@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tasks import engine, waiting
-from tasks.daytona import LOOPBACK_VARIABLE
+from tasks.daytona.adapter import LOOPBACK_VARIABLE
 from tasks.errors import TaskError
 from tasks.host import oci_registry
 from tasks.sandbox.docker import DockerProvider

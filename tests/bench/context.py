@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="iterate-bench-") as folder:
         at = Path(folder)
         repos.git(at, "clone", "-q", "--no-local", str(settings.ROOT), "this")
-        _bench("this repository", at / "this", "tasks/refs.py", at / "parts-1")
+        _bench("this repository", at / "this", "tasks/git/refs.py", at / "parts-1")
         name = f"generated: {options.files} files, {options.commits} commits"
         fastimport.generate(at / "big", files=options.files, commits=options.commits)
         _bench(name, at / "big", "src/00/000/file0.py", at / "parts-2")

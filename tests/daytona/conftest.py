@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import daytona, retry, snapshot, standin, upload, waiting
-from tasks.daytona import Daytona
-from tasks.publish import Publisher, Wanted
+from tasks import retry, standin, waiting
+from tasks.daytona import adapter, snapshot, upload
+from tasks.daytona.adapter import Daytona
+from tasks.daytona.publish import Publisher, Wanted
 from tasks.standin.rules import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tasks.publish import Published
-    from tasks.snapshot import Snapshot
+    from tasks.daytona.publish import Published
+    from tasks.daytona.snapshot import Snapshot
     from tasks.standin import StandIn
 
 #: As little of a sandbox as a machine can run: the suite proper has the real one.
@@ -106,7 +107,7 @@ def _made(stand_in: StandIn) -> list[Any]:
 @pytest.fixture
 def stand_in(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """Empty and without faults; emptied for the next test once `bench` has looked at it."""
-    for name, value in {**shared.environment, daytona.LOOPBACK_VARIABLE: "1"}.items():
+    for name, value in {**shared.environment, adapter.LOOPBACK_VARIABLE: "1"}.items():
         monkeypatch.setenv(name, value)
     shared.clear_faults()
     yield shared
@@ -127,7 +128,7 @@ def stand_in(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand
 
 @pytest.fixture
 def api(stand_in: StandIn) -> Iterator[Daytona]:
-    given = daytona.credentials({**stand_in.environment, daytona.LOOPBACK_VARIABLE: "1"})
+    given = adapter.credentials({**stand_in.environment, adapter.LOOPBACK_VARIABLE: "1"})
     connected = Daytona(given, policy=POLICY)
     yield connected
     connected.close()

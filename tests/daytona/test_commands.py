@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import ledger, publish, settings, snapshot
+from tasks import settings
 from tasks.commands import daytona_test, snapshots
+from tasks.daytona import ledger, publish, snapshot
 from tasks.errors import BadInput, TaskError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import image_registry as registry
-from tasks.image_registry import Blob, Target
+from tasks.daytona import image_registry as registry
+from tasks.daytona.image_registry import Blob, Target
 from tasks.retry import DEFAULT, Policy, RemoteFailed
 from tests.support.proxy import Proxy
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import buildstream, publish, settings, snapshot, waiting
-from tasks.daytona import Credentials, Daytona
+from tasks import settings, waiting
+from tasks.daytona import buildstream, publish, snapshot
+from tasks.daytona.adapter import Credentials, Daytona
+from tasks.daytona.publish import BuildFault, NameTaken
 from tasks.errors import TaskError, TimedOut
-from tasks.publish import BuildFault, NameTaken
 from tasks.retry import Policy, RemoteFailed
 
 if TYPE_CHECKING:
@@ -430,7 +431,7 @@ def test_a_stuck_log_holds_nothing_up(bench: Bench, show: Show) -> None:
 
 
 def test_a_delete_that_does_not_delete_is_told(bench: Bench, show: Show) -> None:
-    from tasks.publish import delete
+    from tasks.daytona.publish import delete
 
     found = bench.publish(bench.sibling()).snapshot
     bench.stand_in.fault("delete-ignored")
@@ -500,9 +501,9 @@ def test_a_wrong_key_is_said_once_and_never_shown(bench: Bench, show: Show) -> N
 PUBLISHER = textwrap.dedent("""
     import sys, signal
     from pathlib import Path
-    from tasks import daytona, snapshot
-    from tasks.publish import Publisher, Wanted
-    api = daytona.connect()
+    from tasks.daytona import adapter, snapshot
+    from tasks.daytona.publish import Publisher, Wanted
+    api = adapter.connect()
     name, identity, log, text = sys.argv[1:]
     text = snapshot.marked(text, identity)
     create = lambda: api.create_from_contexts(name, dockerfile=text, contexts=[])

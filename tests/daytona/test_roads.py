@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import engine, image, process, publish, settings, ship
+from tasks import engine, image, process, settings
 from tasks.commands import snapshot_daytona
+from tasks.daytona import publish, ship
 from tasks.errors import TaskError
 from tasks.sandbox import tested
 from tasks.sandbox.daytona import DaytonaProvider
@@ -19,7 +20,7 @@ from tasks.sandbox.run import Run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.ship import Via
+    from tasks.daytona.ship import Via
     from tests.daytona.conftest import Bench
 
 #: The whole tree but what packages brought: kind, mode, name, target of links; then contents.

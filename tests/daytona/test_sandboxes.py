@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import ledger, publish, settings, ship, waiting
+from tasks import settings, waiting
 from tasks.commands import snapshot_daytona
+from tasks.daytona import ledger, publish, ship
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 from tasks.sandbox import daytona as provider_module
@@ -234,7 +235,7 @@ def test_ended_at_any_moment_it_leaves_nothing(
 VICTIMS = textwrap.dedent("""
     import os, signal, sys, time
     import daytona_api_client, daytona_toolbox_api_client, pydantic, urllib3
-    from tasks import daytona
+    from tasks.daytona import adapter
     from tasks.sandbox import reaper
     from tasks.sandbox.daytona import DaytonaProvider
     from tasks.sandbox.interface import Spec
@@ -246,7 +247,7 @@ VICTIMS = textwrap.dedent("""
         heard, said = os.pipe()
         pid = os.fork()
         if not pid:
-            provider = DaytonaProvider(daytona.connect())
+            provider = DaytonaProvider(adapter.connect())
             with Run(provider) as run:
                 os.write(said, b"now")
                 provider.create(Spec(image=sys.argv[1]), run)

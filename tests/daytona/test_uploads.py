@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks import settings, upload, waiting
+from tasks import settings, waiting
+from tasks.daytona import upload
+from tasks.daytona.upload import PIECE
 from tasks.retry import RemoteFailed
-from tasks.upload import PIECE
 from tests.daytona.conftest import part
 from tests.support.proxy import Proxy
 
@@ -166,11 +167,11 @@ def test_when_it_comes_to_nothing_nothing_is_left(
 UPLOADER = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from tasks import daytona, upload
+    from tasks.daytona import adapter, upload
     from tests.daytona.conftest import File
     path = Path(sys.argv[1])
     mine = File(path.stem, path, path.stat().st_size)
-    api = daytona.connect()
+    api = adapter.connect()
     real = upload._Progress.add
     def add(self, count):
         real(self, count)
@@ -230,10 +231,10 @@ def test_memory_stays_flat(bench: Bench) -> None:
 MEASURED = textwrap.dedent("""
     import resource, sys
     from pathlib import Path
-    from tasks import daytona, upload
+    from tasks.daytona import adapter, upload
     from tests.daytona.conftest import File
     path = Path(sys.argv[1])
     mine = File(path.stem, path, path.stat().st_size)
-    upload.upload([mine], daytona.connect().storage_access, unfinished=Path(sys.argv[2]))
+    upload.upload([mine], adapter.connect().storage_access, unfinished=Path(sys.argv[2]))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import github_api, settings
+from tasks import settings
 from tasks.commands import bump_pull_request
 from tasks.commands.bump_pull_request import BRANCH
 from tasks.errors import BadInput, TaskError
+from tasks.github import rest
 from tasks.settings import DOCKERFILE
 from tests.support import github, repos
 
@@ -82,8 +83,8 @@ def desk(
         for name, value in hub.environment(TOKEN).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(settings, "ROOT", repo)
-        patched = functools.partial(github_api.Api, sleep=lambda _: None)
-        monkeypatch.setattr(github_api, "Api", patched)
+        patched = functools.partial(rest.Api, sleep=lambda _: None)
+        monkeypatch.setattr(rest, "Api", patched)
         yield Desk(repo, hub, capsys)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import refs, ship, snapshot
 from tasks.commands import snapshot_daytona
+from tasks.daytona import ship, snapshot
 from tasks.errors import BadInput
+from tasks.git import refs
 from tests.support import repos
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import gitremote, ledger
-from tasks.ledger import Ledger, LedgerFailed
+from tasks.daytona import ledger
+from tasks.daytona.ledger import Ledger, LedgerFailed
+from tasks.git import remotes
 from tests.support import git_http, repos
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ def test_a_server_that_leads_elsewhere(server: GitServer, tmp_path: Path) -> Non
 )
 def test_where_it_is_not_sent(change: dict[str, str]) -> None:
     given = {"GITHUB_ACTIONS": "true", "GITHUB_TOKEN": TOKEN}
-    assert gitremote.authorization(given)
-    assert gitremote.authorization({**given, **change}) == []
+    assert remotes.authorization(given)
+    assert remotes.authorization({**given, **change}) == []
 
 
 def test_to_its_own_server_alone(

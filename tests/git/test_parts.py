@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks import context, history, parts
+from tasks import context, parts
 from tasks.errors import BadInput, TaskError
+from tasks.git import history
 from tests.support import builder, repos
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_gc_beside_it_does_no_harm(repo: Path, tmp_path: Path) -> None:
             repos.git(repo, "repack", "-q", "-a", "-d", "-f", check=False)
             repos.git(repo, "gc", "-q", "--prune=now", check=False)
 
-    from tasks import objects
+    from tasks.git import objects
 
     with objects.hold(found.tree.repo, sha) as store:
         repos.git(repo, "checkout", "-q", "main")

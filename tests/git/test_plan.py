@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import git, image, refs, source
+from tasks import git, image, source
 from tasks.commands import plan
 from tasks.errors import BadInput
+from tasks.git import refs
 from tests.support import repos
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import ship, snapshot
 from tasks.commands import snapshot_daytona
+from tasks.daytona import ship, snapshot
 from tasks.errors import BadInput
 from tests.support import builder, repos
 

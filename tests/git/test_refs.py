@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import git, refs
+from tasks import git
 from tasks.errors import BadInput
+from tasks.git import refs
 from tests.support import repos
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tests.support import repos
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks import worktree
+    from tasks.git import worktree
 
 
 @pytest.fixture(autouse=True)

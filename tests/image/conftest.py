@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import engine, image, settings, source, worktree
+from tasks import engine, image, settings, source
+from tasks.git import worktree
 from tasks.host import ca
 from tasks.sandbox.docker import DockerProvider
 from tasks.sandbox.run import Run

@@ -6,7 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from tasks import git, image, parts, refs, settings, source
+from tasks import git, image, parts, settings, source
+from tasks.git import refs
 from tasks.host import ca
 from tests.image.conftest import Built
 from tests.support import builder, repos

@@ -9,7 +9,8 @@ import sys
 import tarfile
 from typing import TYPE_CHECKING
 
-from tasks import git, parts, refs, settings, source
+from tasks import git, parts, settings, source
+from tasks.git import refs
 from tests.support import repos
 
 if TYPE_CHECKING:

@@ -61,8 +61,8 @@ from tasks import __main__ as entry
 class Command:
     @staticmethod
     def main(arguments):
-        pathlib.Path(arguments[0]).touch()
         try:
+            pathlib.Path(arguments[0]).touch()
             time.sleep(60)
         finally:
             pathlib.Path(arguments[1]).touch()
@@ -104,5 +104,6 @@ def test_the_death_of_nox_runs_every_finally(tmp_path: Path) -> None:
     env = {**os.environ, "NOX_CURRENT_SESSION": "setup"}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as nox:
         _await(started)
+        time.sleep(0.2)  # as above
         nox.kill()
     _await(cleaned)

@@ -20,8 +20,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import expressions, workflow_rules
-from tasks.expressions import Declared, Scope
+from tasks.github import expressions, workflow_rules
+from tasks.github.expressions import Declared, Scope
 from tests.support import github_runner
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import workflow_rules
 from tasks.commands import lint
 from tasks.errors import TaskError
+from tasks.github import workflow_rules
 from tasks.settings import ROOT
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def test_a_broken_rule_is_refused(copy: Path, broken: Break) -> None:
 
 
 def test_every_rule_of_ours_is_broken_here() -> None:
-    source = (ROOT / "tasks/workflow_rules.py").read_text()
+    source = (ROOT / "tasks/github/workflow_rules.py").read_text()
     rules = set(re.findall(r'Finding\(\s*[\w.]+,\s*"([a-z-]+)"', source))
     assert rules, "none was found: the pattern is out of date"
     rules |= set(re.findall(r'"(fork-secrets|main-only)"', source))

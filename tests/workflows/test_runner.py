@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.expressions import BadExpression
+from tasks.github.expressions import BadExpression
 from tests.support import repos
 from tests.workflows import runner
 from tests.workflows.runner import CannotRun, Event, Machine

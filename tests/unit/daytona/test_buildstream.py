@@ -6,7 +6,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.buildstream import Lines
+from tasks.daytona.buildstream import Lines
 
 LOG = "#1 [stage 1/2] RUN a\n#1 0.1 ünï\r\n\n#1 DONE 0.2s\nno line break at the end".encode()
 

@@ -6,15 +6,15 @@ import traceback
 
 import pytest
 
-from tasks import daytona
+from tasks.daytona import adapter
 from tasks.errors import BadInput
 
 KEY = "dtn_" + "0123456789abcdef" * 4
 
 
 def test_the_environment_is_enough() -> None:
-    found = daytona.credentials({"DAYTONA_API_KEY": KEY})
-    assert (found.api_key, found.api_url, found.target) == (KEY, daytona.DEFAULT_URL, None)
+    found = adapter.credentials({"DAYTONA_API_KEY": KEY})
+    assert (found.api_key, found.api_url, found.target) == (KEY, adapter.DEFAULT_URL, None)
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def test_the_environment_is_enough() -> None:
 def test_a_key_that_cannot_be_one(value: str | None) -> None:
     environment = {} if value is None else {"DAYTONA_API_KEY": value}
     with pytest.raises(BadInput) as caught:
-        daytona.credentials(environment)
+        adapter.credentials(environment)
     said = str(caught.value)
     assert "DAYTONA_API_KEY" in said
-    assert daytona.KEYS_PAGE in said
+    assert adapter.KEYS_PAGE in said
     assert "\n" not in said
     assert KEY not in said
     if value is None or not value.strip():
@@ -57,7 +57,7 @@ def test_a_key_that_cannot_be_one(value: str | None) -> None:
 )
 def test_addresses_the_key_is_not_sent_to(url: str) -> None:
     with pytest.raises(BadInput) as caught:
-        daytona.credentials({"DAYTONA_API_KEY": KEY, "DAYTONA_API_URL": url})
+        adapter.credentials({"DAYTONA_API_KEY": KEY, "DAYTONA_API_URL": url})
     said = str(caught.value)
     assert "pass" not in said.replace("password", "")
     assert "secretword" not in said
@@ -71,27 +71,27 @@ def test_this_machine_where_it_is_allowed(url: str) -> None:
     environment = {
         "DAYTONA_API_KEY": KEY,
         "DAYTONA_API_URL": url,
-        daytona.LOOPBACK_VARIABLE: "1",
+        adapter.LOOPBACK_VARIABLE: "1",
     }
-    assert daytona.credentials(environment).is_local
+    assert adapter.credentials(environment).is_local
 
 
 def test_allowing_this_machine_allows_no_other() -> None:
     environment = {
         "DAYTONA_API_KEY": KEY,
         "DAYTONA_API_URL": "http://127.0.0.1.nip.io/api",
-        daytona.LOOPBACK_VARIABLE: "1",
+        adapter.LOOPBACK_VARIABLE: "1",
     }
     with pytest.raises(BadInput):
-        daytona.credentials(environment)
+        adapter.credentials(environment)
 
 
 def test_a_slash_at_the_end_is_taken_off() -> None:
-    url = daytona.check_url("https://daytona.example/api/", allow_loopback=False)
+    url = adapter.check_url("https://daytona.example/api/", allow_loopback=False)
     assert url == "https://daytona.example/api"
 
 
 def test_the_key_is_in_no_repr_and_no_traceback() -> None:
-    found = daytona.credentials({"DAYTONA_API_KEY": KEY})
+    found = adapter.credentials({"DAYTONA_API_KEY": KEY})
     assert KEY not in repr(found)
     assert KEY not in "".join(traceback.format_exception(ValueError(found)))

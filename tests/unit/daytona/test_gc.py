@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import gc, snapshot
-from tasks.snapshot import Snapshot
+from tasks.daytona import gc, snapshot
+from tasks.daytona.snapshot import Snapshot
 
 
 def made(number: int, *, stage: str = "dev-x", state: str = "active", **more: Any) -> Snapshot:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import image_registry
+from tasks.daytona import image_registry
 
 if TYPE_CHECKING:
     from pathlib import Path

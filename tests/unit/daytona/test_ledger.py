@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import ledger
-from tasks.ledger import Entry, Ledger, LedgerFailed
+from tasks.daytona import ledger
+from tasks.daytona.ledger import Entry, Ledger, LedgerFailed
 from tests.support import repos
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import snapshot
+from tasks.daytona import snapshot
+from tasks.daytona.snapshot import Name, Snapshot
 from tasks.errors import BadInput
-from tasks.snapshot import Name, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

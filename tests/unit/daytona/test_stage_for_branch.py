@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import snapshot
+from tasks.daytona import snapshot
 from tasks.errors import BadInput
 
 NAMES = st.one_of(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import github_api, settings
+from tasks import settings
+from tasks.github import rest
 from tests.support import github, github_runner, repos
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def hub(bare: Path) -> Iterator[GitHub]:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long commands would have slept."""
     slept: list[float] = []
-    patched = functools.partial(github_api.Api, sleep=slept.append)
-    monkeypatch.setattr(github_api, "Api", patched)
+    patched = functools.partial(rest.Api, sleep=slept.append)
+    monkeypatch.setattr(rest, "Api", patched)
     return slept
 
 

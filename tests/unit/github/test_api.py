@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import github_api
 from tasks.errors import BadInput
-from tasks.github_api import Access, Api
+from tasks.github import rest
+from tasks.github.rest import Access, Api
 from tasks.retry import RemoteFailed
 from tests.support import github
 from tests.unit.github.conftest import TOKEN
@@ -50,8 +50,8 @@ def test_a_list_within_the_reply(hub: GitHub) -> None:
 
 
 def test_the_token_is_not_led_to_another_server(hub: GitHub) -> None:
-    assert github_api._next('<http://evil.example/?page=2>; rel="next"', hub.url) is None
-    assert github_api._next(f'<{hub.url}/?page=2>; rel="next"', hub.url) == f"{hub.url}/?page=2"
+    assert rest._next('<http://evil.example/?page=2>; rel="next"', hub.url) is None
+    assert rest._next(f'<{hub.url}/?page=2>; rel="next"', hub.url) == f"{hub.url}/?page=2"
     hub.fail("GET", "pulls", 302, headers={"Location": "http://127.0.0.1:9/"})
     assert "leads elsewhere" in str(refused(hub))
 
@@ -142,9 +142,9 @@ def test_an_hour_is_not_waited_for(hub: GitHub) -> None:
 
 def test_the_time_of_the_reset() -> None:
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1060"}
-    assert github_api.judge(403, "API rate limit exceeded", headers, now=1000) == ("rate", 60)
+    assert rest.judge(403, "API rate limit exceeded", headers, now=1000) == ("rate", 60)
     # A refusal is not taken for a limit because of the headers that every reply has.
-    assert github_api.judge(403, "no", {"X-RateLimit-Remaining": "9"})[0] == "scope"
+    assert rest.judge(403, "no", {"X-RateLimit-Remaining": "9"})[0] == "scope"
 
 
 def test_nobody_there() -> None:
@@ -196,14 +196,14 @@ GIVEN = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "a/b"}
 )
 def test_what_is_refused_before_anything_is_sent(change: dict[str, str], word: str) -> None:
     with pytest.raises(BadInput, match=word) as caught:
-        github_api.access({**GIVEN, **change})
+        rest.access({**GIVEN, **change})
     assert TOKEN not in str(caught.value)
     assert "u:p" not in str(caught.value)
 
 
 def test_what_is_taken() -> None:
-    given = github_api.access({**GIVEN, "GITHUB_API_URL": "https://git.example/api/v3/"})
+    given = rest.access({**GIVEN, "GITHUB_API_URL": "https://git.example/api/v3/"})
     assert given.api_url == "https://git.example/api/v3"
-    assert github_api.access(GIVEN).page == "https://github.com/a/b"
+    assert rest.access(GIVEN).page == "https://github.com/a/b"
     assert TOKEN not in repr(given)
-    assert github.VERSION == github_api.VERSION
+    assert github.VERSION == rest.VERSION

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import github, markdown
+from tasks import github
 from tasks.errors import TaskError
+from tasks.github import markdown
 from tests.support import github_runner
 
 if TYPE_CHECKING:

@@ -18,14 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks import cleangit, console, context, source
+from tasks import console, context, source
 from tasks.errors import BadInput, TaskError
+from tasks.git import gitdir
 
 PINS = Path("/pins")
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "cleangit", "console", "context", "errors", "git", "gitindex", "process",
-    "secretscan", "worktree",
+    "__init__", "console", "context", "errors", "process", "secretscan",
+    "git/__init__", "git/gitdir", "git/indexfile", "git/worktree",
 )  # fmt: skip
 
 
@@ -46,9 +47,10 @@ def _lay_out_lib(tree: Path, lib: Path) -> None:
     sandbox = tree / "apps/os/sandbox"
     shutil.copytree(sandbox / "lib", lib)
     shutil.copy(sandbox / "entry.sh", lib)
-    (lib / "tasks").mkdir()
     for module in RUNTIME_MODULES:
-        shutil.copy(tree / f"tasks/{module}.py", lib / "tasks")
+        file = f"tasks/{module}.py"
+        (lib / file).parent.mkdir(exist_ok=True)
+        shutil.copy(tree / file, lib / file)
     for script in lib.glob("*.sh"):
         script.chmod(0o755)
 
@@ -65,7 +67,7 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
     context.refuse_secrets(found)
     for number, part in enumerate(context.trees(found.tree)):
         clean = out / f"git-{number}" if number else out / "git"
-        cleangit.export(part, clean)
+        gitdir.export(part, clean)
     kept = _keep_listed(os.fsencode(tree), found)
     for number, part in enumerate(context.trees(found.tree)):
         if number:

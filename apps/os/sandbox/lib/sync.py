@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import cleangit, console, git, worktree
+from tasks import console, git
 from tasks.context import trees
 from tasks.errors import TaskError
+from tasks.git import gitdir, worktree
 
 if TYPE_CHECKING:
-    from tasks.worktree import Entry, Tree
+    from tasks.git.worktree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
 _PASSES: Final = 5
@@ -233,17 +234,17 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> None:
     git_dir = to / ".git"
     if not git_dir.is_dir():
         with tempfile.TemporaryDirectory(dir=to, prefix=".git-new-") as folder:
-            cleangit.export(tree, Path(folder) / "git")
+            gitdir.export(tree, Path(folder) / "git")
             (Path(folder) / "git").rename(git_dir)
         return
     repo = git.open_repo(to)
     head, branch = git.head(repo)
-    shallow, was_shallow = cleangit.shallow_commits(tree), (git_dir / "shallow").exists()
+    shallow, was_shallow = gitdir.shallow_commits(tree), (git_dir / "shallow").exists()
     known = head if not (shallow or was_shallow) and _has(tree.repo, head) else None
     # First of all: it decides how much history is packed.
     _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
     if head != tree.sha or (git_dir / "index").read_bytes() != tree.index.clean:
-        cleangit.copy_objects(tree, git_dir, known=known)
+        gitdir.copy_objects(tree, git_dir, known=known)
     if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
         repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
         repo.git("update-ref", "-d", f"refs/heads/{branch}")
@@ -252,7 +253,7 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> None:
         repo.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
     else:
         repo.git("update-ref", "--no-deref", "HEAD", tree.sha)
-    config = cleangit.config(tree)
+    config = gitdir.config(tree)
     if not tree.prefix:
         # A configuration that was edited in the sandbox stays as it is.
         if state.config in {"", (git_dir / "config").read_bytes().hex()}:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from tasks import expressions
-from tasks.expressions import BadExpression, Scope
+from tasks.github import expressions
+from tasks.github.expressions import BadExpression, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks import snapshot
+from tasks.daytona import snapshot
+from tasks.daytona.gc import Judged
 from tasks.errors import BadInput
-from tasks.gc import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from tasks.ledger import Entry
-    from tasks.snapshot import Snapshot
+    from tasks.daytona.ledger import Entry
+    from tasks.daytona.snapshot import Snapshot
 
 
 def stages_of(branch: str, current: Mapping[str, Entry]) -> list[str]:

@@ -31,10 +31,10 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from tasks import addresses, console, process, retry
 from tasks.baselayout import PACKED
+from tasks.daytona.upload import Uploaded, lives
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 from tasks.settings import cache_dir, state_dir
-from tasks.upload import Uploaded, lives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

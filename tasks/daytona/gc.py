@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import snapshot
+from tasks.daytona import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from tasks.snapshot import Snapshot
+    from tasks.daytona.snapshot import Snapshot
 
 Verdict = Literal["keep", "delete"]
 NEWEST: Final = 5

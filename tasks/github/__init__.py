@@ -1,7 +1,7 @@
 """What a job of GitHub Actions gets of us: outputs, a summary, log groups, annotations.
 
 Outside of one, all of this does nothing. Standard library only: sessions that run before anything
-is installed use it, too. The API is in `github_api`.
+is installed use it, too. The API is in `rest`.
 
 The runner takes any line of our output that begins with `::name` (or has `##[name]` in it, the
 older form) for a command, whoever wrote it: a test, a build, a commit's title. So a session stops
@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console, markdown
+from tasks import console
 from tasks.errors import TaskError
+from tasks.github import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def entry(name: str, value: str) -> str:
 
 
 def summary(text: str) -> None:
-    """Markdown for the step's summary. What is foreign in it went through `tasks.markdown`."""
+    """Markdown for the step's summary. What is foreign in it went through `markdown`."""
     path = os.environ.get("GITHUB_STEP_SUMMARY", "")
     if not active() or not path:
         return

@@ -11,23 +11,25 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, dockerfile, git, image, parts, refs, snapshot, source, upload
+from tasks import console, dockerfile, git, image, parts, source
+from tasks.daytona import snapshot, upload
+from tasks.daytona.publish import DEADLINE, Publisher, Wanted
+from tasks.git import refs
 from tasks.host import ca
 from tasks.image import BUILD_ARGS
-from tasks.publish import DEADLINE, Publisher, Wanted
 from tasks.settings import DOCKERFILE, ROOT, cache_dir, state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tasks.daytona import Daytona
+    from tasks.daytona.adapter import Daytona
+    from tasks.daytona.publish import Published
+    from tasks.daytona.snapshot import Name, Snapshot
+    from tasks.daytona.upload import Uploaded
     from tasks.engine import Engine
     from tasks.image import Image
-    from tasks.publish import Published
-    from tasks.snapshot import Name, Snapshot
     from tasks.source import Source
-    from tasks.upload import Uploaded
 
 Via = Literal["remote", "push"]
 
@@ -243,7 +245,8 @@ class _Road:
         )
 
     def push(self) -> Snapshot:
-        from tasks import engine, image_registry  # noqa: PLC0415 - only this road needs them
+        from tasks import engine  # noqa: PLC0415 - only this road needs them
+        from tasks.daytona import image_registry  # noqa: PLC0415 - only this road needs them
 
         there = engine.require()
         built = self._built(there)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.github.tally import Tally
 from tasks.settings import ROOT
-from tasks.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONFTEST = """
 import json, sys
 import pytest
-from tasks.tally import Tally
+from tasks.github.tally import Tally
 TALLY = Tally()
 def pytest_configure(config):
     config.pluginmanager.register(TALLY)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tasks import github, markdown, settings
+from tasks import github, settings
+from tasks.github import markdown
 
 if TYPE_CHECKING:
     import pytest

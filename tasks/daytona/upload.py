@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tasks.daytona import StorageAccess
+    from tasks.daytona.adapter import StorageAccess
 
 #: S3 takes no smaller pieces, but for the last one.
 PIECE: Final = 8 * 1024 * 1024

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tasks import console, gitindex, objects, worktree
+from tasks import console
 from tasks.errors import BadInput
+from tasks.git import indexfile, objects, worktree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.git import Repo
-    from tasks.objects import Store
+    from tasks.git.objects import Store
 
 _KINDS: Final[dict[int, worktree.Kind]] = {
     0o100644: "file",
     0o100755: "executable",
     0o120000: "symlink",
-    gitindex.GITLINK: "directory",
+    indexfile.GITLINK: "directory",
 }
 
 
@@ -37,11 +38,11 @@ def scan(repo: Repo, sha: str) -> worktree.Tree:
         prefix=b"",
         sha=sha,
         branch=None,
-        index=gitindex.compose(
+        index=indexfile.compose(
             ((path, mode, oid) for path, mode, oid, _ in listed), sha256=len(sha) == 64
         ),
         entries=tuple(
-            worktree.Entry(path, _KINDS[mode], "" if mode == gitindex.GITLINK else oid, size)
+            worktree.Entry(path, _KINDS[mode], "" if mode == indexfile.GITLINK else oid, size)
             # in the order of a walk through folders, as a checkout's entries are
             for path, mode, oid, size in sorted(listed, key=lambda one: one[0].split(b"/"))
         ),
@@ -80,7 +81,7 @@ def _listed(store: Store, sha: str) -> Iterator[tuple[bytes, int, str, int]]:
 
 def _submodules(listed: list[tuple[bytes, int, str, int]]) -> Iterator[str]:
     for path, mode, oid, _ in listed:
-        if mode == gitindex.GITLINK:
+        if mode == indexfile.GITLINK:
             yield (
                 f"submodule {_shown(path)} ({oid[:12]}): a ref holds its commit's id alone, so "
                 "its folder stays empty in the image"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tasks import gate
 from tasks.commands import gate as command
 from tasks.errors import BadInput
+from tasks.github import gate
 
 
 def needs(**jobs: Any) -> dict[str, Any]:

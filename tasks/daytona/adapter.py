@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from tasks import addresses, console, retry
+from tasks.daytona.snapshot import Snapshot, check_image, check_name
 from tasks.errors import BadInput, TaskError
 from tasks.retry import RemoteFailed
-from tasks.snapshot import Snapshot, check_image, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

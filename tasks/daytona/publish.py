@@ -1,6 +1,6 @@
 """Bringing a snapshot to `active`, whatever is there already and whatever happens on the way.
 
-One loop asks for the state, does the next step (`tasks.snapshot.next_step`), and asks again. It
+One loop asks for the state, does the next step (`snapshot.next_step`), and asks again. It
 has no memory that Daytona does not have: ended at any moment and started again, on any machine, it
 goes on. Its deadline, its patience and its log are its own; the SDK's waits are not used.
 """
@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console, snapshot
-from tasks.buildstream import Follower
+from tasks import console
+from tasks.daytona import snapshot
+from tasks.daytona.buildstream import Follower
 from tasks.errors import TaskError, TimedOut
 from tasks.retry import RemoteFailed
 from tasks.sandbox import redaction
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tasks.daytona import Daytona
-    from tasks.snapshot import Snapshot
+    from tasks.daytona.adapter import Daytona
+    from tasks.daytona.snapshot import Snapshot
 
 How = Literal["reused", "activated", "attached", "built"]
 

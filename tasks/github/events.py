@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, snapshot
+from tasks import console
+from tasks.daytona import snapshot
 from tasks.errors import BadInput
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tasks.daytona import Daytona
-    from tasks.snapshot import Snapshot
+    from tasks.daytona.adapter import Daytona
+    from tasks.daytona.snapshot import Snapshot
 
 _IDLE: Final = 30.0
 _PAUSE: Final = 2.0

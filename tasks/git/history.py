@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tasks.objects import Store
+    from tasks.git.objects import Store
 
 _FIRST: Final = 64
 _LEVELS: Final = (12, 8, 4, 0)

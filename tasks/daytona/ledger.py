@@ -19,8 +19,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import addresses, console, gitremote, process
+from tasks import addresses, console, process
 from tasks.errors import CommandFailed, TaskError
+from tasks.git import remotes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,7 @@ class Ledger:
         self.remote = remote
         if not (store / "HEAD").exists():
             store.parent.mkdir(parents=True, exist_ok=True)
-            gitremote.run(None, "init", "--quiet", "--bare", "--", str(store))
+            remotes.run(None, "init", "--quiet", "--bare", "--", str(store))
 
     @property
     def place(self) -> str:
@@ -228,7 +229,7 @@ class Ledger:
         return listed.strip() or None
 
     def _git(self, *args: str, stdin: str = "", who: str = "") -> str:
-        return gitremote.run(self._store, *args, stdin=stdin, who=who)
+        return remotes.run(self._store, *args, stdin=stdin, who=who)
 
 
 def open_ledger(

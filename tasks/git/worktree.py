@@ -10,8 +10,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console, git, gitindex
+from tasks import console, git
 from tasks.errors import BadInput
+from tasks.git import indexfile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ class Tree:
     prefix: bytes
     sha: str
     branch: str | None
-    index: gitindex.Index
+    index: indexfile.Index
     entries: tuple[Entry, ...]
     changes: int
     nested: tuple[Tree, ...] = ()
@@ -78,8 +79,8 @@ class _Walk:
     repo: git.Repo
     prefix: bytes
     ignored: frozenset[bytes]
-    tracked: dict[bytes, gitindex.IndexEntry]
-    index: gitindex.Index
+    tracked: dict[bytes, indexfile.IndexEntry]
+    index: indexfile.Index
     trust_index: bool
     trust_modes: bool
     sha256: bool
@@ -101,7 +102,7 @@ def scan(path: Path, *, trust_index: bool = True) -> Tree:
 def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
     sha, branch = git.head(repo)
     sha256 = len(sha) == 64
-    index = gitindex.read(repo, sha256=sha256)
+    index = indexfile.read(repo, sha256=sha256)
     listed = repo.git(
         "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"
     )
@@ -136,7 +137,7 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
     )
 
 
-def _converts(repo: git.Repo, index: gitindex.Index) -> bool:
+def _converts(repo: git.Repo, index: indexfile.Index) -> bool:
     """Whether checked-out bytes may differ from the blob's: line ends, filters, ident."""
     if any(entry.path.rpartition(b"/")[2] == b".gitattributes" for entry in index.entries):
         return True
@@ -173,7 +174,7 @@ def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
         return False  # gone since the folder was read
     if stat.S_ISDIR(status.st_mode):
         known = walk.tracked.get(path)
-        if known and known.mode == gitindex.GITLINK and not os.path.lexists(item.path + b"/.git"):
+        if known and known.mode == indexfile.GITLINK and not os.path.lexists(item.path + b"/.git"):
             walk.notes.append(
                 f"submodule {_shown(walk, path)} is not initialised: its folder stays empty "
                 "(git submodule update --init)"

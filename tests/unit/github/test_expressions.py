@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tasks import expressions
-from tasks.expressions import BadExpression, Declared, Scope
+from tasks.github import expressions
+from tasks.github.expressions import BadExpression, Declared, Scope
 
 EVENT = {"pull_request": {"labels": [{"name": "a"}, {"name": "Sandbox"}], "number": 7}}
 CONTEXTS = {

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import events
 from tasks.commands import sandbox_plan
 from tasks.errors import BadInput
+from tasks.github import events
 
 if TYPE_CHECKING:
     from pathlib import Path

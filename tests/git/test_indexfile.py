@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import git, gitindex
+from tasks import git
 from tasks.errors import BadInput
+from tasks.git import indexfile
 from tests.support import repos
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_every_form(tmp_path: Path, form: str) -> None:
         repos.git(repo, "merge", "side", check=False)
     elif form == "empty":
         (repo / ".git/index").unlink()
-    read = gitindex.read(git.open_repo(repo), sha256=False)
+    read = indexfile.read(git.open_repo(repo), sha256=False)
     got = [(f"{e.mode:o}", e.oid, str(e.stage), e.path.decode()) for e in read.entries]
     assert got == listed(repo)
     before = repos.status(repo)
@@ -61,7 +62,7 @@ def test_every_form(tmp_path: Path, form: str) -> None:
     (repo / ".git/index").write_bytes(read.clean)
     assert repos.git(repo, "ls-files", "-v", "-z") == flags
     assert repos.status(repo) == before
-    again = gitindex.parse(read.clean, mtime_ns=0, sha256=False)
+    again = indexfile.parse(read.clean, mtime_ns=0, sha256=False)
     assert again.clean == read.clean
     assert all(sum(entry.stat) == entry.mode for entry in again.entries)
 
@@ -71,7 +72,7 @@ def test_sha256_repositories(tmp_path: Path) -> None:
     repos.git(tmp_path, "init", "-q", "--object-format=sha256", str(repo))
     repos.write(repo, {"a": "a"})
     repos.commit(repo)
-    read = gitindex.read(git.open_repo(repo), sha256=True)
+    read = indexfile.read(git.open_repo(repo), sha256=True)
     assert [(f"{e.mode:o}", e.oid, str(e.stage), e.path.decode()) for e in read.entries] == listed(
         repo
     )
@@ -82,4 +83,4 @@ def test_damaged_indexes_are_refused(noise: bytes, cut: int) -> None:
     header = b"DIRC\0\0\0\2\0\0\0\1"
     for raw in (noise, header + noise[:cut]):
         with suppress(BadInput):
-            gitindex.parse(raw, mtime_ns=0, sha256=False)
+            indexfile.parse(raw, mtime_ns=0, sha256=False)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import git, process
 from tasks.errors import CommandFailed, TaskError
-from tasks.gitindex import GITLINK
+from tasks.git.indexfile import GITLINK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tasks.worktree import Tree
+    from tasks.git.worktree import Tree
 
 #: Settings that decide whether `git status` finds a file changed; they travel, with these values.
 _TRAVELS: Final = {

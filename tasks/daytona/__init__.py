@@ -1,0 +1,1 @@
+"""Daytona: its API behind one adapter, and snapshots from a ref to a stage's ledger."""
