@@ -53,6 +53,7 @@ _BEGINNINGS: Final = 3
 #: What a registry says of an upload that it does not know, or holds half a piece of: CNCF's
 #: distribution lets no client reach such a one any more, and sweeps it itself.
 _GONE: Final = frozenset({400, 404, 416})
+#: Seconds for that, when the user wants to go or the registry has said nothing anyway.
 _LAST_WORD: Final = 5.0
 #: Registries take back by themselves what was begun a week ago.
 _SWEPT_DAYS: Final = 7
@@ -293,7 +294,8 @@ class _Client:
             try:
                 self._pieces(blob)
             except BaseException as error:
-                self._take_back(self._note)
+                answered = isinstance(error, RemoteFailed) and error.status
+                self._take_back(self._note, timeout=None if answered else _LAST_WORD)
                 if isinstance(error, _Forgotten) and left:
                     console.warn(f"{error.what}; this layer is sent anew")
                     continue
@@ -336,13 +338,13 @@ class _Client:
         self._notes.mkdir(parents=True, exist_ok=True)
         self._note.write_text(json.dumps({"place": place, "pid": os.getpid()}))
 
-    def _take_back(self, note: Path) -> None:
+    def _take_back(self, note: Path, *, timeout: float | None = _LAST_WORD) -> None:
         """What was begun is not left there. Asked for once: if not now, the next run does it."""
         place = json.loads(note.read_text())["place"]
         note.write_text(json.dumps({"place": place, "pid": None}))
         with contextlib.suppress(TaskError):
             self._once("DELETE", place, "taking a layer back", ok={204, *_GONE},
-                       timeout=_LAST_WORD)  # fmt: skip
+                       timeout=timeout)  # fmt: skip
             note.unlink(missing_ok=True)
 
     def sweep(self) -> None:
