@@ -53,7 +53,7 @@ _BEGINNINGS: Final = 3
 #: What a registry says of an upload that it does not know, or holds half a piece of: CNCF's
 #: distribution lets no client reach such a one any more, and sweeps it itself.
 _GONE: Final = frozenset({400, 404, 416})
-#: Seconds for that, when the user wants to go or the registry has said nothing anyway.
+#: Seconds for taking a layer back, when the user wants to go or the registry is silent anyway.
 _LAST_WORD: Final = 5.0
 #: Registries take back by themselves what was begun a week ago.
 _SWEPT_DAYS: Final = 7
