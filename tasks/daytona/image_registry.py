@@ -31,7 +31,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from tasks import addresses, console, process, retry
 from tasks.baselayout import PACKED
-from tasks.daytona.upload import Uploaded, lives
+from tasks.daytona.upload import Uploaded
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 from tasks.settings import cache_dir, state_dir
@@ -355,7 +355,7 @@ class _Client:
                 if urlsplit(said["place"]).netloc != self._target.registry:
                     if time.time() - note.stat().st_mtime > _SWEPT_DAYS * 86400:
                         note.unlink(missing_ok=True)
-                elif said["pid"] is None or not lives(int(said["pid"])):
+                elif said["pid"] is None or not process.lives(int(said["pid"])):
                     self._take_back(note)
 
     def _piece(self, place: str, done: int, piece: bytes) -> tuple[str, int]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from tasks import addresses, console, retry
+from tasks import addresses, console, process, retry
 from tasks.errors import TaskError
 from tasks.retry import RemoteFailed
 
@@ -297,7 +297,7 @@ class _Book:
                 if (note["url"], note["bucket"]) != (access.url, access.bucket):
                     if time.time() - file.stat().st_mtime > 7 * 86400:
                         file.unlink(missing_ok=True)
-                elif not lives(int(note["pid"])):
+                elif not process.lives(int(note["pid"])):
                     self._abort(str(note["key"]), str(note["upload"]))
 
     def _abort(self, key: str, identity: str) -> None:
@@ -317,17 +317,6 @@ class _Book:
     def _file(self, identity: str) -> Path:
         safe = "".join(c if c.isalnum() else "_" for c in identity)[:100]
         return self._folder / f"{safe}.json"
-
-
-def lives(pid: int) -> bool:
-    """Whether there is a process of that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _each(items: Sequence[Any], do: Callable[[Any], Any], *, workers: int) -> list[Any]:

@@ -8,6 +8,7 @@ what git does in it depends on the objects alone, and writes nothing anywhere el
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 _ATTEMPTS: Final = 5
+#: Seconds; no hold is needed for a day.
 _STALE: Final = 86400
 #: Bounds git's memory, whatever the repository's size; large files are streamed.
 _FRUGAL: Final = {
@@ -159,10 +161,8 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     cut = tuple(shallow_file.read_text().split()) if shallow_file.exists() else ()
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
-    for left in holds.iterdir():  # by a run that was killed
-        if time.time() - left.stat().st_mtime > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
+    _sweep(holds)
+    with tempfile.TemporaryDirectory(prefix=f"hold-{os.getpid()}-", dir=holds) as folder:
         git_dir = Path(folder)
         (git_dir / "objects/pack").mkdir(parents=True)
         (git_dir / "objects/info").mkdir()
@@ -183,6 +183,18 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
         except CommandFailed:
             raise missing(sha) from None
         yield store
+
+
+def _sweep(holds: Path) -> None:
+    """Remove what killed runs left. Neither sign is enough: a clock may jump, and a process of
+    another container that shares the folder is not to be seen from here.
+    """
+    for left in holds.glob("hold-*"):
+        with contextlib.suppress(OSError):  # another run sweeps, too
+            old = time.time() - left.stat().st_mtime > _STALE
+            pid = left.name.split("-")[1]
+            if old and not (pid.isdigit() and process.lives(int(pid))):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _path(repo: git.Repo, name: str) -> Path:
