@@ -294,8 +294,8 @@ class _Client:
             try:
                 self._pieces(blob)
             except BaseException as error:
-                answered = isinstance(error, RemoteFailed) and error.status
-                self._take_back(self._note, timeout=None if answered else _LAST_WORD)
+                answered = isinstance(error, RemoteFailed) and error.status != 0
+                self._take_back(self._note, answered=answered)
                 if isinstance(error, _Forgotten) and left:
                     console.warn(f"{error.what}; this layer is sent anew")
                     continue
@@ -338,13 +338,25 @@ class _Client:
         self._notes.mkdir(parents=True, exist_ok=True)
         self._note.write_text(json.dumps({"place": place, "pid": os.getpid()}))
 
-    def _take_back(self, note: Path, *, timeout: float | None = _LAST_WORD) -> None:
-        """What was begun is not left there. Asked for once: if not now, the next run does it."""
+    def _take_back(self, note: Path, *, answered: bool = False) -> None:
+        """What was begun is not left there. If it cannot be done now, the next run does it.
+
+        A registry that `answered` gets its usual time, and a second try: who refuses a layer often
+        closes the connection, which shows only when that is used again.
+        """
         place = json.loads(note.read_text())["place"]
         note.write_text(json.dumps({"place": place, "pid": None}))
+        take_back = partial(
+            self._once, "DELETE", place, "taking a layer back", ok={204, *_GONE},
+            timeout=None if answered else _LAST_WORD,
+        )  # fmt: skip
         with contextlib.suppress(TaskError):
-            self._once("DELETE", place, "taking a layer back", ok={204, *_GONE},
-                       timeout=timeout)  # fmt: skip
+            try:
+                take_back()
+            except RemoteFailed as error:
+                if not answered or error.kind != "network":
+                    raise
+                take_back()
             note.unlink(missing_ok=True)
 
     def sweep(self) -> None:
