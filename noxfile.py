@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
 import nox
+
+# Paths, branches and messages are UTF-8, whatever the locale is.
+os.environ.setdefault("PYTHONUTF8", "1")
+# `python -m tasks` finds the folder in which nox starts it.
+os.environ.pop("PYTHONSAFEPATH", None)
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -239,13 +245,15 @@ def bump_versions(session: nox.Session) -> None:
     task(session, "bump-versions", *session.posargs)
 
 
-@nox.session(venv_backend="none", tags=["deps"])
+@nox.session(tags=["deps"])
 def deps_compile(session: nox.Session) -> None:
     """Recompile the hash-pinned requirement files."""
+    need(session, "nox")  # the pinned uv: another one may write the same otherwise
     task(session, "deps", *session.posargs)
 
 
-@nox.session(venv_backend="none", tags=["deps"])
+@nox.session(tags=["deps"])
 def deps_check(session: nox.Session) -> None:
     """Check that the requirement files are up to date."""
+    need(session, "nox")
     task(session, "deps", "--check")

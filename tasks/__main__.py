@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from tasks import console, github
@@ -54,13 +55,13 @@ def main(arguments: list[str]) -> int:
             f"there is no command `{console.printable(name)}` → one of: {' '.join(COMMANDS)}"
         )
         return 2
-    _end_as_if_interrupted()
     with github.quarantine():
         return _run(name, rest)
 
 
 def _run(name: str, arguments: list[str]) -> int:
     try:
+        _end_as_if_interrupted()
         importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(arguments)
     except TaskError as error:
         console.fail(str(error))
@@ -101,7 +102,8 @@ def _end_as_if_interrupted() -> None:
     signal.signal(signal.SIGHUP, interrupted)
     if sys.platform == "linux" and "NOX_CURRENT_SESSION" in os.environ:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() == 1:
+        # Its parent was gone before; or nox is a container's first process.
+        if os.getppid() == 1 and b"nox" not in Path("/proc/1/cmdline").read_bytes():
             raise Interrupted(signal.SIGTERM)
 
 

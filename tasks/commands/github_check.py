@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, github, process
+from tasks import console, git, github
 from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
 from tasks.github import events, markdown, rest
@@ -62,7 +62,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    given = rest.access(repository=_origin())
+    given = rest.access(repository=repository_of(git.origin_url(ROOT)))
     with closing(rest.Api(given)) as api:
         found = list(look(api))
     rows = [[_SIGNS[f.state], f.what, f.said, f.fix if f.state != "ok" else ""] for f in found]
@@ -82,13 +82,6 @@ def main(arguments: list[str]) -> None:
         console.warn(f"{len(unknown)} could not be looked at with this token: see the table")
     else:
         console.good("all of it is set up")
-
-
-def _origin() -> str:
-    said = process.capture(
-        ["git", "-C", str(ROOT), "config", "--get", "remote.origin.url"], check=False
-    )
-    return repository_of(said.stdout.decode(errors="replace").strip())
 
 
 def repository_of(url: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tasks import console, process
+from tasks import console, git, process
 from tasks.commands.arguments import Parser
 from tasks.errors import TaskError
 from tasks.settings import ROOT, SANDBOX_DIR
@@ -72,8 +72,8 @@ def broken_rules(root: Path) -> list[str]:
 
 def shell_scripts() -> list[str]:
     """Every tracked shell script, by its ending or, among the services', by its first line."""
-    listed = ["git", "ls-files", "-z", "*.sh", ".ci/run", _SERVICES]
-    names = process.capture(listed, cwd=ROOT).stdout.decode().split("\0")
+    listed = git.open_repo(ROOT).git("ls-files", "-z", "--", "*.sh", ".ci/run", _SERVICES)
+    names = listed.decode().split("\0")
     return [name for name in names if name and _is_shell(name)]
 
 

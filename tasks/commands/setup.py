@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -182,7 +181,7 @@ def _plan_engine(findings: Findings) -> list[Action]:
         actions.append(Action("packages", what, ENGINE))
     elif not findings.buildx:
         actions.append(Action("packages", "install docker's client parts", CLIENT))
-    allow = "" if system.root else f" and let {getpass.getuser()} use it (the group `docker`)"
+    allow = "" if system.root else f" and let {this.user()} use it (the group `docker`)"
     actions.append(Action("start-engine", f"start the Docker Engine{allow}"))
     return actions
 

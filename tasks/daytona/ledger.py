@@ -19,7 +19,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import addresses, console, process
+from tasks import addresses, console, git
 from tasks.errors import CommandFailed, TaskError
 from tasks.git import remotes
 
@@ -254,13 +254,7 @@ def _on_this_machine(remote: str) -> bool:
 
 
 def _origin(root: Path) -> str | None:
-    try:
-        said = process.capture(
-            ["git", "-C", str(root), "config", "--get", "remote.origin.url"], check=False
-        )
-    except TaskError:
-        return None
-    url = said.stdout.decode(errors="replace").strip()
+    url = git.origin_url(root)
     if not url:
         return None
     # A relative path is meant from the checkout, not from where the ledger works.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from tasks import console, process
-from tasks.errors import BadInput, CommandFailed
+from tasks.errors import BadInput, CommandFailed, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Switches off whatever a configuration could make git run, or write.
+#: Switches off whatever a configuration could make git run, write, or leave out.
 OVERRIDES: Final = {
     "core.fsmonitor": "false",
     "core.hooksPath": "/dev/null",
@@ -27,6 +27,7 @@ OVERRIDES: Final = {
     "core.pager": "cat",
     "core.alternateRefsCommand": "true",
     "protocol.allow": "never",
+    "status.showUntrackedFiles": "normal",
 }
 
 
@@ -120,6 +121,14 @@ def open_repo(path: Path) -> Repo:
     listed = repo.git("config", "-z", "--name-only", "--get-regexp", programs, check=False)
     names = sorted({os.fsdecode(name) for name in listed.split(b"\0") if name})
     return Repo(repo.root, repo.git_dir, tuple(names))
+
+
+def origin_url(path: Path) -> str:
+    """What the checkout at `path` calls `origin`; "" where there is none, or no checkout."""
+    try:
+        return open_repo(path).config("remote.origin.url")
+    except TaskError:
+        return ""
 
 
 def head(repo: Repo) -> tuple[str, str | None]:

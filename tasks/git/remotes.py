@@ -46,7 +46,7 @@ def run(
     env |= git.configured(access)
     at = ["--git-dir", str(git_dir)] if git_dir else []
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
-               "-c", "commit.gpgSign=false", *at, *args]  # fmt: skip
+               "-c", "commit.gpgSign=false", "-c", "color.ui=false", *at, *args]  # fmt: skip
     try:
         result = process.capture(command, env=env, stdin=stdin.encode(), timeout=_TIMEOUT)
     except CommandFailed as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import shutil
 import socket
@@ -47,7 +46,7 @@ def start(system: System) -> None:
     """Start the installed engine, wait until it answers, and let this user talk to it."""
     watch = console.Stopwatch()
     prefix = this.as_root("starting the Docker Engine")
-    user = "" if system.root else getpass.getuser()
+    user = "" if system.root else this.user()
     if system.systemd:
         process.run([*prefix, "systemctl", "start", "docker"])
     else:

@@ -41,6 +41,14 @@ class System:
         return self.family in {"debian", "ubuntu"}
 
 
+def user() -> str:
+    """The name of who runs this; the number, where there is no account of it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def this_system() -> System:
     if sys.platform == "darwin":
         return System("macos", f"macOS {platform.mac_ver()[0]}")
@@ -93,9 +101,8 @@ def as_root(what: str) -> list[str]:
         process.run(["sudo", "-v"])
         if _ends_well([*prefix, "true"]):
             return prefix
-    user = getpass.getuser()
     raise NeedsRoot(
-        f"{what} needs root, and sudo wants a password of {user}", fix="sudo -v, then again"
+        f"{what} needs root, and sudo wants a password of {user()}", fix="sudo -v, then again"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -25,9 +27,14 @@ class ServerFailed(TaskError):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """One that a child can bind a moment later: not of those that systems give to connections
+    (from 32768 on Linux, from 49152 elsewhere), which would be gone by then now and then.
+    """
+    for port in random.sample(range(20000, 32768), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise ServerFailed("no port is free between 20000 and 32767", fix="ss -ltn shows who has them")
 
 
 class Server:
