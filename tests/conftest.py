@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tasks import settings
-from tests.support import cases
+from tests.support import cases, repos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -21,21 +24,45 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 TABLE = pytest.StashKey[cases.Table]()
 
-#: By these a session knows that it is in a job, and writes into that job's files.
-_OF_A_JOB = (
+# A machine that is busy is no fault. (Hypothesis says so itself where CI is set.)
+hypothesis.settings.register_profile(
+    "here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+if hypothesis.settings.get_current_profile_name() == "default":
+    hypothesis.settings.load_profile("here")
+
+#: By these a session knows that it is in a job, and writes into that job's files; or which ref and
+#: which ledger the user means.
+_NOT_OURS = (
     "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_TOKEN",
-    "SANDBOX_WITHIN_SESSION",
+    "SANDBOX_WITHIN_SESSION", "SANDBOX_ITERATE_REPO_REF", "SANDBOX_LEDGER",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _in_no_job() -> Iterator[None]:
-    """Tests that run in a job are no sessions of it. Put back at the end: local_test, which runs
-    tests in its own process, is in its job again.
+def _surroundings() -> Iterator[None]:
+    """Tests that run in a job are no sessions of it; their git has no user; a proxy does not lead
+    to this machine. Put back at the end: local_test, which runs tests in its own process, is in
+    its job again.
     """
-    before = {name: os.environ.pop(name) for name in _OF_A_JOB if name in os.environ}
+    before = dict(os.environ)
+    for name in before:
+        if name in _NOT_OURS or name.startswith("GIT_"):
+            del os.environ[name]
+    os.environ |= {name: value for name, value in repos.GIT_ENV.items() if name.startswith("GIT_")}
+    if any(name.lower() in {"http_proxy", "all_proxy"} for name in before):
+        for name in ("no_proxy", "NO_PROXY"):
+            os.environ[name] = ",".join(filter(None, [before.get(name), "127.0.0.1,localhost"]))
     yield
+    os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets, whose paths may have 107 bytes: pytest's own can be too deep."""
+    with tempfile.TemporaryDirectory(prefix="it-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

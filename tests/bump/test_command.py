@@ -172,15 +172,18 @@ def test_a_passing_fault_is_tried_again(desk: Desk) -> None:
 
 def test_a_slow_source_does_not_hold_up_the_others(desk: Desk) -> None:
     """All at once: four slow answers take as long as one."""
+    from tasks import console
+
+    usual = console.Stopwatch()
+    assert desk.run("--check").returncode == 0
+    took = usual.elapsed
     for name in ("bun", "pnpm", "opencode-ai", "@anthropic-ai/claude-code"):
         answer = desk.registry.answers[f"/{name}"]
         assert isinstance(answer, Answer)
         answer.after = 1.5
-    from tasks import console
-
     watch = console.Stopwatch()
     assert desk.run("--check").returncode == 0
-    assert watch.elapsed < 4.5
+    assert watch.elapsed - took < 4.5
 
 
 def test_credentials_and_scopes_of_npmrc(desk: Desk) -> None:

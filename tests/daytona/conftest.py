@@ -221,7 +221,7 @@ class Bench:
     def left(self) -> tuple[dict[str, Any], str]:
         """What is there and should not be; and, for people, what is meant to be there."""
         # What was deleted is carried out in the background: it has a moment.
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (unexpected := self._unexpected()) and time.monotonic() < deadline:
             time.sleep(0.1)
         meant = Counter(found.state for found in _made(self.stand_in))

@@ -218,9 +218,9 @@ def test_a_registry_that_says_nothing_is_given_up_on(
 def test_a_registry_that_is_slow_is_waited_for(pusher: Pusher, show: Show) -> None:
     """The limit is on silence: a reply may take longer than that, byte by byte."""
     with pusher.proxy() as (there, target):
-        there.drip = 0.004
+        there.drip = 0.008
         begun = time.monotonic()
-        pusher.push(target, pusher.blob(10), timeout=(0.5, 0.5))
+        pusher.push(target, pusher.blob(10), timeout=(1.0, 1.0))
         took = time.monotonic() - begun
         assert took > 2
         assert there.asked() == REQUESTS

@@ -266,13 +266,13 @@ def test_killed_with_its_reaper_the_next_run_deletes_it(
 ) -> None:  # fmt: skip
     """At a random moment of a create; and the sandbox of a run that lives stays."""
     chance = random.Random(rounds.seed)  # noqa: S311 - replayed by its seed
-    pauses = [f"{chance.uniform(0, 0.5):.3f}" for _ in range(rounds.count)]
+    pauses = [f"{chance.uniform(0, (0.5, 1.5)[n % 2]):.3f}" for n in range(rounds.count)]
     with Run(provider) as living, provider.create(Spec(image=image), living):
         subprocess.run(
             [sys.executable, "-c", VICTIMS, image, *pauses],
             cwd=settings.ROOT,
             check=True,
-            timeout=60,
+            timeout=110,
         )
         waiting.until(
             lambda: all(s.state == "started" for s in mine(bench)), what="their starts", timeout=60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,8 +26,9 @@ def ids_in(text: str) -> set[str]:
 
 def command(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *args], cwd=settings.ROOT, check=False, capture_output=True, text=True
-    )
+        [sys.executable, *args], cwd=settings.ROOT, check=False, capture_output=True, text=True,
+        env={**os.environ, "PY_COLORS": "0"},
+    )  # fmt: skip
 
 
 def daytona_test(chosen: str) -> tuple[dict[str, Any], str]:

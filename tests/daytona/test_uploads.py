@@ -199,15 +199,15 @@ def test_an_interrupt_leaves_no_open_upload(
     assert child.stdout.readline()
     begun = time.monotonic()
     child.send_signal(signum)
-    child.communicate(timeout=20)
-    assert time.monotonic() - begun < 5
+    child.communicate(timeout=30)
+    assert time.monotonic() - begun < 15
     if signum == signal.SIGKILL:
         assert bench.stand_in.storage.state()["incomplete"]
         bench.upload(*parts(bench, 10))
     waiting.until(
         lambda: not bench.stand_in.storage.state()["incomplete"],
         what="the end of the open upload",
-        timeout=5,
+        timeout=30,
     )
     show(f"{signum.name} in mid-upload", "ended at once; the next run goes on with the next part")
 

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tarfile
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,8 +117,8 @@ def test_names_and_kinds_that_trip_others(tmp_path: Path) -> None:
     repos.same(repo, repos.unpack(repo, tmp_path / "in2"))
 
 
-def test_fifos_and_sockets_are_left_out_with_a_line(tmp_path: Path) -> None:
-    repo = repos.new(tmp_path / "repo")
+def test_fifos_and_sockets_are_left_out_with_a_line(tmp_path: Path, short_path: Path) -> None:
+    repo = repos.new(short_path / "repo")
     os.mkfifo(repo / "pipe")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(repo / "sock"))
@@ -361,17 +360,15 @@ def test_checkouts_that_cannot_be_built_from(tmp_path: Path) -> None:
         assert caught.value.fix
 
 
-def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
-    repo = repos.new(tmp_path / "repo", secretive="x")
+def test_an_unreadable_file_is_refused(short_path: Path) -> None:
+    repo = repos.new(short_path / "repo", secretive="x")
+    subprocess.run(["chmod", "-R", "a+rX", str(short_path)], check=True)
     (repo / "secretive").chmod(0)
     script = (
         "import os, sys, pathlib; from tasks import source;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "source.from_working_tree(pathlib.Path(sys.argv[1]), build_args={})"
     )
-    for folder in [repo, *repo.parents]:
-        if folder.is_relative_to(tempfile.gettempdir()):
-            folder.chmod(folder.stat().st_mode | 0o055)
     if os.geteuid() == 0:
         result = subprocess.run(
             [sys.executable, "-c", script, str(repo)], check=False, capture_output=True, text=True,

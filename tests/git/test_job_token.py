@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tasks.daytona import ledger
@@ -99,12 +99,13 @@ def test_it_is_in_no_process_list(server: GitServer, tmp_path: Path) -> None:
     shown: list[str] = []
 
     def look() -> None:
-        ps = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True)
-        shown.append(ps.stdout)
+        shown.extend(
+            " ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])
+        )
 
     server.meanwhile = look
     book(server, tmp_path).move("dev-b", move_to("a"))
-    seen = "".join(shown)
+    seen = "\n".join(shown)
     assert "--force-with-lease=refs/sandbox/ledger/dev-b" in seen
     assert TOKEN not in seen
     assert BASIC not in seen

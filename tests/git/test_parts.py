@@ -126,6 +126,7 @@ def test_the_same_commit_gives_the_same_bytes_in_any_clone(
     assert again.identity == first.identity
 
 
+@pytest.mark.timeout(600)
 def test_an_unchanged_ref_costs_nothing_and_a_commit_little(tmp_path: Path) -> None:
     at = repos.new(tmp_path / "repo", **builder.buildable())
     for number in range(300):

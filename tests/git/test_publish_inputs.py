@@ -280,7 +280,8 @@ def test_pipes_sockets_and_devices_are_not_opened(command: Command, show: Show) 
     (command.repo / "n.txt").unlink()
     os.mkfifo(command.repo / "n.txt")
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(command.repo / "sock"))
+        with contextlib.chdir(command.repo):  # a whole path may be too long for a socket
+            sock.bind("sock")
         with contextlib.suppress(PermissionError):  # it takes root
             os.mknod(command.repo / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
         told, said = command("--ref", "main")

@@ -39,7 +39,7 @@ class Built:
             command = ["docker", "run", "--rm", "--entrypoint", script[0], self.tag, *script[1:]]
             subprocess.run(command, stdout=file, check=True, timeout=120)
         with tarfile.open(packed, encoding="utf-8", errors="surrogateescape") as tar:
-            tar.extractall(to, filter="fully_trusted")  # noqa: S202 - our own
+            repos.extract(tar, to)
         packed.unlink()
         for path in ("apps/daemon/.venv", "apps/daemon/web/node_modules", "apps/daemon/web/dist"):
             shutil.rmtree(to / path)
@@ -147,6 +147,7 @@ def workshop(run: Run, tmp_path: Path) -> Workshop:
 
 def copy_of_this(to: Path) -> Path:
     repos.git(to.parent, "clone", "-q", "--no-hardlinks", str(settings.ROOT), str(to))
+    repos.git(to, "checkout", "-q", "-B", "main")  # this checkout may be at no branch
     for entry in worktree.scan(settings.ROOT).everything():
         path = os.fsdecode(entry.path)
         if entry.kind == "directory":

@@ -179,7 +179,7 @@ def test_what_cannot_be_is_said_before_work_starts(bench: Bench, second: BuildKi
         assert said in result.stderr.strip().splitlines()[-1]
         assert "packed" not in result.stderr
         assert result.stdout == ""
-        assert took < 5
+        assert took < 15
 
 
 def test_an_interrupt_ends_the_build_on_its_builder(bench: Bench, second: BuildKit) -> None:

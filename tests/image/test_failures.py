@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tasks import settings
@@ -44,9 +46,11 @@ def test_the_failing_step_is_quoted(workshop: Workshop) -> None:
     assert image_id(tag) == before
 
 
-def processes(marker: str) -> list[str]:
-    found = subprocess.run(["pgrep", "-f", marker], check=False, capture_output=True, text=True)
-    return found.stdout.split()
+def processes(marker: str) -> list[int]:
+    """Those whose command line has `marker`, a pattern, in it."""
+    running = psutil.process_iter(["cmdline"])
+    lines = {one.pid: " ".join(one.info["cmdline"] or []) for one in running}
+    return [pid for pid, line in lines.items() if re.search(marker, line)]
 
 
 def _end(nox: subprocess.Popen[bytes], marker: str, how: str) -> float:
@@ -91,7 +95,7 @@ def test_an_interrupt_ends_the_build_and_leaves_the_image(workshop: Workshop, ho
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(nox.pid, signal.SIGKILL)
     took = time.monotonic() - start
-    assert took < (5 if how == "group" else 15), took
+    assert took < (12 if how == "group" else 15), took
     codes = {"group": 130, "nox": 130, "nox-term": -signal.SIGTERM, "nox-kill": -signal.SIGKILL}
     assert nox.returncode == codes[how]
     assert image_id(tag) == before

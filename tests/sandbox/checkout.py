@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks import settings
+from tests.support import repos
 
 if TYPE_CHECKING:
     from tasks.sandbox.interface import Sandbox
@@ -46,7 +47,7 @@ class Checkout:
     path: Path
 
     def git(self, *args: str) -> str:
-        return run_git(self.path, *args)
+        return repos.git(self.path, *args)
 
     def write(self, name: str, content: str) -> None:
         target = self.path / name
@@ -58,7 +59,9 @@ class Checkout:
 
     def state(self) -> dict[str, Any]:
         args = ["python3", "-c", LOOK, str(self.path)]
-        answer = subprocess.run(args, check=True, stdout=subprocess.PIPE, timeout=60)
+        answer = subprocess.run(
+            args, check=True, stdout=subprocess.PIPE, timeout=60, env=repos.GIT_ENV
+        )
         return dict(json.loads(answer.stdout))
 
     def bytes_on_disk(self) -> dict[str, tuple[int, int, int]]:
@@ -80,10 +83,10 @@ def state_inside(sandbox: Sandbox) -> dict[str, Any]:
 def create(folder: Path) -> Checkout:
     """Copy this repository at its commit, with what is not committed yet on top of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    run_git(settings.ROOT, "clone", "--quiet", "--no-hardlinks", str(settings.ROOT), str(folder))
+    repos.git(settings.ROOT, "clone", "--quiet", "--no-hardlinks", str(settings.ROOT), str(folder))
     # Readable by the user inside, whatever the umask is here.
     folder.chmod(0o755)
-    listed = run_git(settings.ROOT, "ls-files", "-co", "--exclude-standard", "-z")
+    listed = repos.git(settings.ROOT, "ls-files", "-co", "--exclude-standard", "-z")
     for name in filter(None, listed.split("\0")):
         source, target = settings.ROOT / name, folder / name
         if source.is_dir() and not source.is_symlink():
@@ -92,19 +95,10 @@ def create(folder: Path) -> Checkout:
         if os.path.lexists(source):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-    run_git(folder, "config", "user.name", "Test")
-    run_git(folder, "config", "user.email", "test@example.invalid")
-    run_git(folder, "add", "--all")
-    if run_git(folder, "status", "--porcelain"):
-        run_git(folder, "commit", "--quiet", "-m", "What was not committed yet")
+    if repos.git(folder, "status", "--porcelain"):
+        repos.commit(folder, "What was not committed yet")
     return Checkout(folder)
 
 
 def delete(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def run_git(folder: Path, *args: str) -> str:
-    command = ["git", "-c", "safe.directory=*", *args]
-    answer = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, timeout=120)
-    return os.fsdecode(answer.stdout)

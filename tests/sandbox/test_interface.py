@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tasks import settings
+from tasks import settings, waiting
 from tasks.sandbox.interface import ExecFailed, ExecTimedOut, SandboxEnded
 from tests.sandbox.support import DAEMON, get
 
@@ -49,8 +49,8 @@ def test_exec_ends_at_its_deadline_and_takes_everything_along(sandbox: Sandbox) 
         sandbox.exec("echo before; setsid sleep 4711 & sudo sleep 4712 & sleep 4713", timeout=2)
     assert time.monotonic() - begun < 8
     assert caught.value.result.stdout == "before\n"
-    left = sandbox.exec("ps -eo args | grep '^sleep 471' || true").stdout
-    assert left == ""
+    left = "ps -eo args | grep '^sleep 471' || true"
+    waiting.until(lambda: sandbox.exec(left).stdout == "", what="their end", timeout=10)
 
 
 def test_exec_does_not_wait_for_what_goes_on_in_the_background(sandbox: Sandbox) -> None:

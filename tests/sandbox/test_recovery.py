@@ -203,7 +203,7 @@ def test_a_service_that_ignores_sigterm_is_killed(own: Sandbox) -> None:
     up_again(own, "opencode", than=again)
     begun = time.monotonic()
     own.stop(grace=20)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 6
 
 
 @pytest.mark.parametrize("service", SERVICES)

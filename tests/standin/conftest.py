@@ -7,6 +7,7 @@ import io
 import tarfile
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -54,9 +55,10 @@ ENTRYPOINT ["/usr/local/bin/server", "it's", "a b"]
 """
 
 
-@pytest.fixture(autouse=True)
-def _in_time(request: pytest.FixtureRequest) -> None:
-    request.node.add_marker(pytest.mark.timeout(180))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture(scope="session")

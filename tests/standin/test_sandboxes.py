@@ -183,11 +183,11 @@ def test_stop_start_and_delete(make: Make, sdk: Daytona, s: StandIn) -> None:
 
 
 def test_it_cannot_be_deleted_while_it_starts(s: StandIn, sdk: Daytona, ready: str) -> None:
-    s.fault("slow-start", on=ready, seconds=2)
+    s.fault("slow-start", on=ready, seconds=8)
     body = {"snapshot": ready, "labels": {"slow": "1"}}
     headers = {"Authorization": f"Bearer {s.key}"}
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{s.url}/sandbox", json=body, headers=headers, timeout=0.5)
+        httpx.post(f"{s.url}/sandbox", json=body, headers=headers, timeout=3)
     (sandbox,) = labelled(sdk, slow="1")
     with pytest.raises(DaytonaConflictError, match="in progress"):
         sandbox.delete()
@@ -199,7 +199,7 @@ def test_it_cannot_be_deleted_while_it_starts(s: StandIn, sdk: Daytona, ready: s
             return False
         return True
 
-    waiting.until(deleted, what="the deletion", timeout=10)
+    waiting.until(deleted, what="the deletion", timeout=30)
 
 
 def labelled(sdk: Daytona, **labels: str) -> list[Any]:
@@ -238,9 +238,9 @@ def test_unknown_and_unready_snapshots(s: StandIn, sdk: Daytona, ready: str) -> 
 
 
 def test_auto_stop_and_auto_delete(make: Make, sdk: Daytona) -> None:
-    sandbox = make(auto_stop_interval=2, auto_delete_interval=1)
-    for _ in range(4):  # what is used stays
-        time.sleep(0.7)
+    sandbox = make(auto_stop_interval=4, auto_delete_interval=1)
+    for _ in range(6):  # what is used stays
+        time.sleep(1)
         sandbox.process.exec("true")
     assert sdk.get(sandbox.id).state == "started"
     waiting.until(lambda: is_gone(sdk, sandbox), what="its end", timeout=20)
@@ -319,11 +319,13 @@ def test_ports_nobody_listens_on(make: Make, s: StandIn) -> None:
 
 def test_signed_previews_end(make: Make, s: StandIn) -> None:
     sandbox = make()
-    signed = sandbox.create_signed_preview_url(3000, 2)
+    open_ = sandbox.get_preview_link(3000)
+    assert served(Visitor(s, open_.url), x_daytona_preview_token=open_.token).status_code == 200
+    signed = sandbox.create_signed_preview_url(3000, 4)
     assert served(Visitor(s, signed.url)).status_code == 200
     other = signed.url.replace("3000-", "2280-")
     assert Visitor(s, other).get().status_code == 401
-    time.sleep(2)
+    time.sleep(4)
     assert Visitor(s, signed.url).get().status_code == 401
 
 

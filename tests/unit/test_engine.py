@@ -79,21 +79,21 @@ def fake_engine(path: Path, version: Any = VERSION, *, raw: bytes | None = None)
 
 
 @pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home and a PATH of their own, with a docker CLI that knows buildx."""
     for name in ("DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv(engine.PATIENCE_VARIABLE, raising=False)
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "1")  # leaves a busy machine a second
     for name in ("XDG_RUNTIME_DIR", "DOCKER_HOST"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    binaries = tmp_path / "bin"
+    monkeypatch.setenv("HOME", str(short_path))
+    binaries = short_path / "bin"
     binaries.mkdir()
     (binaries / "docker").write_text(DOCKER)
     (binaries / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}:/usr/bin:/bin")
-    monkeypatch.setattr(endpoint, "DEFAULT_HOST", f"unix://{tmp_path}/default.sock")
-    return tmp_path
+    monkeypatch.setattr(endpoint, "DEFAULT_HOST", f"unix://{short_path}/default.sock")
+    return short_path
 
 
 def failure() -> engine.EngineError:

@@ -82,6 +82,7 @@ class Rehearsal:
             token=self._token,
         )
         self.machine.folder.mkdir()
+        self._pwned_before = _pwned()
 
     def _token(self, permissions: Mapping[str, str]) -> str:
         """A job's, which may do what the job says, and look at what is public."""
@@ -232,10 +233,12 @@ class Rehearsal:
 
     def pwned(self) -> list[Path]:
         """What a branch's name or a title would have made, had anybody run it."""
-        found = list(self.folder.rglob("pwned"))
-        for place in (ROOT, Path.cwd(), Path.home(), Path("/tmp"), Path("/")):
-            found += [place / "pwned"] if (place / "pwned").exists() else []
-        return found
+        return [*self.folder.rglob("pwned"), *(_pwned() - self._pwned_before)]
+
+
+def _pwned() -> set[Path]:
+    places = (ROOT, Path.cwd(), Path.home(), Path("/tmp"), Path("/"))
+    return {place / "pwned" for place in places if (place / "pwned").exists()}
 
 
 def _docker(*args: str) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks.github import expressions, workflow_rules
 from tasks.github.expressions import Declared, Scope
-from tests.support import github_runner
+from tests.support import github_runner, repos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -445,9 +445,10 @@ def _bash(
 
 
 def git(at: Path, *args: str) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    command = ["git", "-C", str(at), "-c", "protocol.file.allow=always", *args]
-    result = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
+    command = ["git", "-C", str(at), *args]
+    result = subprocess.run(
+        command, env=repos.GIT_ENV, capture_output=True, check=False, timeout=120
+    )
     if result.returncode:
         raise CannotRun(f"git {args}: {result.stderr.decode(errors='replace')}")
     return os.fsdecode(result.stdout).strip()

@@ -278,12 +278,14 @@ def test_programs_need_no_origin(tmp_path: Path) -> None:
     assert ask(tmp_path, talk).status_code == 204
 
 
+@pytest.mark.timeout(600)
 def test_ten_thousand_guesses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iterate_daemon")
 
+    start = time.monotonic()
+
     async def talk(client: httpx.AsyncClient) -> None:
         statuses = []
-        start = time.monotonic()
         for number in range(5_000):
             guess = f"guess-{number}"
             posted = await sign_in(client, guess)
@@ -305,7 +307,8 @@ def test_ten_thousand_guesses(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     said = "\n".join(record.getMessage() for record in ours)
     assert "guess-" not in said
     assert TOKEN not in said
-    assert said.count("too many wrong tokens") == 1
+    # Once a minute, and a busy machine needs longer than that for all of them.
+    assert 1 <= said.count("too many wrong tokens") <= 1 + (time.monotonic() - start) / 60
 
 
 # ── the page ────────────────────────────────────────────────────────────────────────────────

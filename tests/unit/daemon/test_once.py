@@ -16,10 +16,10 @@ def test_the_answer_is_shared_and_then_asked_for_again() -> None:
         return asked
 
     async def run() -> None:
-        once = Once(ask, seconds=0.2)
+        once = Once(ask, seconds=1)
         assert await asyncio.gather(*(once.get() for _ in range(5))) == [1] * 5
         assert await once.get() == 1
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(1.05)
         assert await once.get() == 2
 
     asyncio.run(run())

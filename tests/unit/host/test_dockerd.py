@@ -23,10 +23,10 @@ def proc(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(short_path: Path) -> Path:
     for folder in ("docker/containerd", "containerd"):
-        (tmp_path / "run" / folder).mkdir(parents=True)
-    return tmp_path / "run"
+        (short_path / folder).mkdir(parents=True)
+    return short_path
 
 
 def test_running(proc: Path) -> None:

@@ -224,11 +224,11 @@ def test_the_pipe_ends_with_its_owner_even_when_it_has_children() -> None:
 import subprocess, sys, os, signal
 reader = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read(); print('end')"],
                           stdin=subprocess.PIPE, start_new_session=True)
-subprocess.Popen(["sleep", "5"], stdout=subprocess.DEVNULL)
+subprocess.Popen(["sleep", "30"], stdout=subprocess.DEVNULL)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     said = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=4, check=False
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=25, check=False
     )
     assert said.stdout == b"end\n"
 
