@@ -7,6 +7,7 @@ exit 1.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -49,4 +50,6 @@ def main(rounds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bump", description=__doc__)
+    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    sys.exit(main(parser.parse_args().rounds))

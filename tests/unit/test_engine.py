@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -302,11 +303,13 @@ def test_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch, ssh: str | None) ->
 def test_an_engine_over_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in `ssh` that relays to a socket, as `docker system dial-stdio` does."""
     relay = (
-        f"#!{sys.executable}\nimport os, socket, sys\nassert sys.argv[-4:-2] == ['h', 'docker']\n"
+        "import os, socket, sys\nassert sys.argv[-4:-2] == ['h', 'docker']\n"
         f"s = socket.socket(socket.AF_UNIX); s.connect({str(machine / 'e.sock')!r})\n"
         "s.sendall(os.read(0, 4096))\nwhile data := s.recv(4096): os.write(1, data)\n"
     )
-    (machine / "bin/ssh").write_text(relay)
+    (machine / "relay.py").write_text(relay)
+    words = shlex.join([sys.executable, str(machine / "relay.py")])
+    (machine / "bin/ssh").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     (machine / "bin/ssh").chmod(0o755)
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@h:2222")
     with fake_engine(machine / "e.sock"):
