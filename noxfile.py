@@ -248,7 +248,7 @@ def bump_versions(session: nox.Session) -> None:
 @nox.session(tags=["deps"])
 def deps_compile(session: nox.Session) -> None:
     """Recompile the hash-pinned requirement files."""
-    need(session, "nox")  # the pinned uv: another one may write the same otherwise
+    need(session, "nox")  # the pinned uv: another may word the same pins differently
     task(session, "deps", *session.posargs)
 
 

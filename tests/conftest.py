@@ -41,9 +41,9 @@ _NOT_OURS = (
 
 @pytest.fixture(scope="session", autouse=True)
 def _surroundings() -> Iterator[None]:
-    """Tests that run in a job are no sessions of it; their git has no user; a proxy does not lead
-    to this machine. Put back at the end: local_test, which runs tests in its own process, is in
-    its job again.
+    """Tests that run in a job are no sessions of it; their git reads a configuration of ours, not
+    the user's; no proxy is asked for this machine. Put back at the end: local_test, which runs
+    tests in its own process, is in its job again.
     """
     before = dict(os.environ)
     for name in before:

@@ -197,6 +197,20 @@ def test_what_stays_is_asked_once(
     show(f"the registry answers {status} to {method}", caught.value)
 
 
+def test_a_closed_connection_does_not_keep_what_was_begun(pusher: Pusher, show: Show) -> None:
+    """Who refuses a layer often closes the connection, which shows when it is used again."""
+    with pusher.proxy() as (there, target):
+        there.answer(413, times=-1, method="PATCH")
+        there.faults.append(  # the first goes unanswered
+            lambda handler: handler.command == "DELETE" and there.asked("DELETE") == 1
+        )
+        with pytest.raises(RemoteFailed) as caught:
+            pusher.push(target, pusher.blob(1000))
+        assert caught.value.status == 413
+        assert there.asked("DELETE") == 2
+    show("the registry refuses a layer and hangs up", caught.value)
+
+
 @pytest.mark.case("F18")
 def test_a_registry_that_says_nothing_is_given_up_on(
     pusher: Pusher, rounds: Rounds, show: Show

@@ -200,7 +200,7 @@ def test_an_interrupt_leaves_no_open_upload(
     begun = time.monotonic()
     child.send_signal(signum)
     child.communicate(timeout=30)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 5
     if signum == signal.SIGKILL:
         assert bench.stand_in.storage.state()["incomplete"]
         bench.upload(*parts(bench, 10))
