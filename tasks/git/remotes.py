@@ -12,9 +12,9 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks import addresses, git, github, process
-from tasks.errors import CommandFailed
-from tasks.sandbox import redaction
+from tasks import git, github
+from tasks.base import addresses, process, redaction
+from tasks.base.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
