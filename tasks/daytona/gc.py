@@ -8,91 +8,93 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks.daytona import snapshot
+from tasks.daytona import content
+from tasks.daytona.naming import SnapshotName
+from tasks.daytona.snapshot import FAILED, KNOWN, UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from tasks.daytona.snapshot import Snapshot
 
-Verdict = Literal["keep", "delete"]
 NEWEST: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Verdict:
     snapshot: Snapshot
-    verdict: Verdict
+    verdict: Literal["keep", "delete"]
     reason: str
 
 
 def judge(
-    found: Iterable[Snapshot],
+    snapshots: Iterable[Snapshot],
     *,
     points_at: Mapping[str, list[str]],
     in_use: Mapping[str, int],
     newest: int = NEWEST,
     only: Collection[str] | None = None,
     stages: Collection[str] | None = None,
-    abandoned: str = "",
-) -> list[Judged]:
+    abandoned_before: str = "",
+) -> list[Verdict]:
     """A verdict on each snapshot of ours, the newest first.
 
     `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes. The
-    newest `newest` active ones of each stage stay. `only` these stages are considered. A dev stage
-    that is not among the ledger's `stages` has none that stay which was made and last used before
-    `abandoned`: it was retired while a sandbox ran, or never published to.
+    newest `newest` active ones of each stage stay. `only` these stages are considered. Of a dev
+    stage that is not among the ledger's `stages` those go which were made and last used before
+    `abandoned_before`: it was retired while a sandbox ran, or never published to.
     """
-    ours = [s for s in found if snapshot.is_ours(s)]
-    ours.sort(key=lambda s: (s.created, s.name), reverse=True)
-    seen: dict[str, int] = {}
-    judged = []
-    for one in ours:
-        name = snapshot.Name.parse(one.name)
+    ours = [snapshot for snapshot in snapshots if content.is_ours(snapshot)]
+    ours.sort(key=lambda snapshot: (snapshot.created, snapshot.name), reverse=True)
+    ranks: dict[str, int] = {}
+    verdicts = []
+    for snapshot in ours:
+        name = SnapshotName.parse(snapshot.name)
         stage = name.stage if name else ""
-        if one.state not in snapshot.FAILED:
-            seen[stage] = seen.get(stage, 0) + 1
-        verdict, reason = _verdict(
-            one,
-            stages=points_at.get(one.name, []),
-            sandboxes=in_use.get(one.name, 0) + in_use.get(one.id, 0),
-            rank=seen.get(stage, 0),
-            newest=newest,
-            considered=only is None or stage in only,
-            abandoned=stages is not None
+        if snapshot.state not in FAILED:
+            ranks[stage] = ranks.get(stage, 0) + 1
+        reason = reason_to_keep(
+            snapshot,
+            stages=points_at.get(snapshot.name, []),
+            sandboxes=in_use.get(snapshot.name, 0) + in_use.get(snapshot.id, 0),
+        )
+        if not reason and only is not None and stage not in only:
+            reason = "of another stage"
+        abandoned = (
+            stages is not None
             and stage.startswith("dev-")
             and stage not in stages
-            and max(one.created, one.used) < abandoned,
+            and max(snapshot.created, snapshot.used) < abandoned_before
         )
-        judged.append(Judged(snapshot=one, verdict=verdict, reason=reason))
-    return judged
+        rank = ranks.get(stage, 0)
+        verdicts.append(_verdict(snapshot, reason, rank=rank, newest=newest, abandoned=abandoned))
+    return verdicts
+
+
+def reason_to_keep(snapshot: Snapshot, *, stages: list[str], sandboxes: int) -> str:
+    """Why a snapshot must not be deleted, whatever asks for it; "" when nothing speaks against."""
+    reasons = (
+        (bool(stages), "in the ledger: " + ", ".join(stages)),
+        (sandboxes > 0, f"{sandboxes} sandbox{'es use' if sandboxes > 1 else ' uses'} it"),
+        (snapshot.state in UNDER_WAY, "is being made"),
+        (snapshot.state == "removing", "is being deleted already"),
+        (snapshot.state not in KNOWN, "in a state unknown to this program"),
+    )
+    return next((reason for holds, reason in reasons if holds), "")
 
 
 def _verdict(
-    one: Snapshot,
-    *,
-    stages: list[str],
-    sandboxes: int,
-    rank: int,
-    newest: int,
-    considered: bool,
-    abandoned: bool,
-) -> tuple[Verdict, str]:
-    reasons_to_keep = (
-        (bool(stages), "in the ledger: " + ", ".join(stages)),
-        (sandboxes > 0, f"{sandboxes} sandbox{'es' if sandboxes > 1 else ''} of it"),
-        (one.state in snapshot.UNDER_WAY, "is being made"),
-        (one.state == "removing", "is being deleted already"),
-        (one.state not in snapshot.KNOWN, "in a state unknown to this program"),
-        (not considered, "of another stage"),
-    )
-    for holds, reason in reasons_to_keep:
-        if holds:
-            return "keep", reason
-    if one.state in snapshot.FAILED:
-        return "delete", "failed"
+    snapshot: Snapshot, reason: str, *, rank: int, newest: int, abandoned: bool
+) -> Verdict:
+    if reason:
+        return Verdict(snapshot=snapshot, verdict="keep", reason=reason)
+    if snapshot.state in FAILED:
+        return Verdict(snapshot=snapshot, verdict="delete", reason="failed")
     if abandoned:
-        return "delete", "its stage is gone"
+        return Verdict(snapshot=snapshot, verdict="delete", reason="its stage is gone")
     if rank <= newest:
-        return "keep", f"number {rank} of the newest {newest}"
-    return "delete", f"number {rank}, after the newest {newest}"
+        reason = f"number {rank} of the newest {newest}"
+        return Verdict(snapshot=snapshot, verdict="keep", reason=reason)
+    return Verdict(
+        snapshot=snapshot, verdict="delete", reason=f"number {rank}, after the newest {newest}"
+    )

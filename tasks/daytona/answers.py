@@ -1,0 +1,127 @@
+"""Reading the JSON of a reply. Whatever has another shape than Daytona's API gives it is one line.
+
+A server behind DAYTONA_API_URL may be another program, another version, or a proxy's page. So no
+field is taken for what it should be: each reader checks, and `UnexpectedAnswer` names the field.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.base.retry import RemoteFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KINDS: Final = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+_FIX: Final = (
+    "check that DAYTONA_API_URL is the address of Daytona's API: it usually ends in /api, and this"
+    " program knows the API that SDK 0.226 uses"
+)
+
+
+class UnexpectedAnswer(RemoteFailed):
+    """The reply is not one of Daytona's API as this program knows it; asking again will not help."""
+
+    def __init__(self, doing: str, problem: str) -> None:
+        super().__init__(f"{doing}: {problem}", kind="rejected", message=problem, fix=_FIX)
+
+
+def parse(doing: str, body: bytes) -> Answer:
+    """The object that a reply is, without fields for an empty reply."""
+    if not body.strip():
+        return Answer({}, doing=doing)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        # Never the text itself: nobody knows what a foreign page repeats.
+        form = "a web page" if body.lstrip()[:1] == b"<" else "not JSON"
+        raise UnexpectedAnswer(doing, f"the answer is {form}") from None
+    if not isinstance(value, dict):
+        raise UnexpectedAnswer(doing, f"the answer is {_KINDS[type(value)]}, not an object")
+    return Answer(value, doing=doing)
+
+
+class Answer:
+    """One JSON object. `doing` says in messages what was asked for."""
+
+    def __init__(self, fields: Mapping[str, Any], *, doing: str) -> None:
+        self.fields = fields
+        self._doing = doing
+
+    def text(self, name: str) -> str:
+        """A text that must be there and not be empty."""
+        value = self._typed(name, str, required=True)
+        if not value:
+            raise UnexpectedAnswer(self._doing, f"`{name}` of the answer is empty")
+        return str(value)
+
+    def optional_text(self, name: str) -> str:
+        value = self._typed(name, str)
+        return "" if value is None else str(value)
+
+    def number(self, name: str) -> float | None:
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self._wrong(name, "a number")
+        try:
+            return float(value)
+        except OverflowError:
+            raise self._wrong(name, "a number of a usable size") from None
+
+    def whole(self, name: str) -> int | None:
+        number = self.number(name)
+        if number is None:
+            return None
+        if not number.is_integer():
+            raise self._wrong(name, "a whole number")
+        return int(number)
+
+    def flag(self, name: str) -> bool:
+        return bool(self._typed(name, bool))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self._typed(name, list) or []
+        if not all(isinstance(value, str) for value in values):
+            raise self._wrong(name, "a list of texts")
+        return tuple(values)
+
+    def mapping(self, name: str) -> dict[str, str]:
+        """An object whose values are texts; others among them are left out."""
+        values = self._typed(name, dict) or {}
+        return {key: value for key, value in values.items() if isinstance(value, str)}
+
+    def child(self, name: str) -> Answer:
+        """An object within this one, without fields where there is none."""
+        return Answer(self._typed(name, dict) or {}, doing=self._doing)
+
+    def children(self, name: str) -> list[Answer]:
+        """The objects of a list that must be there."""
+        values = self._typed(name, list, required=True)
+        if not all(isinstance(value, dict) for value in values):
+            raise self._wrong(name, "a list of objects")
+        return [Answer(value, doing=self._doing) for value in values]
+
+    def _typed(self, name: str, kind: type, *, required: bool = False) -> Any:
+        value = self.fields.get(name)
+        if value is None and not required:
+            return None
+        if not isinstance(value, kind):
+            raise self._wrong(name, _KINDS[kind])
+        return value
+
+    def _wrong(self, name: str, expected: str) -> UnexpectedAnswer:
+        if self.fields.get(name) is None:
+            return UnexpectedAnswer(self._doing, f"the answer has no `{name}`")
+        return UnexpectedAnswer(self._doing, f"`{name}` of the answer is not {expected}")

@@ -1,0 +1,179 @@
+"""The way to Daytona: the SDK's generated clients, with deadlines and errors of our own.
+
+Requests (paths, encoding, models) are the SDK's. Three things of it are not used, since they fail
+in ways that nobody sees (SDK 0.226.1, check again at each upgrade):
+ - `daytona.Daytona`: its waits have no limit or arm SIGALRM, its log thread outlives Ctrl-C,
+   `create()` loses the id of a sandbox that the server made before something went wrong.
+ - its reading of replies: one missing field makes an error of a success. `answers` reads what we
+   need.
+ - urllib3's silent retries: `tasks.base.retry` says what it does, and waits as the server asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from tasks.base import addresses, console, retry
+from tasks.base.errors import TaskError
+from tasks.base.retry import RemoteFailed
+from tasks.daytona import answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from tasks.daytona.answers import Answer
+    from tasks.daytona.credentials import Credentials
+
+#: Seconds to connect, and without a byte of reply.
+TIMEOUT: Final = (10.0, 60.0)
+_SOURCE: Final = "iterate-sandbox"
+_REDACTED: Final = "[redacted]"
+
+
+class Connection:
+    """Thread-safe. `ask` puts one question; `tasks.base.retry` repeats those that may be."""
+
+    def __init__(self, credentials: Credentials, *, policy: retry.Policy = retry.DEFAULT) -> None:
+        import daytona_api_client as sdk  # noqa: PLC0415 - heavy, 0.4 s
+
+        self.credentials = credentials
+        self.sdk = sdk
+        self._policy = policy
+        self._clients: list[Any] = []
+        self.client = self.open_client(sdk, credentials.api_url)
+        self.client.default_headers["X-Daytona-Source"] = _SOURCE
+
+    def open_client(self, sdk: ModuleType, host: str) -> Any:
+        """A client of one of the SDK's packages for `host`; `close` closes it."""
+        self.check_bearer(host)
+        # The bundle of a company's proxy counts here as it does for curl and requests.
+        bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
+        configuration = sdk.Configuration(
+            host=host,
+            access_token=self.credentials.api_key,
+            retries=False,
+            ssl_ca_cert=bundle,
+        )
+        client = sdk.ApiClient(configuration)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.rest_client.pool_manager.clear()
+
+    def check_bearer(self, url: str) -> None:
+        """The key goes over HTTPS, or to this machine when the API itself is there."""
+        parts = urlsplit(url)
+        local = self.credentials.is_local and addresses.is_loopback(parts.hostname or "")
+        if parts.scheme != "https" and not local:
+            raise TaskError(
+                "Daytona names an address that is not HTTPS: the key is not sent there",
+                fix="check DAYTONA_API_URL",
+            )
+
+    def ask_or_none(
+        self, doing: str, method: Callable[..., Any], *args: Any, **options: Any
+    ) -> Answer | None:
+        """As `ask`; None where the server knows nothing of that name."""
+        try:
+            return self.ask(doing, method, *args, **options)
+        except RemoteFailed as error:
+            if error.kind == "not-found":
+                return None
+            raise
+
+    def ask(
+        self,
+        doing: str,
+        method: Callable[..., Any],
+        *args: Any,
+        once: bool = False,
+        timeout: tuple[float, float] = TIMEOUT,
+        **options: Any,
+    ) -> Answer:
+        """The reply's object. Unless `once`, it is asked as often as `base.retry` sees fit."""
+
+        def attempt() -> Answer:
+            body = self.fetch(doing, method, *args, timeout=timeout, **options)
+            return answers.parse(doing, body)
+
+        return attempt() if once else retry.call(attempt, policy=self._policy)
+
+    def fetch(
+        self,
+        doing: str,
+        method: Callable[..., Any],
+        *args: Any,
+        timeout: tuple[float, float] = TIMEOUT,
+        **options: Any,
+    ) -> bytes:
+        """The body of a reply that is a success. Raises `RemoteFailed` for any other."""
+        import pydantic  # noqa: PLC0415 - comes with the SDK
+        import urllib3  # noqa: PLC0415
+
+        try:
+            reply = method(*args, _request_timeout=timeout, **options)
+            body: bytes = reply.data if isinstance(reply.data, bytes) else reply.read()
+        except urllib3.exceptions.HTTPError as error:
+            raise RemoteFailed(f"{doing}: {_no_reply(error)}", kind="network") from error
+        except (pydantic.ValidationError, self.sdk.ApiException) as error:
+            problem = console.printable(str(error))[:200]
+            raise TaskError(f"{doing}: the SDK cannot send this: {problem}") from error
+        if 200 <= reply.status < 300:
+            return body
+        raise retry.failure(
+            doing,
+            reply.status,
+            message=_message(body).replace(self.credentials.api_key, _REDACTED),
+            headers=dict(reply.headers),
+        )
+
+    def stream(self, doing: str, url: str, *, idle: float) -> Iterator[bytes]:
+        """The bytes at `url`, until their end or `idle` seconds without any."""
+        import urllib3  # noqa: PLC0415 - comes with the SDK
+
+        self.check_bearer(url)
+        reply = self.client.rest_client.pool_manager.request(
+            "GET",
+            url,
+            headers={"Authorization": f"Bearer {self.credentials.api_key}"},
+            preload_content=False,
+            retries=False,
+            redirect=False,
+            timeout=urllib3.Timeout(connect=TIMEOUT[0], read=idle),
+        )
+        try:
+            if reply.status != 200:
+                raise retry.failure(doing, reply.status)
+            while chunk := reply.read1(65536):
+                yield chunk
+        finally:
+            reply.close()
+
+
+def _message(body: bytes) -> str:
+    """What an error reply says: Daytona's JSON, or whatever a proxy on the way sent instead."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return _excerpt(body)
+    if isinstance(value, dict):
+        if isinstance(errors := value.get("errors"), list) and errors:
+            return ", ".join(map(str, errors))
+        return str(value.get("message") or value.get("error") or "")
+    return str(value)
+
+
+def _excerpt(body: bytes) -> str:
+    text = re.sub(r"<[^>]*>", " ", body[:2000].decode(errors="replace"))
+    return console.printable(" ".join(text.split()))[:120] or "an empty reply"
+
+
+def _no_reply(error: Exception) -> str:
+    return f"no reply ({type(error).__name__}: {console.printable(str(error))[-160:]})"

@@ -1,0 +1,63 @@
+"""A snapshot that a person names: is it there, and can it be used?"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from tasks.base import console, project
+from tasks.base.errors import TaskError
+from tasks.daytona import content
+from tasks.daytona.ensure import SnapshotOrder, ensure_active
+from tasks.daytona.snapshot import FAILED
+
+if TYPE_CHECKING:
+    from tasks.daytona.api import Daytona
+    from tasks.daytona.snapshot import Snapshot
+
+#: Seconds to activate a snapshot that Daytona had put aside.
+_ACTIVATION: Final = 900.0
+
+
+def find(api: Daytona, name: str) -> Snapshot:
+    """The snapshot of that name, in whatever state. Raises `TaskError` when there is none."""
+    snapshot = api.snapshots.find(name)
+    if snapshot is None:
+        names = [s.name for s in api.snapshots.list_all() if content.is_ours(s) and s.state == "active"]
+        examples = f"; there are {', '.join(sorted(names)[-3:])}" if names else ""
+        raise TaskError(
+            f"there is no snapshot {console.printable(name)}{examples}",
+            fix="nox -s snapshots -- list shows all of them",
+        )
+    return snapshot
+
+
+def require_active(api: Daytona, name: str, *, resume_command: str) -> Snapshot:
+    """The snapshot of that name, active: one that sleeps is activated. Raises with what is the
+    matter with it.
+    """
+    snapshot = find(api, name)
+    state = console.printable(snapshot.state)
+    if snapshot.state in FAILED or snapshot.state == "removing":
+        reason = console.printable(snapshot.reason) or "no reason given"
+        raise TaskError(
+            f"snapshot {snapshot.name} is {state}: {reason}",
+            fix="nox -s snapshot_daytona makes it anew",
+        )
+    if snapshot.state == "active":
+        return snapshot
+    identity = content.identity_of(snapshot)
+    if identity is None:
+        raise TaskError(
+            f"snapshot {snapshot.name} is {state}, and this project did not make it",
+            fix="activate it in Daytona's dashboard",
+        )
+
+    def refuse_creation() -> Snapshot:
+        raise TaskError(f"snapshot {name} was deleted meanwhile", fix="choose another")
+
+    log = project.state_dir() / "logs" / f"daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    order = SnapshotOrder(
+        name=name, identity=identity, create=refuse_creation, resume_command=resume_command
+    )
+    return ensure_active(api, order, log=log, timeout=_ACTIVATION).snapshot

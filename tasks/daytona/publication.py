@@ -1,0 +1,125 @@
+"""From a resolved request to an active snapshot at Daytona, by either of two roads.
+
+remote: the context goes up in parts, Daytona builds. No local engine is needed.
+push:   the image is built here and tested here; its very layers go to Daytona's registry.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasks.base import console
+from tasks.base.project import state_dir
+from tasks.daytona import content
+from tasks.daytona.ensure import SnapshotOrder, ensure_active
+from tasks.daytona.naming import SnapshotName
+from tasks.daytona.push_road import PushRoad
+from tasks.daytona.remote_road import RemoteRoad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tasks.build.image import Image
+    from tasks.daytona.api import Daytona
+    from tasks.daytona.ensure import ActiveSnapshot
+    from tasks.daytona.request import ResolvedRequest
+    from tasks.daytona.snapshot import Snapshot
+    from tasks.daytona.transfer import TransferReport
+
+
+class Road(Protocol):
+    """What happens between "it is not there" and Daytona's making it; `create` may be called
+    again. `report` is None as long as nothing had to be uploaded; `digest` names a pushed image.
+    """
+
+    @property
+    def report(self) -> TransferReport | None: ...
+    @property
+    def digest(self) -> str: ...
+    def create(self) -> Snapshot: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """An active snapshot of what was asked for, and how it came to be."""
+
+    request: ResolvedRequest
+    active: ActiveSnapshot
+    report: TransferReport | None = None
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.active.snapshot.name
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this run has seen it being made."""
+        return self.active.outcome in {"built", "attached"}
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "snapshot_name": self.name,
+            "snapshot_id": self.active.snapshot.id,
+            "state": self.active.snapshot.state,
+            "reused": not self.is_new,
+            "how": self.active.outcome,
+            "log": str(self.active.log) if self.active.log else None,
+            "upload": None if self.report is None else self.report.record(),
+            "digest": self.digest or None,
+        }
+
+
+def publish(
+    api: Daytona,
+    request: ResolvedRequest,
+    *,
+    check_image: Callable[[Image], None] | None = None,
+) -> Publication:
+    """The snapshot, active. Whatever is there of it is used.
+
+    `check_image` is called with an image before it is pushed, and raises if it must not be.
+    """
+    name = _choose_name(api, request)
+    log = state_dir() / "logs" / f"snapshot-daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    road: Road
+    if request.request.via == "push":
+        road = PushRoad(api, request, name, log, check_image)
+    else:
+        road = RemoteRoad(api, request, name)
+    order = SnapshotOrder(
+        name=name,
+        identity=request.source.identity,
+        create=road.create,
+        resume_command=request.resume_command,
+        rebuild=request.request.rebuild,
+    )
+    active = ensure_active(api, order, log=log, timeout=request.request.timeout)
+    verbs = {"reused": "is there already", "activated": "is active again"}
+    verb = verbs.get(active.outcome, "is active")
+    console.good(f"snapshot {name} {verb}, {console.seconds(active.seconds)}")
+    return Publication(request=request, active=active, report=road.report, digest=road.digest)
+
+
+def _choose_name(api: Daytona, request: ResolvedRequest) -> str:
+    """The request's, or that of a forced build of the same source which is active by now."""
+    if request.request.name is not None or request.request.rebuild:
+        return request.snapshot_name
+    generated = request.generated_name
+
+    def is_forced_build(snapshot: Snapshot) -> bool:
+        name = SnapshotName.parse(snapshot.name)
+        return (
+            name is not None
+            and bool(name.rebuild)
+            and (name.stage, name.identity) == (generated.stage, generated.identity)
+            and snapshot.state == "active"
+            and content.identity_of(snapshot) == request.source.identity
+        )
+
+    forced_builds = filter(is_forced_build, api.snapshots.list_all())
+    newest = max(forced_builds, key=lambda snapshot: snapshot.created, default=None)
+    return newest.name if newest else str(generated)

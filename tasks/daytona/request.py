@@ -1,0 +1,207 @@
+"""What a person asks to be published, and what that turns out to be.
+
+A `Request` is made of options and environment alone. `resolve` finds the commit that it means, and
+the `ResolvedRequest` does not change any more: it names the snapshot, and it knows the command
+that goes on with this very publication after an interrupt.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from tasks import git
+from tasks.base import console
+from tasks.base.errors import BadInput
+from tasks.base.options import CommandLine, Once, seconds
+from tasks.base.project import DOCKERFILE, ROOT
+from tasks.build import dockerfile, source
+from tasks.build.image import BUILD_ARGS
+from tasks.daytona import naming
+from tasks.git import refs
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from tasks.build.source import Source
+    from tasks.daytona.naming import SnapshotName
+
+Via = Literal["remote", "push"]
+
+#: Seconds for all that happens at Daytona; the server's own limit for a build is 60 minutes.
+DEADLINE: Final = 3900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """`name` is one of a person's choice. `rebuild` is the id of a forced build: a build under
+    another id, or under none, is not the one that is asked for.
+    """
+
+    stage: str
+    ref: str | None = None
+    branch: str | None = None
+    via: Via = "remote"
+    untested: bool = False
+    name: str | None = None
+    rebuild: str = ""
+    timeout: float = DEADLINE
+    #: The command that asked for it.
+    command_line: CommandLine | None = field(default=None, compare=False, repr=False)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """What to publish, where, and on which road."""
+    parser.add_argument(
+        "--ref",
+        action=Once,
+        help=f"branch, tag or commit; else {refs.VARIABLE}, else the current branch",
+    )
+    parser.add_argument(
+        "--stage",
+        action=Once,
+        help="prd, stg or dev-NAME; else APP_STAGE, else dev-$ITERATE_USER",
+    )
+    parser.add_argument(
+        "--via",
+        action=Once,
+        choices=("remote", "push"),
+        default="remote",
+        help="let Daytona build it, or push the image that was built and tested here (%(default)s)",
+    )
+
+
+def add_publishing_options(parser: argparse.ArgumentParser) -> None:
+    """What else can be asked for when a stage is to be moved."""
+    parser.add_argument(
+        "--for-branch",
+        action=Once,
+        metavar="BRANCH",
+        help="publish this branch at the stage of its own (dev-BRANCH), so that `snapshots --"
+        " retire --branch` finds it; --ref and --stage take precedence",
+    )
+    parser.add_argument(
+        "--untested",
+        action="store_true",
+        help="with --via push: push an image even if it has not passed local_test",
+    )
+    parser.add_argument("--name", action=Once, help="use this name instead of the generated one")
+    parser.add_argument(
+        "--force", action="store_true", help="build it anew even if it is there already"
+    )
+    parser.add_argument(
+        "--rebuild",
+        action=Once,
+        type=_rebuild_id,
+        metavar="ID",
+        help="go on with the forced build of this id, as an interrupted --force prints it",
+    )
+    parser.add_argument(
+        "--timeout",
+        action=Once,
+        type=seconds,
+        default=DEADLINE,
+        metavar="SECONDS",
+        help="how long to wait for Daytona (%(default)g)",
+    )
+
+
+def _rebuild_id(text: str) -> str:
+    if not naming.is_rebuild_id(text):
+        raise ValueError
+    return text
+
+
+def new_rebuild_id() -> str:
+    """Another one each second, and in a name as short as can be."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    number, text = int(time.time()), ""
+    while number:
+        number, digit = divmod(number, len(digits))
+        text = digits[digit] + text
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRequest:
+    """A request whose commit is known. `branch` is the one it was made of, as far as that is
+    known; `committed` is the commit's time in seconds since 1970; `changes` counts what is
+    changed in the checkout and therefore not in it.
+    """
+
+    request: Request
+    repo: git.Repo
+    source: Source
+    branch: str
+    committed: float
+    pins: Mapping[str, str]
+    changes: int
+
+    @property
+    def generated_name(self) -> SnapshotName:
+        return naming.name_for(
+            stage=self.request.stage,
+            committed=self.committed,
+            identity=self.source.identity,
+            rebuild=self.request.rebuild,
+        )
+
+    @property
+    def snapshot_name(self) -> str:
+        return self.request.name or str(self.generated_name)
+
+    @property
+    def resume_command(self) -> str:
+        """What a person types to go on with this publication: the ref may have moved by then."""
+        if self.request.command_line is None:
+            return "the same command"
+        values = {
+            "ref": self.source.sha,
+            "for_branch": self.branch or None,
+            "stage": self.request.stage,
+            "force": False,
+            "rebuild": self.request.rebuild or None,
+        }
+        return str(self.request.command_line.replace(**values))
+
+
+def resolve(request: Request, environment: Mapping[str, str]) -> ResolvedRequest:
+    """Find the commit. Raises `BadInput`; asks nobody and changes nothing."""
+    if request.name is not None:
+        naming.check_name(request.name)
+    repo = git.open_repo(ROOT)
+    _head, current_branch = git.head(repo)
+    ref = _branch_ref(repo, request.branch) if request.branch and not request.ref else request.ref
+    choice = refs.choose(ref, environment, current_branch)
+    resolved_ref = refs.resolve(repo, choice.ref)
+    resolved = source.from_ref(repo, resolved_ref, build_args=BUILD_ARGS)
+    console.step(f"source: {resolved_ref.describe()}, from {choice.said_by}")
+    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
+    if changes:
+        console.warn(f"{changes} uncommitted changes are not in it: a ref is published")
+    for note in resolved.tree.all_notes():
+        console.warn(note)
+    text = repo.git("cat-file", "blob", f"{resolved.sha}:{DOCKERFILE}").decode()
+    return ResolvedRequest(
+        request=request,
+        repo=repo,
+        source=resolved,
+        branch=request.branch or resolved_ref.branch or "",
+        committed=float(repo.line("show", "--no-patch", "--format=%ct", resolved.sha)),
+        pins=dockerfile.pins(text),
+        changes=changes,
+    )
+
+
+def _branch_ref(repo: git.Repo, branch: str) -> str:
+    """The branch, here or as the remote `origin` had it; a tag of that name is not meant."""
+    candidates = [f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"]
+    for ref in candidates:
+        try:
+            refs.resolve(repo, ref)
+        except BadInput:
+            continue
+        return ref
+    return candidates[-1]

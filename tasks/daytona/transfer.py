@@ -1,0 +1,81 @@
+"""What an upload has done, and how far it has come."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.base import console
+
+_HEARTBEAT: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferReport:
+    """`sent` bytes of `total` in `seconds`; `reused` of the `parts` were there already."""
+
+    parts: int
+    reused: int
+    sent: int
+    total: int
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = f", {console.size(self.sent / self.seconds)}/s" if self.seconds > 0.1 else ""
+        return (
+            f"{console.size(self.sent)} of {console.size(self.total)} sent in"
+            f" {console.seconds(self.seconds)}{rate}; {self.reused} of {self.parts} parts were"
+            " there already"
+        )
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "parts": self.parts,
+            "parts_reused": self.reused,
+            "bytes": self.total,
+            "bytes_sent": self.sent,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+class TransferProgress:
+    """One line that is redrawn on a terminal; elsewhere one every few seconds."""
+
+    def __init__(self, *, to_send: int, reused: int, parts: int) -> None:
+        self.sent = 0
+        self._to_send = to_send
+        self._reused = f"{reused} of {parts} parts reused"
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._watch = console.Stopwatch()
+        self._live = console.is_terminal()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.sent += count
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._ended.set()
+        if self._live:
+            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+
+    def _tick(self) -> None:
+        while not self._ended.wait(0.3 if self._live else _HEARTBEAT):
+            if self._live:
+                print(f"\x1b[2K  {self}", end="\r", file=sys.stderr, flush=True)
+            else:
+                console.say(f"  {self}", "dim")
+
+    def __str__(self) -> str:
+        rate = self.sent / max(self._watch.elapsed, 0.001)
+        share = 100 * self.sent // max(self._to_send, 1)
+        return (
+            f"{console.size(self.sent)} of {console.size(self._to_send)} ({share} %),"
+            f" {console.size(rate)}/s, {self._reused}"
+        )
