@@ -30,7 +30,7 @@ _FIX: Final = (
 
 
 class UnexpectedAnswer(RemoteFailed):
-    """The reply is not one of Daytona's API as this program knows it; asking again will not help."""
+    """The reply is not one of Daytona's API as this program knows it. Another try does not help."""
 
     def __init__(self, doing: str, problem: str) -> None:
         super().__init__(f"{doing}: {problem}", kind="rejected", message=problem, fix=_FIX)

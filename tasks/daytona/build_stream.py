@@ -137,7 +137,9 @@ class BuildLogFollower:
             except TaskError:
                 pass  # a build goes on without its log; its state is asked for elsewhere
             except Exception as error:  # noqa: BLE001 - urllib3's many: a stream that broke
-                self._note(f"(the log's connection broke: {type(error).__name__}; connecting again)")
+                self._note(
+                    f"(the log's connection broke: {type(error).__name__}; connecting again)"
+                )
                 complete = False
             if complete:
                 return

@@ -7,7 +7,7 @@ Dockerfile, what was pushed says it in the name of its image.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tasks.daytona.naming import SnapshotName
 
@@ -57,3 +57,22 @@ def is_ours(snapshot: Snapshot) -> bool:
     name = SnapshotName.parse(snapshot.name)
     identity = identity_of(snapshot)
     return bool(not snapshot.general and name and identity and identity.startswith(name.identity))
+
+
+def record(snapshot: Snapshot) -> dict[str, Any]:
+    """What `--json` says of it."""
+    size = snapshot.bytes
+    return {
+        "snapshot_name": snapshot.name,
+        "id": snapshot.id,
+        "state": snapshot.state,
+        "reason": snapshot.reason,
+        "identity": identity_of(snapshot),
+        "ours": is_ours(snapshot),
+        "bytes": None if size is None else int(size),
+        "created": snapshot.created,
+        "last_used": snapshot.used,
+        "image": snapshot.image,
+        "contexts": len(snapshot.contexts),
+        "entrypoint": list(snapshot.entrypoint),
+    }

@@ -66,7 +66,7 @@ class SnapshotOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveSnapshot:
-    """`seconds` is how long it took; `log` is the file with the log of its build, if there is one."""
+    """`seconds` is how long it took; `log` is the file with the log of its build, if any."""
 
     snapshot: Snapshot
     outcome: Outcome

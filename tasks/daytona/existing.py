@@ -23,7 +23,9 @@ def find(api: Daytona, name: str) -> Snapshot:
     """The snapshot of that name, in whatever state. Raises `TaskError` when there is none."""
     snapshot = api.snapshots.find(name)
     if snapshot is None:
-        names = [s.name for s in api.snapshots.list_all() if content.is_ours(s) and s.state == "active"]
+        names = [
+            s.name for s in api.snapshots.list_all() if content.is_ours(s) and s.state == "active"
+        ]
         examples = f"; there are {', '.join(sorted(names)[-3:])}" if names else ""
         raise TaskError(
             f"there is no snapshot {console.printable(name)}{examples}",

@@ -100,9 +100,7 @@ class Ledger:
         moves = [e for s in self.stages() for e in self.history(s) if e.snapshot == snapshot]
         return max(moves, key=lambda entry: entry.date, default=None)
 
-    def move(
-        self, stage: str, entry: LedgerEntry, *, expected: LedgerEntry | None = None
-    ) -> bool:
+    def move(self, stage: str, entry: LedgerEntry, *, expected: LedgerEntry | None = None) -> bool:
         """Let the stage use another snapshot; False when it does already.
 
         With `expected`, only from there: raises when somebody has moved it meanwhile.

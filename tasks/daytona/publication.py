@@ -20,7 +20,6 @@ from tasks.daytona.remote_road import RemoteRoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tasks.build.image import Image
     from tasks.daytona.api import Daytona

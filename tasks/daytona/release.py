@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from tasks.daytona.publication import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from tasks.build.image import Image
     from tasks.daytona.api import Daytona
@@ -45,14 +47,23 @@ class Release:
 
 
 def release(
-    api: Daytona, request: ResolvedRequest, ledger: Ledger, *, checks: ReleaseChecks
+    api: Daytona,
+    request: ResolvedRequest,
+    ledger: Ledger,
+    *,
+    checks: ReleaseChecks,
+    section: Callable[[str], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Release:
-    """Publish, verify, move the stage, and only then say the name."""
+    """Publish, verify, move the stage, and only then say the name. `section` is entered with the
+    title of what is being done.
+    """
     ledger.refresh()  # what cannot be recorded is better known before the build than after it
     stage = request.request.stage
     try:
-        publication = publish(api, request, check_image=checks.image)
-        verified = _verify(publication, ledger, checks)
+        with section(f"Snapshot {request.snapshot_name}"):
+            publication = publish(api, request, check_image=checks.image)
+        with section(f"Verify {publication.name}"):
+            verified = _verify(publication, ledger, checks)
         _move(publication, ledger)
     except (TaskError, KeyboardInterrupt, Interrupted) as error:
         current = ledger.current(stage)

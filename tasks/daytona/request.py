@@ -114,6 +114,29 @@ def _rebuild_id(text: str) -> str:
     return text
 
 
+def from_options(
+    parser: argparse.ArgumentParser,
+    options: argparse.Namespace,
+    *,
+    stage: str,
+    branch: str | None = None,
+) -> Request:
+    """What `options` of `parser` ask for; a parser need not have all of them."""
+    values = vars(options)
+    forced = values.get("force", False)
+    return Request(
+        stage=stage,
+        ref=options.ref,
+        branch=branch,
+        via=options.via,
+        untested=values.get("untested", False),
+        name=values.get("name"),
+        rebuild=values.get("rebuild") or (new_rebuild_id() if forced else ""),
+        timeout=values.get("timeout", DEADLINE),
+        command_line=CommandLine(parser, values),
+    )
+
+
 def new_rebuild_id() -> str:
     """Another one each second, and in a name as short as can be."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"

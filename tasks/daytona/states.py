@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 from tasks.daytona import content
 from tasks.daytona.snapshot import FAILED, UNDER_WAY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.daytona.snapshot import Snapshot
 
 NextStep = Literal["create", "reuse", "activate", "attach", "replace", "wait", "refuse"]
+
+_STEPS: Final[Mapping[str, NextStep]] = MappingProxyType(
+    {
+        "active": "reuse",
+        "inactive": "activate",
+        **dict.fromkeys(FAILED, "replace"),
+        **dict.fromkeys(UNDER_WAY, "attach"),
+    }
+)
 
 
 def next_step(snapshot: Snapshot | None, *, identity: str, rebuild: str = "") -> NextStep:
@@ -28,9 +40,5 @@ def next_step(snapshot: Snapshot | None, *, identity: str, rebuild: str = "") ->
         return "refuse"
     if rebuild and content.rebuild_of(snapshot) != rebuild:
         return "refuse"
-    if snapshot.state in FAILED:
-        return "replace"
-    if snapshot.state in UNDER_WAY:
-        return "attach"
-    steps: dict[str, NextStep] = {"active": "reuse", "inactive": "activate"}
-    return steps.get(snapshot.state, "wait")  # an unknown state: the deadline names it
+    # The deadline ends the wait for a state that is unknown.
+    return _STEPS.get(snapshot.state, "wait")

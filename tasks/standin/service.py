@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from tasks.base import waiting
 from tasks.base.errors import TaskError
-from tasks.daytona.adapter import LOOPBACK_VARIABLE
+from tasks.daytona.credentials import LOOPBACK_VARIABLE
 from tasks.engine import engine
 from tasks.sandbox.providers.docker import DockerProvider
 from tasks.sandbox.run import Run

@@ -45,7 +45,9 @@ class BlobUpload:
 
     def run(self) -> None:
         for attempts_left in reversed(range(_BEGINNINGS)):
-            reply = self._client.ask("POST", "blobs/uploads/", "pushing a layer", ok={202}, body=b"")
+            reply = self._client.ask(
+                "POST", "blobs/uploads/", "pushing a layer", ok={202}, body=b""
+            )
             self._push.continues_at(self._client.location(reply))
             self._connection_broke = False
             try:

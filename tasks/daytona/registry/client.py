@@ -83,9 +83,7 @@ class RegistryClient:
 
     def ask(self, method: str, path: str, doing: str, **options: Any) -> RegistryReply:
         """As `ask_once`, as often as `base.retry` sees fit."""
-        return retry.call(
-            lambda: self.ask_once(method, path, doing, **options), policy=self.policy
-        )
+        return retry.call(lambda: self.ask_once(method, path, doing, **options), policy=self.policy)
 
     def ask_once(
         self,

@@ -40,7 +40,12 @@ class PushedImage:
 
 
 def push(
-    engine: Engine, image: str, target: PushTarget, *, tag: str, policy: retry.Policy = retry.DEFAULT
+    engine: Engine,
+    image: str,
+    target: PushTarget,
+    *,
+    tag: str,
+    policy: retry.Policy = retry.DEFAULT,
 ) -> PushedImage:
     """Send `image` (an id or name on `engine`); blobs that are there are not sent."""
     with tempfile.TemporaryDirectory(prefix="iterate-push-") as folder:

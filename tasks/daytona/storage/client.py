@@ -90,7 +90,7 @@ class ObjectStorage:
 
 @contextlib.contextmanager
 def _errors(doing: str) -> Iterator[None]:
-    """botocore's errors as `RemoteFailed`."""
+    """Botocore's errors as `RemoteFailed`."""
     import botocore.exceptions as errors  # noqa: PLC0415 - heavy
 
     try:

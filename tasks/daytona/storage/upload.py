@@ -8,7 +8,7 @@ pieces are retried one by one. When a run ends early, its unfinished uploads are
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import retry
 from tasks.base.retry import RemoteFailed
@@ -81,7 +81,7 @@ def _send(
         return
     identity = storage.call(doing, "create_multipart_upload", Key=key)["UploadId"]
     open_uploads.opened(key, identity)
-    pieces = []
+    pieces: list[dict[str, Any]] = []
     with part.path.open("rb") as file:
         while piece := file.read(PIECE):
             number = len(pieces) + 1
