@@ -6,14 +6,14 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import git, github
-from tasks.base import certificates, console
+from tasks import git
+from tasks.base import certificates, console, markdown
 from tasks.base.options import Once, Parser
 from tasks.base.project import LOCAL_IMAGE, ROOT, state_dir
 from tasks.build import builder, context, image, layer_cache, parts, source
 from tasks.engine import discovery
 from tasks.git import refs
-from tasks.github import markdown
+from tasks.github import job
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         built = already
         result |= {"reused": True}
     else:
-        with github.group(f"Build {tag}"):
+        with job.log_group(f"Build {tag}"):
             built = _build(there, found, options, way or builder.way(there), result)
         if already and already.id != built.id:
             image.forget(there, already)
@@ -149,7 +149,7 @@ def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
 
 def _finish(result: dict[str, Any], *, json: bool) -> None:
     names = ("sha", "identity", "content", "image", "image_id", "reused")
-    github.outputs(**{name: result.get(name) for name in names})
+    job.write_outputs(**{name: result.get(name) for name in names})
     if "image_id" in result:
         how = "there already" if result["reused"] else "built"
         said = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
@@ -157,7 +157,7 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
         facts["bytes"] = console.size(result["bytes"])
         if layers := result.get("layer_cache"):
             facts["layer cache"] = f"read: {layers['read']}, written: {layers['written']}"
-        github.summary(
+        job.write_summary(
             f"### {markdown.code(result['image'])} is {how}\n\n{markdown.facts(facts.items())}"
         )
     if json:
