@@ -10,7 +10,7 @@ from tasks.daytona import content
 from tasks.daytona.registry import push
 from tasks.daytona.registry.client import PushTarget
 from tasks.daytona.remote_road import RESOURCES
-from tasks.engine import engine
+from tasks.engine import discovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class PushRoad:
         self.digest = ""
 
     def create(self) -> Snapshot:
-        local_engine = engine.require()
+        local_engine = discovery.require()
         image_to_push = self._find_or_build(local_engine)
         if self._check_image is not None:
             self._check_image(image_to_push)
