@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base.retry import RemoteFailed
+from tasks.daytona.service import DAYTONA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,17 +24,15 @@ _KINDS: Final = {
     float: "a number",
     type(None): "null",
 }
-_FIX: Final = (
-    "check that DAYTONA_API_URL is the address of Daytona's API: it usually ends in /api, and this"
-    " program knows the API that SDK 0.226 uses"
-)
 
 
 class UnexpectedAnswer(RemoteFailed):
     """The reply is not one of Daytona's API as this program knows it. Another try does not help."""
 
     def __init__(self, doing: str, problem: str) -> None:
-        super().__init__(f"{doing}: {problem}", kind="rejected", message=problem, fix=_FIX)
+        super().__init__(
+            f"{doing}: {problem}", kind="rejected", message=problem, fix=DAYTONA.elsewhere
+        )
 
 
 def parse(doing: str, body: bytes) -> Answer:

@@ -12,15 +12,16 @@ in ways that nobody sees (SDK 0.226.1, check again at each upgrade):
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tasks.base import addresses, console, retry
+from tasks.base import addresses, console, http, retry
 from tasks.base.errors import TaskError
+from tasks.base.http import Response
 from tasks.base.retry import RemoteFailed
 from tasks.daytona import answers
+from tasks.daytona.service import DAYTONA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Seconds to connect, and without a byte of reply.
 TIMEOUT: Final = (10.0, 60.0)
+#: Seconds for a whole answer beside those without a byte.
+_TRANSFER: Final = 240.0
 _SOURCE: Final = "iterate-sandbox"
 _REDACTED: Final = "[redacted]"
 
@@ -44,28 +47,20 @@ class Connection:
         self.credentials = credentials
         self.sdk = sdk
         self._policy = policy
-        self._clients: list[Any] = []
+        self._http = http.Client(DAYTONA, secrets=[credentials.api_key])
         self.client = self.open_client(sdk, credentials.api_url)
         self.client.default_headers["X-Daytona-Source"] = _SOURCE
 
     def open_client(self, sdk: ModuleType, host: str) -> Any:
-        """A client of one of the SDK's packages for `host`; `close` closes it."""
+        """A client of one of the SDK's packages for `host`, over our connections."""
         self.check_bearer(host)
-        # The bundle of a company's proxy counts here as it does for curl and requests.
-        bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
-        configuration = sdk.Configuration(
-            host=host,
-            access_token=self.credentials.api_key,
-            retries=False,
-            ssl_ca_cert=bundle,
-        )
+        configuration = sdk.Configuration(host=host, access_token=self.credentials.api_key)
         client = sdk.ApiClient(configuration)
-        self._clients.append(client)
+        client.rest_client.pool_manager = self._http.manager_for(host)
         return client
 
     def close(self) -> None:
-        for client in self._clients:
-            client.rest_client.pool_manager.clear()
+        self._http.close()
 
     def check_bearer(self, url: str) -> None:
         """The key goes over HTTPS, or to this machine when the API itself is there."""
@@ -115,46 +110,25 @@ class Connection:
     ) -> bytes:
         """The body of a reply that is a success. Raises `RemoteFailed` for any other."""
         import pydantic  # noqa: PLC0415 - comes with the SDK
-        import urllib3  # noqa: PLC0415
 
         try:
-            reply = method(*args, _request_timeout=timeout, **options)
-            body: bytes = reply.data if isinstance(reply.data, bytes) else reply.read()
-        except urllib3.exceptions.HTTPError as error:
-            raise RemoteFailed(f"{doing}: {_no_reply(error)}", kind="network") from error
+            with self._http.bounded(doing, timeout[1] + _TRANSFER):
+                reply = method(*args, _request_timeout=timeout, **options)
+                body = self._http.read(reply)
         except (pydantic.ValidationError, self.sdk.ApiException) as error:
             problem = console.printable(str(error))[:200]
             raise TaskError(f"{doing}: the SDK cannot send this: {problem}") from error
         if 200 <= reply.status < 300:
             return body
-        raise retry.failure(
-            doing,
-            reply.status,
-            message=_message(body).replace(self.credentials.api_key, _REDACTED),
-            headers=dict(reply.headers),
-        )
+        response = Response(status=reply.status, headers=reply.headers, body=body)
+        message = _message(body).replace(self.credentials.api_key, _REDACTED)
+        raise DAYTONA.failure(doing, response, message=message)
 
     def stream(self, doing: str, url: str, *, idle: float) -> Iterator[bytes]:
         """The bytes at `url`, until their end or `idle` seconds without any."""
-        import urllib3  # noqa: PLC0415 - comes with the SDK
-
         self.check_bearer(url)
-        reply = self.client.rest_client.pool_manager.request(
-            "GET",
-            url,
-            headers={"Authorization": f"Bearer {self.credentials.api_key}"},
-            preload_content=False,
-            retries=False,
-            redirect=False,
-            timeout=urllib3.Timeout(connect=TIMEOUT[0], read=idle),
-        )
-        try:
-            if reply.status != 200:
-                raise retry.failure(doing, reply.status)
-            while chunk := reply.read1(65536):
-                yield chunk
-        finally:
-            reply.close()
+        headers = {"Authorization": f"Bearer {self.credentials.api_key}"}
+        return self._http.stream(url, doing=doing, headers=headers, idle=idle)
 
 
 def _message(body: bytes) -> str:
@@ -173,7 +147,3 @@ def _message(body: bytes) -> str:
 def _excerpt(body: bytes) -> str:
     text = re.sub(r"<[^>]*>", " ", body[:2000].decode(errors="replace"))
     return console.printable(" ".join(text.split()))[:120] or "an empty reply"
-
-
-def _no_reply(error: Exception) -> str:
-    return f"no reply ({type(error).__name__}: {console.printable(str(error))[-160:]})"

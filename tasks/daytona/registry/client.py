@@ -6,7 +6,6 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,16 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from tasks.base import addresses, retry
+from tasks.base import addresses, http, retry
 from tasks.base.errors import TaskError
+from tasks.base.http import Limits, Response, Service
 from tasks.base.retry import RemoteFailed
+from tasks.daytona.service import DAYTONA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.daytona.registry.layers import ImageBlob
 
-#: Seconds to connect; seconds without a byte. No limit on the whole: a slow line is not a fault.
+#: Seconds to connect; seconds without a byte. A slow line is not a fault.
 TIMEOUT: Final = (10.0, 60.0)
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
@@ -43,13 +44,6 @@ class PushTarget:
         return f"{'http' if local else 'https'}://{self.registry}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegistryReply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class RegistryClient:
     def __init__(
         self,
@@ -58,13 +52,11 @@ class RegistryClient:
         policy: retry.Policy = retry.DEFAULT,
         timeout: tuple[float, float] = TIMEOUT,
     ) -> None:
-        import urllib3  # noqa: PLC0415 - comes with the SDK
-
         self.target = target
         self.policy = policy
-        self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
-        self._http = urllib3.PoolManager(retries=False)
-        self._http_error = urllib3.exceptions.HTTPError
+        self._limits = Limits(connect=timeout[0], idle=timeout[1])
+        service = Service(name=f"the registry {target.registry}", advice=DAYTONA.advice)
+        self._http = http.Client(service, secrets=[target.secret])
         pair = f"{target.username}:{target.secret}".encode()
         self._basic = "Basic " + base64.b64encode(pair).decode()
         self._authorization = self._basic
@@ -73,7 +65,7 @@ class RegistryClient:
         reply = self.ask("HEAD", f"blobs/{blob.digest}", "looking for a layer", ok={200, 404})
         return reply.status == 200
 
-    def location(self, reply: RegistryReply) -> str:
+    def location(self, reply: Response) -> str:
         """Where an upload goes on: a registry may move it with each piece, within itself."""
         address = urljoin(self.target.origin, reply.headers.get("Location", ""))
         parts = urlsplit(address)
@@ -81,7 +73,7 @@ class RegistryClient:
             raise TaskError("the registry sends the upload to another host: it gets no credentials")
         return self.target.origin + address.removeprefix(f"{parts.scheme}://{parts.netloc}")
 
-    def ask(self, method: str, path: str, doing: str, **options: Any) -> RegistryReply:
+    def ask(self, method: str, path: str, doing: str, **options: Any) -> Response:
         """As `ask_once`, as often as `base.retry` sees fit."""
         return retry.call(lambda: self.ask_once(method, path, doing, **options), policy=self.policy)
 
@@ -95,7 +87,7 @@ class RegistryClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> RegistryReply:
+    ) -> Response:
         """A reply whose status is in `ok`; any other is `RemoteFailed`. `path` is within the
         repository, or a whole address that the registry named.
         """
@@ -108,13 +100,9 @@ class RegistryClient:
             reply = send()
         if reply.status in ok:
             return reply
-        message = reply.body.decode(errors="replace").replace(self.target.secret, "[redacted]")
-        raise retry.failure(
-            f"{doing} at {self.target.registry}",
-            reply.status,
-            message=message,
-            headers=reply.headers,
-        )
+        message = reply.text.replace(self.target.secret, "[redacted]")
+        doing = f"{doing} at {self.target.registry}"
+        raise self._http.service.failure(doing, reply, message=message)
 
     def _send(
         self,
@@ -125,29 +113,21 @@ class RegistryClient:
         headers: Mapping[str, str],
         *,
         timeout: float | None = None,
-    ) -> RegistryReply:
-        sent_headers = {**headers, "Authorization": self._authorization}
-        if body is not None:
-            sent_headers["Content-Length"] = str(len(body))
-        try:
-            reply = self._http.request(
-                method,
-                url,
-                # As a file it goes in blocks, each within the time-out; bytes would have to go
-                # whole within it, which is a limit on how slow a line may be.
-                body=io.BytesIO(body) if body else body,
-                headers=sent_headers,
-                redirect=False,
-                timeout=timeout or self._timeout,
-            )
-        except self._http_error as error:
-            raise RemoteFailed(
-                f"{doing} at {self.target.registry}: no reply ({type(error).__name__})",
-                kind="network",
-            ) from error
-        return RegistryReply(status=reply.status, headers=reply.headers, body=reply.data)
+    ) -> Response:
+        """`timeout` is for the whole exchange; without one, silence alone is limited."""
+        limits = self._limits
+        if timeout is not None:
+            limits = Limits(connect=timeout, idle=timeout, total=timeout)
+        return self._http.send(
+            method,
+            url,
+            doing=doing,
+            headers={**headers, "Authorization": self._authorization},
+            body=body,
+            limits=limits,
+        )
 
-    def _log_in(self, reply: RegistryReply) -> bool:
+    def _log_in(self, reply: Response) -> bool:
         """Get the token that a registry like Harbor asks for; False when it asks for none."""
         challenge = reply.headers.get("WWW-Authenticate", "")
         fields = dict(_CHALLENGE.findall(challenge))

@@ -1,4 +1,4 @@
-"""Sandboxes at Daytona. Each is given an end when it is created, whatever becomes of this program."""
+"""Sandboxes at Daytona. Each has an end from its creation on, whatever becomes of this program."""
 
 from __future__ import annotations
 

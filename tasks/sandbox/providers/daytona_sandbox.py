@@ -165,9 +165,7 @@ class DaytonaSandbox(Sandbox):
                 self._previews[port] = self._sandboxes.preview(self._remote.id, port)
             except RemoteFailed as error:
                 if reason := self.ended():
-                    raise SandboxEnded(
-                        f"{self.name} {reason}: port {port} is not there"
-                    ) from error
+                    raise SandboxEnded(f"{self.name} {reason}: port {port} is not there") from error
                 raise
         return self._previews[port]
 
