@@ -215,8 +215,8 @@ def _rollback(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
 
 def _tell_move(move: StageMove, ledger: Ledger) -> dict[str, Any]:
     name, replaced = move.entry.snapshot, move.replaced
-    addition = f" (was {replaced.snapshot})" if replaced and move.moved else ""
-    verb = "is" if move.moved else "was already"
+    addition = f" (was {replaced.snapshot})" if replaced and move.is_change else ""
+    verb = "is" if move.is_change else "was already"
     console.good(f"{move.stage} {verb} {name}{addition}; the ledger is at {ledger.place}")
     result = move.record()
     job.write_outputs(**result)
@@ -242,83 +242,87 @@ def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
             abandoned_before=time.strftime(
                 "%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _ABANDONED)
             ),
-            only=None if options.stage is None else {options.stage},
+            only_stages=None if options.stage is None else {options.stage},
         )
 
     def judge_again() -> list[Verdict]:
         ledger.refresh()
         return judge()
 
-    done = Cleanup(verdicts=judge())
+    outcome = Cleanup(verdicts=judge())
     rows = [
         [v.verdict, v.snapshot.name, v.snapshot.state, _size(v.snapshot), v.reason]
-        for v in done.verdicts
+        for v in outcome.verdicts
     ]
     console.say(console.table(rows, ["", "snapshot", "state", "bytes", "reason"]))
-    freed = sum(doomed.bytes or 0 for doomed in done.doomed)
-    if not done.doomed:
+    freed = sum(doomed.bytes or 0 for doomed in outcome.doomed)
+    if not outcome.doomed:
         console.good("no snapshot can go")
     elif not options.yes:
         console.say(
-            f"{len(done.doomed)} could go, {console.size(freed)}; nothing was deleted:"
+            f"{len(outcome.doomed)} could go, {console.size(freed)}; nothing was deleted:"
             " gc --yes deletes them"
         )
     else:
-        done = cleanup.delete_doomed(api, done.verdicts, judge_again=judge_again)
-        console.good(f"deleted {len(done.deleted)} of {len(done.doomed)}")
-    _report_cleanup("Clean-up", done, dry_run=not options.yes)
-    return {"dry_run": not options.yes, "bytes": int(freed), **done.record()}
+        outcome = cleanup.delete_doomed(api, outcome.verdicts, judge_again=judge_again)
+        console.good(f"deleted {len(outcome.deleted)} of {len(outcome.doomed)}")
+    _report_cleanup("Clean-up", outcome, dry_run=not options.yes)
+    return {"dry_run": not options.yes, "bytes": int(freed), **outcome.record()}
 
 
 def _retire(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
     retirement = Retirement(api, ledger, stage=options.stage, branch=options.branch)
     subject = retirement.subject
-    done = Cleanup(verdicts=retirement.judge())
-    for v in done.verdicts:
+    outcome = Cleanup(verdicts=retirement.judge())
+    for v in outcome.verdicts:
         console.say(f"{v.verdict:6}  {v.snapshot.name}  {v.reason}")
     dropped: list[str] = []
-    if not done.verdicts and not retirement.tips:
+    if not outcome.verdicts and not retirement.tips:
         console.good(f"{subject} has no sandbox: nothing to do")
     elif not options.yes:
         console.say("nothing was deleted: retire --yes deletes it")
     else:
-        done = cleanup.delete_doomed(api, done.verdicts, judge_again=retirement.judge_again)
+        outcome = cleanup.delete_doomed(api, outcome.verdicts, judge_again=retirement.judge_again)
         # A stage whose snapshots could not be deleted stays, for another try.
-        dropped = [] if done.failures else retirement.drop_stages()
-        remaining = f"; {done.kept} stay, for the reasons above" if done.kept else ""
-        console.good(f"deleted {len(done.deleted)} snapshots of {subject}{remaining}")
+        dropped = [] if outcome.failures else retirement.drop_stages()
+        remaining = (
+            f"; {outcome.kept_count} stay, for the reasons above" if outcome.kept_count else ""
+        )
+        console.good(f"deleted {len(outcome.deleted)} snapshots of {subject}{remaining}")
     title = f"The sandbox of {markdown.code(subject)} goes"
-    _report_cleanup(title, done, dry_run=not options.yes)
+    _report_cleanup(title, outcome, dry_run=not options.yes)
     return {
         "branch": options.branch,
         "stages": retirement.stages,
         "dropped": dropped,
         "dry_run": not options.yes,
-        **done.record(),
+        **outcome.record(),
     }
 
 
-def _report_cleanup(title: str, done: Cleanup, *, dry_run: bool) -> None:
+def _report_cleanup(title: str, outcome: Cleanup, *, dry_run: bool) -> None:
     """Into the outputs and the summary of a GitHub job."""
     job.write_outputs(
-        deleted=len(done.deleted), kept=done.kept, failed=len(done.failures), dry_run=dry_run
+        deleted=len(outcome.deleted),
+        kept=outcome.kept_count,
+        failed=len(outcome.failures),
+        dry_run=dry_run,
     )
     rows = []
-    for v in done.verdicts:
+    for v in outcome.verdicts:
         name = v.snapshot.name
         if v.verdict == "keep":
-            outcome = "kept"
+            cell = "kept"
         elif dry_run:
-            outcome = "could go"
-        elif name in done.deleted:
-            outcome = "deleted"
+            cell = "could go"
+        elif name in outcome.deleted:
+            cell = "deleted"
         else:
-            outcome = "**failed**" if name in done.failures else "left alone"
-        reason = done.failures.get(name) or v.reason
-        rows.append([markdown.code(name), outcome, markdown.plain(reason)])
-    table = (
-        markdown.table(["snapshot", "", "why"], rows) if rows else "There was nothing to delete."
-    )
+            cell = "**failed**" if name in outcome.failures else "left alone"
+        reason = outcome.failures.get(name) or v.reason
+        rows.append([markdown.code(name), cell, markdown.plain(reason)])
+    head = ["snapshot", "", "why"]
+    table = markdown.table(head, rows) if rows else "There was nothing to delete."
     job.write_summary(f"### {title}{' (dry run)' if dry_run else ''}\n\n{table}")
 
 

@@ -79,7 +79,7 @@ class Answer:
         except OverflowError:
             raise self._wrong(name, "a number of a usable size") from None
 
-    def whole(self, name: str) -> int | None:
+    def integer(self, name: str) -> int | None:
         number = self.number(name)
         if number is None:
             return None

@@ -98,8 +98,8 @@ class BuildLogFollower:
         self._build_ended.set()
         start = self._last_byte = time.monotonic()
         while self._thread.is_alive() and not self._abandoned.is_set():
-            now = time.monotonic()
-            if now - start > patience or now - self._last_byte > quiet:
+            moment = time.monotonic()
+            if moment - start > patience or moment - self._last_byte > quiet:
                 break
             self._thread.join(0.05)
         self._abandoned.set()

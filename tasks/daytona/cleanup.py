@@ -30,7 +30,7 @@ class Cleanup:
         return [v.snapshot for v in self.verdicts if v.verdict == "delete"]
 
     @property
-    def kept(self) -> int:
+    def kept_count(self) -> int:
         return len(self.verdicts) - len(self.doomed)
 
     def record(self) -> dict[str, object]:

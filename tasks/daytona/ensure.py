@@ -17,7 +17,7 @@ from tasks.base.retry import RemoteFailed
 from tasks.daytona import content, deletion
 from tasks.daytona.build_stream import BuildLogFollower
 from tasks.daytona.request import DEADLINE
-from tasks.daytona.snapshot import KNOWN, UNDER_WAY
+from tasks.daytona.snapshot import KNOWN_STATES, UNDER_WAY
 from tasks.daytona.states import next_step
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class _Work:
             return False
         self._last_answer = time.monotonic()
         if snapshot and (self._snapshot is None or snapshot.state != self._snapshot.state):
-            remark = "" if snapshot.state in KNOWN else ", which this program does not know"
+            remark = "" if snapshot.state in KNOWN_STATES else ", which this program does not know"
             self._tell(f"snapshot {snapshot.name}: {console.printable(snapshot.state)}{remark}")
             self._interval = 0.3
         self._snapshot = snapshot
@@ -204,11 +204,11 @@ class _Work:
         """It may have been made all the same: the next look finds it by name and content."""
         if error.kind == "conflict":
             # Somebody was first; or it was deleted, and its name is free a little later.
-            now = time.monotonic()
+            moment = time.monotonic()
             if self._conflicts_since is None:
-                self._conflicts_since = now
+                self._conflicts_since = moment
                 console.warn(f"{error.what}; looking who has it")
-            elif now - self._conflicts_since > deletion.GONE:
+            elif moment - self._conflicts_since > deletion.GONE:
                 raise error
             return
         if not error.passing:

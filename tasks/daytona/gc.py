@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tasks.daytona import content
 from tasks.daytona.naming import SnapshotName
-from tasks.daytona.snapshot import FAILED, KNOWN, UNDER_WAY
+from tasks.daytona.snapshot import FAILED, KNOWN_STATES, UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -33,22 +33,22 @@ def judge(
     points_at: Mapping[str, list[str]],
     in_use: Mapping[str, int],
     newest: int = NEWEST,
-    only: Collection[str] | None = None,
+    only_stages: Collection[str] | None = None,
     stages: Collection[str] | None = None,
     abandoned_before: str = "",
 ) -> list[Verdict]:
     """A verdict on each snapshot of ours, the newest first.
 
     `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes. The
-    newest `newest` active ones of each stage stay. `only` these stages are considered. Of a dev
-    stage that is not among the ledger's `stages` those go which were made and last used before
+    newest `newest` active ones of each stage stay. `only_stages`: no others are considered. Of a
+    dev stage that is not among the ledger's `stages` those go which were made and last used before
     `abandoned_before`: it was retired while a sandbox ran, or never published to.
     """
-    ours = [snapshot for snapshot in snapshots if content.is_ours(snapshot)]
-    ours.sort(key=lambda snapshot: (snapshot.created, snapshot.name), reverse=True)
+    our_snapshots = [snapshot for snapshot in snapshots if content.is_ours(snapshot)]
+    our_snapshots.sort(key=lambda snapshot: (snapshot.created, snapshot.name), reverse=True)
     ranks: dict[str, int] = {}
     verdicts = []
-    for snapshot in ours:
+    for snapshot in our_snapshots:
         name = SnapshotName.parse(snapshot.name)
         stage = name.stage if name else ""
         if snapshot.state not in FAILED:
@@ -58,7 +58,7 @@ def judge(
             stages=points_at.get(snapshot.name, []),
             sandboxes=in_use.get(snapshot.name, 0) + in_use.get(snapshot.id, 0),
         )
-        if not reason and only is not None and stage not in only:
+        if not reason and only_stages is not None and stage not in only_stages:
             reason = "of another stage"
         abandoned = (
             stages is not None
@@ -78,7 +78,7 @@ def reason_to_keep(snapshot: Snapshot, *, stages: list[str], sandboxes: int) -> 
         (sandboxes > 0, f"{sandboxes} sandbox{'es use' if sandboxes > 1 else ' uses'} it"),
         (snapshot.state in UNDER_WAY, "is being made"),
         (snapshot.state == "removing", "is being deleted already"),
-        (snapshot.state not in KNOWN, "in a state unknown to this program"),
+        (snapshot.state not in KNOWN_STATES, "in a state unknown to this program"),
     )
     return next((reason for holds, reason in reasons if holds), "")
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StageMove:
-    """`moved` is False when the stage used that snapshot already; `replaced` is what it used."""
+    """`replaced` is what the stage used before. `is_change` is False when that was the same."""
 
     stage: str
     entry: LedgerEntry
     replaced: LedgerEntry | None
-    moved: bool
+    is_change: bool
 
     def record(self) -> dict[str, Any]:
         return {
@@ -33,7 +33,7 @@ class StageMove:
             "snapshot_name": self.entry.snapshot,
             "sha": self.entry.sha,
             "previous": self.replaced.snapshot if self.replaced else None,
-            "moved": self.moved,
+            "moved": self.is_change,
         }
 
 
@@ -86,5 +86,5 @@ def _activate(api: Daytona, name: str) -> Snapshot:
 
 
 def _move(ledger: Ledger, stage: str, entry: LedgerEntry, current: LedgerEntry | None) -> StageMove:
-    moved = ledger.move(stage, entry, expected=current)
-    return StageMove(stage=stage, entry=entry, replaced=current, moved=moved)
+    is_change = ledger.move(stage, entry, expected=current)
+    return StageMove(stage=stage, entry=entry, replaced=current, is_change=is_change)

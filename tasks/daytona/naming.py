@@ -24,7 +24,7 @@ _ACCEPTED: Final = re.compile(
 _FORBIDDEN: Final = ("www.", "data:", "tel:", "mailto:", "javascript:")
 _LONGEST: Final = 255
 _REBUILD_ID: Final = r"[0-9a-z]{1,12}"
-_OURS: Final = re.compile(
+_OUR_NAME: Final = re.compile(
     rf"(?P<stage>{STAGE_PATTERN})--(?P<stamp>\d{{8}}-\d{{6}})-(?P<identity>[0-9a-f]{{12}})"
     rf"(?:-r(?P<rebuild>{_REBUILD_ID}))?",
     re.ASCII,
@@ -48,7 +48,7 @@ class SnapshotName:
     @classmethod
     def parse(cls, text: str) -> SnapshotName | None:
         """None for a name that this project did not give."""
-        match = _OURS.fullmatch(text)
+        match = _OUR_NAME.fullmatch(text)
         if match is None:
             return None
         return cls(

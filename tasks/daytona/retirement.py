@@ -55,7 +55,7 @@ class Retirement:
         self._ledger.refresh()
         for stage in self.stages:
             if self._ledger.tip(stage) not in {self.tips.get(stage), None}:
-                raise _moved(stage)
+                raise _moved_error(stage)
         return self.judge()
 
     def drop_stages(self) -> list[str]:
@@ -66,11 +66,11 @@ class Retirement:
                 continue
             self._ledger.refresh()
             if self._ledger.tip(stage) is not None:  # else another run did the same
-                raise _moved(stage)
+                raise _moved_error(stage)
         return list(self.tips)
 
 
-def _moved(stage: str) -> TaskError:
+def _moved_error(stage: str) -> TaskError:
     return TaskError(
         f"{stage} has been published to meanwhile",
         fix="run it again if its branch is to go all the same",

@@ -158,8 +158,8 @@ class SandboxClient:
             once=True,
             timeout=(10.0, timeout + 15),
         )
-        status = answer.whole("exitCode")
-        status = answer.whole("code") if status is None else status
+        status = answer.integer("exitCode")
+        status = answer.integer("code") if status is None else status
         return Executed(
             exit_code=-1 if status is None else status, result=answer.optional_text("result")
         )

@@ -24,7 +24,7 @@ State = str
 #: On its way to active, or to an error.
 UNDER_WAY: Final = frozenset({"pending", "building", "pulling", "snapshotting"})
 FAILED: Final = frozenset({"error", "build_failed"})
-KNOWN: Final = UNDER_WAY | FAILED | {"active", "inactive", "removing"}
+KNOWN_STATES: Final = UNDER_WAY | FAILED | {"active", "inactive", "removing"}
 
 
 @dataclass(frozen=True, kw_only=True)

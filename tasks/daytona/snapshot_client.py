@@ -40,8 +40,8 @@ class SnapshotClient:
                 limit=100,
             )
             items = answer.children("items")
-            snapshots |= {(one := Snapshot.from_answer(item)).id: one for item in items}
-            if not items or page >= (answer.whole("totalPages") or 1):
+            snapshots |= {(snapshot := Snapshot.from_answer(item)).id: snapshot for item in items}
+            if not items or page >= (answer.integer("totalPages") or 1):
                 return list(snapshots.values())
             page += 1
 

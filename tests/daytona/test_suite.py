@@ -14,7 +14,7 @@ import pytest
 from tasks.base import project
 
 if TYPE_CHECKING:
-    from tests.daytona.conftest import Bench
+    from tests.daytona.conftest import PublishingBench
 
 #: A part of the suite that has tests of each kind: looked at, broken, and not offered there.
 CHOSEN = "test_boot or test_life"
@@ -41,7 +41,7 @@ def daytona_test(chosen: str) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.timeout(600)
-def test_it_has_the_same_tests_and_the_second_run_builds_nothing(bench: Bench) -> None:
+def test_daytona_test_runs_the_local_tests_and_builds_once(bench: PublishingBench) -> None:
     result, report = daytona_test(CHOSEN)
     assert result["tests_passed"] is True
     assert result["how"] == "built"
@@ -59,10 +59,10 @@ def test_it_has_the_same_tests_and_the_second_run_builds_nothing(bench: Bench) -
     assert passed | not_offered == ids_in(listed)
     assert not passed & not_offered
 
-    again, report = daytona_test("test_healthz")
-    assert again["snapshot_name"] == result["snapshot_name"]
-    assert again["reused"] is True
-    assert again["upload"] is None
+    second_result, report = daytona_test("test_healthz")
+    assert second_result["snapshot_name"] == result["snapshot_name"]
+    assert second_result["reused"] is True
+    assert second_result["upload"] is None
     assert f"{result['snapshot_name']} is there already" in report
-    assert bench.asked("POST /api/snapshots") == 1
+    assert bench.request_count("POST /api/snapshots") == 1
     bench.leaves(result["snapshot_name"], "active")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tasks.daytona import ledger
 from tasks.daytona.ledger import Ledger, LedgerFailed
+from tasks.daytona.ledger_entry import LedgerEntry, new_entry
 from tasks.git import remotes
 from tests.support import git_http, repos
 
@@ -43,8 +43,8 @@ def book(server: GitServer, tmp_path: Path, machine: str = "one") -> Ledger:
     return Ledger(tmp_path / machine / "ledger.git", remote=f"{server.url}/book.git")
 
 
-def move_to(name: str) -> ledger.Entry:
-    return ledger.entry(snapshot=name, sha="0" * 40, identity="1" * 64, why="publish", branch="b")
+def move_to(name: str) -> LedgerEntry:
+    return new_entry(snapshot=name, sha="0" * 40, identity="1" * 64, reason="publish", branch="b")
 
 
 def files(at: Path) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.daytona.sandbox_client import RemoteSandbox
 
 #: Carried by all of ours, so that a list of them can be asked for.
-OURS: Final = {f"{project.LABEL}.managed": "1"}
+OUR_LABEL: Final = {f"{project.LABEL}.managed": "1"}
 #: Minutes: without a request, after its end, and in all, kept or not.
 AUTO_STOP: Final = 30
 AUTO_DELETE: Final = 30
@@ -96,7 +96,7 @@ class DaytonaProvider(Provider):
             "name": name,
             "snapshot": spec.image,
             "env": dict(spec.env),
-            "labels": {**run.labels(spec.purpose), **OURS},
+            "labels": {**run.labels(spec.purpose), **OUR_LABEL},
             "public": False,
             "auto_stop_interval": AUTO_STOP,
             "auto_delete_interval": AUTO_DELETE,
@@ -164,7 +164,7 @@ class DaytonaProvider(Provider):
                     self.delete(sandbox.id, sandbox.name)
 
     def belongings(self) -> list[Belonging]:
-        sandboxes = self.api.sandboxes.list_all(OURS)
+        sandboxes = self.api.sandboxes.list_all(OUR_LABEL)
         return [_belonging(remote) for remote in sandboxes if remote.id not in self.leaks]
 
     def remove(self, belonging: Belonging) -> None:

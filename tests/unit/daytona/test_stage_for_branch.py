@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.errors import BadInput
-from tasks.daytona import snapshot
+from tasks.daytona import naming, snapshot
 
 NAMES = st.one_of(
     st.text(min_size=1).filter(str.strip),
@@ -19,24 +19,26 @@ NAMES = st.one_of(
 
 
 @given(NAMES)
-def test_it_can_be_a_stage_and_begin_a_snapshots_name(branch: str) -> None:
+def test_the_stage_of_a_branch_is_valid_and_begins_a_snapshot_name(branch: str) -> None:
     stage = snapshot.stage_for_branch(branch)
     assert snapshot.check_stage(stage) == stage
     assert stage not in {"prd", "stg"}
-    name = snapshot.name_for(stage=stage, committed=0, identity="0" * 64)
-    assert snapshot.check_name(str(name)) == str(name)
-    assert snapshot.Name.parse(str(name)) == name
+    name = naming.name_for(stage=stage, committed=0, identity="0" * 64)
+    assert naming.check_name(str(name)) == str(name)
+    assert naming.SnapshotName.parse(str(name)) == name
     assert snapshot.stage_for_branch(branch) == stage
 
 
 @given(NAMES, NAMES)
-def test_two_branches_have_two(one: str, other: str) -> None:
-    if one != other:
-        assert snapshot.stage_for_branch(one) != snapshot.stage_for_branch(other)
+def test_two_branches_have_two_stages(first_branch: str, second_branch: str) -> None:
+    if first_branch != second_branch:
+        assert snapshot.stage_for_branch(first_branch) != snapshot.stage_for_branch(second_branch)
 
 
 @given(NAMES)
-def test_nobody_can_name_a_branch_after_anothers_stage(branch: str) -> None:
+def test_a_branch_without_a_name_has_no_stage_can_be_named_after_the_stage_of_another(
+    branch: str,
+) -> None:
     taken = snapshot.stage_for_branch(branch).removeprefix("dev-")
     if taken != branch:
         assert snapshot.stage_for_branch(taken) != f"dev-{taken}"
@@ -59,11 +61,11 @@ def test_nobody_can_name_a_branch_after_anothers_stage(branch: str) -> None:
         ("\udcff", r"dev-[0-9a-f]{8}"),
     ],
 )
-def test_what_they_look_like(branch: str, stage: str) -> None:
+def test_the_stage_of_a_branch_resembles_its_name(branch: str, stage: str) -> None:
     assert re.fullmatch(stage, snapshot.stage_for_branch(branch))
 
 
 @pytest.mark.parametrize("branch", ["", " ", "\n"])
-def test_no_branch(branch: str) -> None:
+def test_a_branch_without_a_name_has_no_stage(branch: str) -> None:
     with pytest.raises(BadInput):
         snapshot.stage_for_branch(branch)
