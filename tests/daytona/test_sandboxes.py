@@ -58,6 +58,13 @@ def run(provider: DaytonaProvider) -> Iterator[Run]:
         yield run
 
 
+def wait_until_none_is_left(bench: PublishingBench) -> None:
+    """The API knows nothing of a sandbox a little before its container is gone."""
+    waiting.until(
+        lambda: not sandboxes_of(bench), what="the end of its sandbox", timeout=60, interval=0.1
+    )
+
+
 def sandboxes_of(bench: PublishingBench) -> list[Any]:
     return [s for s in bench.stand_in.store.sandboxes.values() if s.state != "destroyed"]
 
@@ -98,7 +105,7 @@ def test_a_sandbox_whose_creation_is_refused_afterwards_is_deleted(
     bench.stand_in.fault("lost-reply", on=CREATE, status=403)
     with pytest.raises(TaskError) as caught:
         run.provider.create(Spec(image=image), run)
-    assert sandboxes_of(bench) == []
+    wait_until_none_is_left(bench)
     show("403 on a sandbox's create, though created", caught.value)
 
 
@@ -108,7 +115,7 @@ def test_a_sandbox_that_fails_to_start_is_deleted(
     bench.stand_in.fault("failed-start")
     with pytest.raises(SandboxEnded) as caught:
         run.provider.create(Spec(image=image), run)
-    assert sandboxes_of(bench) == []
+    wait_until_none_is_left(bench)
     show("failed start", caught.value)
 
 
@@ -126,7 +133,7 @@ def test_a_sandbox_that_starts_too_slowly_is_deleted(
     with pytest.raises(TaskError, match="creating") as caught:
         run.provider.create(Spec(image=image), run)
     monkeypatch.undo()
-    waiting.until(lambda: not sandboxes_of(bench), what="its deletion", timeout=10)
+    wait_until_none_is_left(bench)
     show("slow start", caught.value)
 
 
@@ -158,7 +165,7 @@ def test_a_deletion_that_fails_is_reported_without_an_error(
     waiting.until(lambda: remote.stopped, what="its stop", timeout=20)
     assert remote.stopped
     remote.stopped -= 60 * remote.auto_delete
-    waiting.until(lambda: not sandboxes_of(bench), what="its deletion", timeout=20)
+    wait_until_none_is_left(bench)
     show("500 on delete in teardown", line)
 
 
@@ -168,7 +175,7 @@ def test_a_busy_sandbox_is_deleted_as_soon_as_possible(
     sandbox = run.provider.create(Spec(image=image), run)
     bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=409, times=3)
     sandbox.delete()
-    assert sandboxes_of(bench) == []
+    wait_until_none_is_left(bench)
 
 
 def test_a_missing_snapshot_is_named(bench: PublishingBench, run: Run) -> None:
@@ -177,7 +184,7 @@ def test_a_missing_snapshot_is_named(bench: PublishingBench, run: Run) -> None:
     assert "snapshots -- list" in str(caught.value)
     with pytest.raises(TaskError, match="no-such"):
         run.provider.check("no-such")
-    assert sandboxes_of(bench) == []
+    wait_until_none_is_left(bench)
 
 
 def test_a_sandbox_with_a_missing_capability_is_refused(
@@ -241,7 +248,7 @@ def test_a_run_that_is_ended_at_any_moment_leaves_no_sandbox(
             child.send_signal(signal.SIGABRT)  # it tells where it is
             child.wait(timeout=10)
             raise AssertionError(log.read_text()) from None
-    waiting.until(lambda: not sandboxes_of(bench), what="the end of its sandbox", timeout=30)
+    wait_until_none_is_left(bench)
     show(f"{signum.name} while its sandbox is {moment}", "nothing: the reaper deletes it")
 
 
