@@ -14,7 +14,7 @@ from tasks.base import ci, console, project
 from tasks.base.errors import CommandFailed, Interrupted, TaskError
 from tasks.base.options import Parser, add_selection, selection
 from tasks.build import image
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.github import job
 from tasks.github.tally import Tally
 from tasks.sandbox import providers, tested
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
         provider.check(options.image)
     finally:
         provider.close()
-    there = engine.require()
+    there = discovery.require()
     before = image.find(there, options.image)
     judge(run_pytest(pytest_arguments(options, root=project.ROOT), subject=options.image))
     # Of the whole suite, and of an image that nobody replaced meanwhile.

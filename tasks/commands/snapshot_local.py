@@ -11,7 +11,7 @@ from tasks.base import certificates, console, markdown
 from tasks.base.options import Once, Parser
 from tasks.base.project import LOCAL_IMAGE, ROOT, state_dir
 from tasks.build import builder, context, image, layer_cache, parts, source
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.git import refs
 from tasks.github import job
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tasks.build.build_log import Build
     from tasks.build.source import Source
+    from tasks.engine.engine import Engine
 
 _ATTEMPTS = 3
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> None:
         console.good("dry run: nothing was built")
         _finish(result, json=options.json)
         return
-    there = engine.require()
+    there = discovery.require()
     way = builder.way(there, named) if named else None
     already = image.find(there, tag)
     if already and already.identity == found.identity and not (options.force or options.no_cache):
@@ -85,7 +86,7 @@ def _refuse_secrets(found: Source) -> None:
 
 
 def _build(
-    there: engine.Engine,
+    there: Engine,
     found: Source,
     options: argparse.Namespace,
     way: builder.Way,

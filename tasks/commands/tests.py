@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final, get_args
 
-from tasks.base import console
+from tasks.base import console, programs
 from tasks.base.options import Parser, add_selection
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.github import job
 from tasks.testing import areas, run
 from tasks.testing.areas import Option
@@ -15,7 +15,7 @@ from tasks.testing.areas import Option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.testing.areas import Area
+    from tasks.testing.areas import Area, Prerequisite
     from tasks.testing.run import AreaResult
 
 _EXAMPLES: Final = """
@@ -59,8 +59,8 @@ def main(arguments: list[str]) -> None:
     # -x is for all areas: it also ends the run after the first one that fails.
     chosen = areas.choose(options.areas, [name for name in options_in(options) if name != "x"])
     if options.prerequisites:
-        if not options.list and any(area.needs_engine for area in chosen):
-            engine.require()
+        if not options.list:
+            require({name for area in chosen for name in area.needs})
     elif options.list:
         for area in chosen:
             print(f"{area.name}\t{area.purpose}")
@@ -73,6 +73,16 @@ def main(arguments: list[str]) -> None:
         )
         run.judge(results)
         console.good("every area has passed")
+
+
+def require(prerequisites: set[Prerequisite]) -> None:
+    """Raise a `TaskError` for the first one that is missing."""
+    if "engine" in prerequisites:
+        discovery.require()
+    if "browser" in prerequisites:
+        programs.require_browser()
+    if "registry" in prerequisites:
+        programs.require_registry()
 
 
 def options_in(options: argparse.Namespace) -> list[Option]:

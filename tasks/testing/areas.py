@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Options of the session that some areas take, by their names in the parser.
 Option = Literal["k", "x", "seed", "keep", "image"]
 
+#: What an area needs beside its packages; `nox -s setup` gets it.
+Prerequisite = Literal["engine", "browser", "registry"]
+
 _PYTEST: Final = (sys.executable, "-m", "pytest")
 _TASKS: Final = (sys.executable, "-m", "tasks")
 _PARALLEL: Final = ("--numprocesses", "auto")
@@ -24,6 +27,7 @@ _TWO_FILES: Final = ("--numprocesses", "2", "--dist", "loadfile")
 #: The stand-in runs on anyio, which brings a plugin that our tests do not need.
 _NO_ANYIO: Final = ("-p", "no:anyio")
 _SLOWEST: Final = ("-v", "--durations=5")
+_ENGINE: Final[frozenset[Prerequisite]] = frozenset({"engine"})
 _SELECTION: Final[frozenset[Option]] = frozenset({"k", "x"})
 #: Tests of both ways to publish an image; they take long, and are an area of their own.
 _ROADS: Final = ("tests/daytona/test_roads.py", "tests/daytona/test_suite.py")
@@ -39,7 +43,7 @@ class Area:
     purpose: str
     command: tuple[str, ...]
     options: frozenset[Option] = _SELECTION
-    needs_engine: bool = False
+    needs: frozenset[Prerequisite] = frozenset()
     after: str = ""
 
     @property
@@ -88,14 +92,14 @@ AREAS: Final = (
         purpose="build iterate-sandbox:local from the working tree",
         command=(*_TASKS, "snapshot-local"),
         options=frozenset(),
-        needs_engine=True,
+        needs=_ENGINE,
     ),
     Area(
         name="local",
         purpose="a running sandbox, black-box, as `nox -s local_test`",
         command=(*_TASKS, "local-test"),
         options=_SELECTION | {"seed", "keep", "image"},
-        needs_engine=True,
+        needs=_ENGINE,
         after="build",
     ),
     Area(
@@ -103,20 +107,20 @@ AREAS: Final = (
         purpose="the daemon's page in a real browser",
         command=(*_PYTEST, "tests/web", "-v", "--durations=8"),
         options=_SELECTION | {"keep", "image"},
-        needs_engine=True,
+        needs=_ENGINE | {"browser"},
         after="build",
     ),
     Area(
         name="image",
         purpose="how the image is built, with real builds",
         command=(*_PYTEST, "tests/image", *_SLOWEST),
-        needs_engine=True,
+        needs=_ENGINE,
     ),
     Area(
         name="standin",
         purpose="the local Daytona, with the real SDK",
         command=(*_PYTEST, "tests/standin", *_SLOWEST),
-        needs_engine=True,
+        needs=_ENGINE | {"registry"},
     ),
     Area(
         name="daytona",
@@ -127,20 +131,20 @@ AREAS: Final = (
             *(*_TWO_FILES, *_NO_ANYIO),
         ),
         options=_SELECTION | {"seed"},
-        needs_engine=True,
+        needs=_ENGINE,
     ),
     Area(
         name="roads",
         purpose="both ways to publish, and daytona_test itself",
         command=(*_PYTEST, *_ROADS, *_NO_ANYIO),
         options=_SELECTION | {"seed"},
-        needs_engine=True,
+        needs=_ENGINE | {"registry"},
     ),
     Area(
         name="workflows",
         purpose="rehearse the workflows, and break each of their rules",
         command=(*_PYTEST, "tests/workflows", *_NO_ANYIO, *_TWO_FILES),
-        needs_engine=True,
+        needs=_ENGINE | {"registry"},
     ),
 )
 NAMES: Final = tuple(area.name for area in AREAS)

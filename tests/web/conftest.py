@@ -10,12 +10,11 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tasks.base import console, project, waiting
+from tasks.base import console, programs, project, waiting
 from tasks.base.errors import TaskError
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
 from tasks.sandbox.sandbox import Spec
-from tasks.setup import browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -50,7 +49,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if config.option.collectonly:
         return
     try:
-        browser.require()
+        programs.require_browser()
         provider = providers.connect("docker")
         config.stash[PROVIDER] = provider
         provider.check(config.option.image)
@@ -195,7 +194,7 @@ class Visits:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser.require(), args=FLAGS)
+        running = playwright.chromium.launch(executable_path=programs.require_browser(), args=FLAGS)
         yield running
         running.close()
 
