@@ -19,9 +19,9 @@ os.environ.pop("PYTHONSAFEPATH", None)
 #: What follows `--`, for the sessions.
 POSARGS = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 #: Help needs no packages: it comes from nox's own Python, before any environment is made.
-HELP = not {"-h", "--help"}.isdisjoint(POSARGS)
-#: Steps of the workflows that need the standard library alone; without a step, ci only helps.
-BARE_STEP = not POSARGS or POSARGS[0] in {"gate", "plan", "sandbox-plan"}
+HELP = not {"-h", "--help", "--list"}.isdisjoint(POSARGS)
+#: Steps of the workflows that need packages; the other ones run in nox's own Python.
+ASKS_GITHUB = not {"bump-pull-request", "github-check", "github-comment"}.isdisjoint(POSARGS[:1])
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none" if HELP else "uv|virtualenv"
@@ -186,10 +186,10 @@ def tests(session: nox.Session) -> None:
     task(session, "tests", *session.posargs)
 
 
-@nox.session(venv_backend="none" if BARE_STEP else None, tags=["ci"])
+@nox.session(venv_backend=None if ASKS_GITHUB else "none", tags=["ci"])
 def ci(session: nox.Session) -> None:
     """Run a step of the workflows: `-- COMMAND`, see `-- --help`."""
-    if not BARE_STEP:
+    if ASKS_GITHUB:
         need(session, "daytona")
     task(session, "ci", *session.posargs)
 

@@ -47,6 +47,7 @@ def explain(words: Sequence[str], sessions: Sequence[str]) -> tuple[str, str]:
         for name in COMMANDS if name.startswith("ci ")
     }  # fmt: skip
     spelled = word.lower().replace("-", "_").replace(":", "_")
-    nearest = difflib.get_close_matches(spelled, commands, n=1)
+    beginnings = [name for name in commands if spelled.startswith(f"{name}_")]
+    nearest = beginnings or difflib.get_close_matches(spelled, commands, n=1)
     fix = commands[nearest[0]] if nearest else "`nox -l` lists the sessions"
     return f"there is no session `{shown}`", fix

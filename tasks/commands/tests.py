@@ -87,7 +87,8 @@ def require(prerequisites: set[Prerequisite]) -> None:
 
 def options_in(options: argparse.Namespace) -> list[Option]:
     """The options that were given, of those which are for some areas only."""
-    return [name for name in get_args(Option) if getattr(options, name) not in {None, False}]
+    values = {name: getattr(options, name) for name in get_args(Option)}
+    return [name for name, value in values.items() if value is not None and value is not False]
 
 
 def arguments_for(area: Area, options: argparse.Namespace) -> list[str]:

@@ -82,6 +82,11 @@ AREAS: Final = (
         command=(*_PYTEST, "tests/bump", *_PARALLEL),
     ),
     Area(
+        name="sessions",
+        purpose="the sessions through the real nox: help, exit statuses, mistyped commands",
+        command=(*_PYTEST, "tests/sessions", *_PARALLEL),
+    ),
+    Area(
         name="deps",
         purpose="the requirement files are up to date",
         command=(*_TASKS, "deps", "--check"),
@@ -131,7 +136,7 @@ AREAS: Final = (
             *(*_TWO_FILES, *_NO_ANYIO),
         ),
         options=_SELECTION | {"seed"},
-        needs=_ENGINE,
+        needs=_ENGINE | {"registry"},
     ),
     Area(
         name="roads",
