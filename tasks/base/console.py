@@ -73,10 +73,12 @@ def emit_json(value: Any) -> None:
 
 
 def seconds(value: float) -> str:
-    """3.2 → `3.2s`, 75 → `1m15s`."""
+    """3.2 → `3.2s`, 75 → `1m15s`, 7260 → `2h01m`."""
     if value < 60:
         return f"{value:.1f}s"
-    return f"{int(value // 60)}m{int(value % 60):02d}s"
+    if value < 3600:
+        return f"{int(value // 60)}m{int(value % 60):02d}s"
+    return f"{int(value // 3600)}h{int(value % 3600 // 60):02d}m"
 
 
 def size(count: float) -> str:
