@@ -114,10 +114,8 @@ def _sweep_folders(judged: dict[str, Verdict]) -> None:
             continue
         if folder.name in judged:
             continue
-        with contextlib.suppress(OSError):
-            noted = liveness.Owner.from_label((folder / "owner").read_text())
-            if liveness.life(noted) == "dead":
-                shutil.rmtree(folder, ignore_errors=True)
+        if liveness.life_of(folder) == "dead":
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 # ── the process of its own ──────────────────────────────────────────────────────────────────
