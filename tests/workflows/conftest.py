@@ -1,4 +1,4 @@
-"""The rehearsal, once for all scenarios, which go on where the one before ended; its table."""
+"""The rehearsal, once for all scenarios, and the table of what each did and left."""
 
 from __future__ import annotations
 
@@ -7,85 +7,61 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks import standin
 from tasks.base import console
+from tests.support import github
 from tests.workflows.rehearsal import Rehearsal, make_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from tests.workflows.runner import Run
-
-REHEARSAL = pytest.StashKey[Rehearsal]()
-LINES = pytest.StashKey[list[str]]()
+    from tests.workflows.runner import Run, Webhook
 
 
 @pytest.fixture(scope="session")
-def rehearsal(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Rehearsal]:
-    from tasks import standin
-    from tests.support import github
-
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     folder = tmp_path_factory.mktemp("rehearsal")
-    origin = folder / "origin.git"
-    make_origin(origin)
+    make_origin(folder / "origin.git")
     settings = standin.Settings(pace=0.1, removal=0.5, check_every=0.3)
-    with standin.running(settings) as stand_in, github.serving(origin) as hub:
-        made = Rehearsal(folder, stand_in, hub, origin)
+    with standin.running(settings) as stand_in, github.serving(folder / "origin.git") as hub:
         hub.workflows = {"ci.yml": {"name": "CI", "state": "active"}}
-        request.config.stash[REHEARSAL] = made
+        rehearsed = Rehearsal(folder, stand_in, hub)
         try:
-            yield made
+            yield rehearsed
         finally:
-            made.clean_up()
+            rehearsed.clean_up()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With xdist, one worker rehearses; the report is the other process's."""
-    told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
-    if told is not None:
-        told["rehearsal"] = _table(session.config)
+@pytest.fixture
+def play(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Iterator[Callable[..., Run]]:
+    """Plays a scenario, and keeps its lines for the report."""
+
+    def run(workflow: str, scenario: str, event: Webhook, **sessions: dict[str, Any]) -> Run:
+        finished = rehearsal.play(workflow, event, **sessions)
+        lines = [f"{workflow} x {scenario}: {finished.result}", *_lines(finished)]
+        request.node.user_properties.append(("rehearsed", [*lines, f"left: {rehearsal.left()}"]))
+        return finished
+
+    yield run
+    # The scenarios share a stand-in: one that fails half-way is not to break the next.
+    rehearsal.stand_in.clear_faults()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    node.config.stash.setdefault(LINES, []).extend(node.workeroutput.get("rehearsal", []))
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    lines = config.stash.get(LINES, []) or _table(config)
-    if lines:
-        terminalreporter.section("workflow x scenario → steps, outputs, what is left")
-    for line in lines:
-        terminalreporter.write_line(line)
-
-
-def _table(config: pytest.Config) -> list[str]:
-    made = config.stash.get(REHEARSAL, None)
-    lines: list[str] = []
-    for workflow, scenario, done, left in made.rows if made else []:
-        lines.append(f"{workflow} x {scenario}: {done.result}, {done.seconds:.0f} s")
-        for line in [*_jobs(done), f"left     {left}"]:
-            wrapped = textwrap.wrap(line, 150, subsequent_indent=" " * 9, break_on_hyphens=False)
-            lines += [f"    {part}" for part in wrapped]
-    return lines
-
-
-def _jobs(done: Run) -> Iterator[str]:
-    if not done.triggered:
-        yield "not triggered"
-    for job in done.jobs.values():
+def _lines(run: Run) -> Iterator[str]:
+    for job in run.jobs.values():
         steps = [
-            f"{console.printable(step.ran)} ({'' if step.outcome == 'success' else '✗ '}"
-            f"{step.seconds:.0f} s)"
+            f"{console.printable(step.command)} ({step.outcome}, {step.seconds:.0f} s)"
             for step in job.steps
-            if step.outcome != "skipped" and not step.ran.startswith(("actions/", "pip "))
+            if step.outcome != "skipped" and not step.command.startswith(("actions/", "pip "))
         ]
         yield f"{job.name}: {job.result}{': ' if steps else ''}{' · '.join(steps)}"
-        told = {k: v for step in job.steps for k, v in step.outputs.items() if v} | {
-            name: value for name, value in job.outputs.items() if value
-        }
-        if told:
-            text = ", ".join(f"{name}={console.printable(v)[:80]}" for name, v in told.items())
-            yield f"outputs  {text}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    calls = [report for report in reports if report.when == "call"]
+    for name, lines in [row for report in calls for row in report.user_properties]:
+        if name == "rehearsed":
+            terminalreporter.section(lines[0])  # the workflow, the scenario and its result
+            for line in lines[1:]:
+                terminalreporter.write_line(textwrap.fill(line, 150, subsequent_indent=" " * 9))
