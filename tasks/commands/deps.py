@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tasks.base import console, process
+from tasks.base import console, files, process
 from tasks.base.errors import CommandFailed, MissingTool, TaskError
 from tasks.base.options import Parser
 from tasks.base.project import ROOT
@@ -135,10 +135,7 @@ def read(path: str) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    new = path.with_suffix(".txt.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    files.write(path, text)
     console.say(f"  wrote {path.relative_to(ROOT)}", "dim")
 
 
