@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.bump.conftest import Desk
 
-#: 1,000 in a soak: ITERATE_KILLS=1000 nox -s bump_test -- -k killed
+#: 1,000 in a soak: ITERATE_KILLS=1000 nox -s tests -- bump -k killed
 KILLS = int(os.environ.get("ITERATE_KILLS", "50"))
 KILLING = "import sys; from tests.bump import test_edit; test_edit.kill(*sys.argv[1:])"
 
