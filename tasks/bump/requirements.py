@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tasks.base import console, process
+from tasks.base import console, files, process
 from tasks.base.errors import CommandFailed, MissingTool, TaskError
 from tasks.base.project import ROOT
 
@@ -120,10 +120,7 @@ def read(path: str) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file as a whole, so that an interrupt leaves the old one."""
-    unfinished = path.with_suffix(".txt.new")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    files.write(path, text)
     console.say(f"  wrote {path.relative_to(ROOT)}", "dim")
 
 

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks.base import console
+from tasks.base import console, stages
 from tasks.base.errors import BadInput
-from tasks.daytona import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +105,7 @@ def _for_production(event: Event) -> SandboxPlan:
         return _nothing(f"{event.repository} is a fork: it publishes to no production of ours")
     if event.ref != MAIN:
         return _nothing(f"production is published from main alone, not from {event.ref}")
-    return SandboxPlan(action="publish", reason="a commit on main", stage=snapshot.PRODUCTION)
+    return SandboxPlan(action="publish", reason="a commit on main", stage=stages.PRODUCTION)
 
 
 def _is_fork(event: Event) -> bool:
@@ -171,7 +170,7 @@ def _for_own_pull_request(action: str, pull_request: Mapping[str, Any]) -> Sandb
     branch = pull_request["head"]["ref"]
     target = {
         "branch": branch,
-        "stage": snapshot.stage_for_branch(branch),
+        "stage": stages.stage_for_branch(branch),
         "pull_request": str(int(pull_request["number"])),
     }
     if action in _RETIRED:
@@ -188,7 +187,7 @@ def _for_deletion(payload: Mapping[str, Any]) -> SandboxPlan:
     name, kind = payload["ref"], payload["ref_type"]
     if kind != "branch":
         return _nothing(f"a {kind} was deleted, not a branch")
-    stage = snapshot.stage_for_branch(name)
+    stage = stages.stage_for_branch(name)
     return SandboxPlan(action="retire", reason="the branch was deleted", branch=name, stage=stage)
 
 
@@ -197,8 +196,8 @@ def _for_dispatch(event: Event) -> SandboxPlan:
     sha, branch = event.resolve(inputs.get("ref") or "")
     stage = inputs.get("stage") or ""
     if stage:
-        snapshot.check_stage(stage)
-    if stage == snapshot.PRODUCTION:
+        stages.check_stage(stage)
+    if stage == stages.PRODUCTION:
         raise BadInput("prd is published from main alone", fix="leave the stage out, or choose stg")
     if not stage and not branch:
         raise BadInput(
@@ -210,7 +209,7 @@ def _for_dispatch(event: Event) -> SandboxPlan:
         reason="asked for by hand",
         branch=branch,
         sha=sha,
-        stage=stage or snapshot.stage_for_branch(branch),
+        stage=stage or stages.stage_for_branch(branch),
     )
 
 

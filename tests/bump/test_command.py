@@ -443,7 +443,7 @@ def test_the_first_signal_ends_what_a_dripping_registry_holds_up(
     while sum(place == path for place, _ in desk.registry.asked) < count:
         assert child.poll() is None
     child.send_signal(signum)
-    _, output = child.communicate(timeout=20)
+    _, output = child.communicate(timeout=60)
     assert child.returncode == 128 + signum
     assert "interrupted" in output
     assert desk.dockerfile.read_bytes() == DOCKERFILE.encode()
