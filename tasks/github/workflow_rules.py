@@ -225,7 +225,7 @@ def _check_secret(name: Text, job: dict[str, Any], triggers: set[Text]) -> Itera
             yield Finding(text.line, "cache", f"job `{name}` has a secret, and others' layers")
 
 
-def _check_step(step: dict[str, Any], lines: list[str]) -> Iterator[Finding]:
+def _check_step(step: dict[Any, Any], lines: list[str]) -> Iterator[Finding]:
     uses = step.get("uses", Text())
     run = step.get("run", Text())
     if uses and not _ACTION.fullmatch(uses):

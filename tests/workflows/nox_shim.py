@@ -2,8 +2,8 @@
 
 The table replaces what would take minutes. It is a JSON file, named by REHEARSAL_SESSIONS: the
 beginning of a command (`local_test`, `tests -- standin`) → a row, which may have `add` (arguments),
-`without` (arguments), `instead` (of all arguments), `env` (variables), `passed` (an image that counts
-as tested, although only some tests have run), or `status`: nothing runs, and `say` is printed.
+`without` (arguments), `instead` (of all arguments), `env` (variables), `passed` (an image that
+counts as tested, although only some tests have run), or `status`: nothing runs, `say` is printed.
 """
 
 from __future__ import annotations
