@@ -39,7 +39,7 @@ def play(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Iterator[Calla
     def run(workflow: str, scenario: str, event: Webhook, **sessions: dict[str, Any]) -> Run:
         finished = rehearsal.play(workflow, event, **sessions)
         lines = [f"{workflow} x {scenario}: {finished.result}", *_lines(finished)]
-        request.node.user_properties.append(("rehearsed", [*lines, f"left: {rehearsal.left()}"]))
+        request.node.user_properties.append(("rehearsed", [*lines, f"left: {rehearsal.remains()}"]))
         return finished
 
     yield run

@@ -40,8 +40,8 @@ def find(command: str) -> dict[str, Any]:
     table = json.loads(Path(os.environ["REHEARSAL_SESSIONS"]).read_text())
     rows = (row for start, row in table.items() if f"{command} ".startswith(f"{start} "))
     row: dict[str, Any] = next(rows, {})
-    shown = {key: value for key, value in row.items() if key != "env"}
-    print(f"rehearsal: nox -s {command} with {json.dumps(shown)}", file=sys.stderr)
+    visible = {key: value for key, value in row.items() if key != "env"}
+    print(f"rehearsal: nox -s {command} with {json.dumps(visible)}", file=sys.stderr)
     return row
 
 

@@ -159,10 +159,10 @@ class Rehearsal:
         """No injection, no forged output, no secret where a stranger or a reader would see it."""
         assert not self.pwned()
         assert {name for step in run.steps for name, _ in step.commands} <= COMMANDS
-        known = {self.key, *self._tokens}
-        shown = [run.log, run.summary, *(str(job.outputs) for job in run.jobs.values())]
-        shown += [data.decode(errors="replace") for data in self.machine.artifacts.values()]
-        assert not [text for text in shown for secret in known if secret in text]
+        sensitive = {self.key, *self._tokens}
+        texts = [run.log, run.summary, *(str(job.outputs) for job in run.jobs.values())]
+        texts += [data.decode(errors="replace") for data in self.machine.artifacts.values()]
+        assert not [text for text in texts for secret in sensitive if secret in text]
         if run.event.is_fork:
             assert "write" not in {p for job in run.jobs.values() for p in job.permissions.values()}
             assert not [step for step in run.steps if self.key in step.environment.values()]
@@ -170,7 +170,7 @@ class Rehearsal:
         assert not state["sandboxes"], "a sandbox is left"
         assert not state["containers"], "a container is left"
 
-    def left(self) -> str:
+    def remains(self) -> str:
         """What there is at Daytona and on GitHub, for the report."""
         state = self.stand_in.state()
         first_lines = (c["body"].splitlines()[1:3] for c in self.hub.comments.values())

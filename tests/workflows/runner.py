@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Result = Literal["success", "failure", "skipped"]
 
 #: What a job keeps of this machine's environment: how to reach the network and the engine.
-KEPT: Final = re.compile(
+INHERITED: Final = re.compile(
     r"HOME|LANG|LC_.*|TZ|TMPDIR|PATH|DOCKER_.*|XDG_.*|.*_proxy|.*_PROXY|.*SSL.*|.*_CERTS?|.*CA_.*"
     r"|PIP_.*|UV_.*|(?i:npm_config_.*)"
 )
@@ -276,7 +276,9 @@ class Job(Steps):
 
     def _environment(self) -> Iterator[tuple[str, str]]:
         event, machine = self.event, self.machine
-        yield from ((name, value) for name, value in os.environ.items() if KEPT.fullmatch(name))
+        yield from (
+            (name, value) for name, value in os.environ.items() if INHERITED.fullmatch(name)
+        )
         yield from machine.environment.items()
         yield "PATH", os.pathsep.join([*self.path, os.environ["PATH"]])
         yield from {

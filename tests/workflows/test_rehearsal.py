@@ -49,7 +49,7 @@ def sessions(job: Job) -> list[str]:
     return names
 
 
-def test_pull_requests_are_checked(rehearsal: Rehearsal, play: Play) -> None:
+def test_a_pull_request_is_checked(rehearsal: Rehearsal, play: Play) -> None:
     """N50: here and below, branches and titles would leave a file `pwned`, were they ever run."""
     new = rehearsal.commit("work", rehearsal.tip("main"), {"docs/rehearsed.md": "new\n"})
     pull: dict[str, Any] = {"branch": HOSTILE, "sha": new, "number": 901}
@@ -59,15 +59,15 @@ def test_pull_requests_are_checked(rehearsal: Rehearsal, play: Play) -> None:
     assert green.jobs["plan"].outputs["changed"] == "true"
     assert sessions(green.jobs["sandbox"]) == ["setup", "snapshot_local", "local_test"]
 
-    again = play(CI, "same content again", rehearsal.pull("synchronize", **pull),
+    repeated = play(CI, "same content again", rehearsal.pull("synchronize", **pull),
                            **{CHECKS: ELSEWHERE})  # fmt: skip
-    assert results(again) == {
+    assert results(repeated) == {
         "checks": "success", "plan": "success", "sandbox": "skipped", "gate": "success",
     }  # fmt: skip
-    assert again.jobs["plan"].outputs["tested"] == "true"
+    assert repeated.jobs["plan"].outputs["tested"] == "true"
 
-    same = rehearsal.pull("opened", branch="same", sha=rehearsal.tip("main"), number=902)
-    unchanged = play(CI, "nothing new in the image", same, **{CHECKS: ELSEWHERE})
+    unchanged_pull = rehearsal.pull("opened", branch="same", sha=rehearsal.tip("main"), number=902)
+    unchanged = play(CI, "nothing new in the image", unchanged_pull, **{CHECKS: ELSEWHERE})
     assert results(unchanged)["sandbox"] == "skipped"
     assert unchanged.jobs["plan"].outputs["changed"] == "false"
     assert unchanged.result == "success"
@@ -85,7 +85,9 @@ def test_pull_requests_are_checked(rehearsal: Rehearsal, play: Play) -> None:
     assert any("diagnostics" in name for name in rehearsal.machine.artifacts)
     assert "sandbox" in failing.jobs["gate"].summary
 
-    checks = play(CI, "failing checks", same, **{CHECKS: {"status": 1, "say": "a check failed"}})
+    checks = play(
+        CI, "failing checks", unchanged_pull, **{CHECKS: {"status": 1, "say": "a check failed"}}
+    )
     assert results(checks)["gate"] == "failure"
 
     fork = rehearsal.pull("opened", branch=HOSTILE, sha=new, number=904, fork=True)
@@ -98,7 +100,7 @@ def test_pull_requests_are_checked(rehearsal: Rehearsal, play: Play) -> None:
     assert results(dispatched)["gate"] == "success"
 
 
-def test_main_is_published(rehearsal: Rehearsal, play: Play) -> None:
+def test_production_is_published_from_main(rehearsal: Rehearsal, play: Play) -> None:
     first = rehearsal.commit("main", rehearsal.tip("main"), {"docs/rehearsed.md": "one\n"})
     green = play(PRODUCTION, "green", rehearsal.on_main("push"))
     assert set(results(green).values()) == {"success"}, green.log[-6000:]
@@ -138,15 +140,15 @@ def test_main_is_published(rehearsal: Rehearsal, play: Play) -> None:
     assert results(fork) == {"plan": "success", "publish": "skipped"}
     assert "is a fork" in fork.summary
 
-    other = rehearsal.on_main("workflow_dispatch", inputs={})
-    other.ref = "refs/heads/work"
-    other.sha = rehearsal.commit("work", first, {})
-    refused = play(PRODUCTION, "another branch, by hand", other)
+    by_hand = rehearsal.on_main("workflow_dispatch", inputs={})
+    by_hand.ref = "refs/heads/work"
+    by_hand.sha = rehearsal.commit("work", first, {})
+    refused = play(PRODUCTION, "another branch, by hand", by_hand)
     assert results(refused)["publish"] == "skipped"
     assert "main alone" in refused.summary
 
 
-def test_branches_have_sandboxes(rehearsal: Rehearsal, play: Play) -> None:
+def test_a_branch_has_a_sandbox_while_it_is_labelled(rehearsal: Rehearsal, play: Play) -> None:
     branch = HOSTILE_BRANCHES[0]
     sha = rehearsal.commit(branch, rehearsal.tip("main"), {"docs/rehearsed.md": "branch\n"})
     number = rehearsal.hub.pull(head=branch)
@@ -156,8 +158,8 @@ def test_branches_have_sandboxes(rehearsal: Rehearsal, play: Play) -> None:
     none = play(BRANCH, "no label", rehearsal.pull("synchronize", **pull))
     assert results(none) == {"plan": "success", "publish": "skipped", "retire": "skipped"}
 
-    made = rehearsal.pull("labeled", label="sandbox", **labelled)
-    green = play(BRANCH, "green: label set", made)
+    labelling = rehearsal.pull("labeled", label="sandbox", **labelled)
+    green = play(BRANCH, "green: label set", labelling)
     assert results(green)["publish"] == "success", green.log[-6000:]
     stage = green.jobs["plan"].outputs["stage"]
     name = rehearsal.ledger()[stage]
@@ -166,8 +168,8 @@ def test_branches_have_sandboxes(rehearsal: Rehearsal, play: Play) -> None:
     assert len(comments) == 1
     assert name in comments[0]
 
-    other = rehearsal.pull("labeled", label="docs", **labelled)
-    unmoved = play(BRANCH, "another label", other)
+    docs_label = rehearsal.pull("labeled", label="docs", **labelled)
+    unmoved = play(BRANCH, "another label", docs_label)
     assert results(unmoved) == {"plan": "success", "publish": "skipped", "retire": "skipped"}
 
     newer = rehearsal.commit(branch, sha, {"docs/rehearsed.md": "newer\n"})
@@ -213,21 +215,21 @@ def test_a_fork_gets_no_sandbox(rehearsal: Rehearsal, play: Play, branch: str) -
     """N49: skipped with a reason. That no secret was in scope, `play` checks of every run."""
     sha = rehearsal.commit("stranger", rehearsal.tip("main"), {})
     number = rehearsal.hub.pull(head=branch, owner="stranger")
-    made = rehearsal.pull("labeled", branch=branch, sha=sha, number=number, fork=True,
+    labelling = rehearsal.pull("labeled", branch=branch, sha=sha, number=number, fork=True,
                           labels=("sandbox",), label="sandbox")  # fmt: skip
-    done = play(BRANCH, f"fork, from {branch}", made)
-    assert results(done) == {"plan": "success", "publish": "skipped", "retire": "skipped"}
-    assert "comes from a fork" in done.summary
+    run = play(BRANCH, f"fork, from {branch}", labelling)
+    assert results(run) == {"plan": "success", "publish": "skipped", "retire": "skipped"}
+    assert "comes from a fork" in run.summary
 
 
-def test_versions_are_bumped(rehearsal: Rehearsal, play: Play) -> None:
+def test_a_bump_opens_and_closes_a_pull_request(rehearsal: Rehearsal, play: Play) -> None:
     from tasks.base.project import DOCKERFILE, ROOT
     from tasks.bump import pins
 
-    now = pins.current((ROOT / DOCKERFILE).read_text())
+    versions = pins.current((ROOT / DOCKERFILE).read_text())
     with registry.serving() as serving:
         for pin in pins.PINS:
-            version = now[pin.variable]
+            version = versions[pin.variable]
             if pin.origin == "npm":
                 serving.npm(pin.package, {version: {}})
             else:
@@ -251,7 +253,7 @@ def test_versions_are_bumped(rehearsal: Rehearsal, play: Play) -> None:
         assert not rehearsal.hub.runs
 
         newer = "1.99.0"
-        serving.npm("bun", {now["SANDBOX_BUN_VERSION"]: {}, newer: {}})
+        serving.npm("bun", {versions["SANDBOX_BUN_VERSION"]: {}, newer: {}})
         green = play(BUMP, "green", weekly, bump_versions=session)
         assert green.result == "success", green.log[-6000:]
         (pull,) = [p for p in rehearsal.hub.pulls.values() if p.get("ours")]
@@ -267,7 +269,7 @@ def test_versions_are_bumped(rehearsal: Rehearsal, play: Play) -> None:
         assert results(failing) == {"bump": "failure"}
         assert sessions(failing.jobs["bump"])[-1] == "bump_versions!"
 
-        serving.npm("bun", {now["SANDBOX_BUN_VERSION"]: {}})
+        serving.npm("bun", {versions["SANDBOX_BUN_VERSION"]: {}})
         closed = play(BUMP, "nothing to bump any more", weekly, bump_versions=session)
         assert closed.result == "success", closed.log[-6000:]
         assert pull["state"] == "closed"
@@ -276,7 +278,9 @@ def test_versions_are_bumped(rehearsal: Rehearsal, play: Play) -> None:
     assert results(fork) == {"bump": "skipped"}
 
 
-def test_nights_clean_up(rehearsal: Rehearsal, play: Play) -> None:
+def test_the_nightly_run_cleans_up_and_tests_the_newest_sdk(
+    rehearsal: Rehearsal, play: Play
+) -> None:
     elsewhere = {"status": 0, "say": "in another scenario"}
     nightly = rehearsal.on_main("schedule", schedule="47 2 * * *")
     green = play(NIGHTLY, "green", nightly)

@@ -162,16 +162,16 @@ def refusals(root: Path) -> tuple[set[str], str]:
     """The rule of every finding (`zizmor:unpinned-uses`, `pinned` for ours), and all output."""
     output = {"": "\n".join(workflows.broken_rules(root))}
     zizmor = ("--collect=all", "--format=plain", "--color=never", str(root))
-    for who, command in (
+    for program, command in (
         ("actionlint:", [*workflows.ACTIONLINT, *map(str, workflows.files(root))]),
         ("zizmor:", [*workflows.ZIZMOR, *zizmor]),
     ):
         result = subprocess.run(
             command, cwd=root, capture_output=True, text=True, check=False, timeout=60
         )
-        output[who] = result.stdout + result.stderr if result.returncode else ""
+        output[program] = result.stdout + result.stderr if result.returncode else ""
     rule = re.compile(r"\[([a-z-]+)\](?:$|:)", re.MULTILINE)
-    rules = {who + name for who, text in output.items() for name in rule.findall(text)}
+    rules = {program + name for program, text in output.items() for name in rule.findall(text)}
     return rules, "\n".join(filter(None, output.values()))
 
 
@@ -187,9 +187,9 @@ def test_nothing_is_found_in_our_workflows(copy: Path) -> None:
     workflows.check(copy)
 
 
-@pytest.mark.parametrize("what", MUTATIONS, ids=lambda what: what.replace(" ", "-"))
-def test_a_mutated_workflow_is_refused(copy: Path, what: str) -> None:
-    file, old, new, refused_by = MUTATIONS[what]
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda name: name.replace(" ", "-"))
+def test_a_mutated_workflow_is_refused(copy: Path, mutation: str) -> None:
+    file, old, new, refused_by = MUTATIONS[mutation]
     path = (copy / ".github/workflows" / file).resolve()
     text = path.read_text()
     assert old in text, "the workflow has changed: change this row, too"

@@ -21,14 +21,14 @@ jobs:
     timeout-minutes: MINUTES
     permissions: {contents: write}
 """
-OURS, FORK = "iterate/iterate", "stranger/iterate"
+HOME, FORK = "iterate/iterate", "stranger/iterate"
 
 
-def play(folder: Path, job: str, *, home: str = OURS, minutes: float = 1) -> runner.Run:
+def play(folder: Path, job: str, *, home: str = HOME, minutes: float = 1) -> runner.Run:
     """Run one job for a pull request of the repository `home`."""
     repository = repos.new(folder / "repository")
     payload = {
-        "repository": {"full_name": OURS, "fork": False, "default_branch": "main"},
+        "repository": {"full_name": HOME, "fork": False, "default_branch": "main"},
         "pull_request": {"head": {"repo": {"full_name": home}}},
     }
     sha = repos.git(repository, "rev-parse", "HEAD").strip()
@@ -57,7 +57,7 @@ def test_only_failure_and_always_run_after_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("home", "environment", "key", "permission"),
-    [(OURS, "prd", "key", "write"), (OURS, "dev", "", "write"), (FORK, "prd", "", "read")],
+    [(HOME, "prd", "key", "write"), (HOME, "dev", "", "write"), (FORK, "prd", "", "read")],
 )
 def test_secrets_are_those_of_the_environment_and_never_a_forks(
     tmp_path: Path, home: str, environment: str, key: str, permission: str
