@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shlex
 import subprocess
@@ -10,17 +11,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.base import console
 from tasks.base.project import ROOT
 from tests.support import repos
 from tests.workflows import runner
 from tests.workflows.runner import Machine, Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tasks.standin import StandIn
     from tests.support.github import GitHub
-    from tests.workflows.runner import Run
+    from tests.workflows.runner import Job, Run
 
 REPOSITORY: Final = "iterate/iterate"
 STRANGER: Final = "stranger/iterate"
@@ -34,6 +36,16 @@ HOSTILE_TITLE: Final = (
 #: The workflow commands that we write; any other one in a log would be somebody else's.
 COMMANDS: Final = {"group", "endgroup", "error", "warning", "notice", "debug", "add-mask"}
 LEDGER: Final = "refs/sandbox/ledger/"
+#: A row of the shim's table: the session fails.
+FAILED: Final[dict[str, Any]] = {"status": 1, "say": "something has failed"}
+#: A test that fails in a sandbox.
+FAILING_TEST: Final = {
+    "tests/sandbox/test_rehearsed.py": (
+        "from tasks.sandbox.sandbox import Sandbox\n\n\n"
+        "def test_that_fails(sandbox: Sandbox) -> None:\n"
+        '    assert sandbox.exec(["false"]).status == 0\n'
+    )
+}
 
 
 class Rehearsal:
@@ -45,6 +57,8 @@ class Rehearsal:
         self.hub = hub
         self.origin = hub.bare
         self.tag = f"iterate-sandbox:rehearsal-{secrets.token_hex(4)}"
+        #: Lines for people: what ran, and what was left, of every scenario.
+        self.report: list[str] = []
         self._tokens: list[str] = []
         self._images: set[str] = set()
         self._clone = folder / "clone"
@@ -130,16 +144,18 @@ class Rehearsal:
 
     # ── playing ─────────────────────────────────────────────────────────────────────────────
 
-    def play(self, workflow: str, event: Webhook, **sessions: dict[str, Any]) -> Run:
+    def play(self, workflow: str, scenario: str, event: Webhook, **rows: dict[str, Any]) -> Run:
         """Run it, with these rows in the shim's table beside the usual ones; check what must hold
         of every run.
         """
-        (self.folder / "sessions.json").write_text(json.dumps(self._usual() | sessions))
+        (self.folder / "sessions.json").write_text(json.dumps(self._usual() | rows))
         text = (ROOT / ".github/workflows" / workflow).read_text()
         run = runner.run(text, event, self.machine)
         inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", self.tag]
         image = subprocess.run(inspect, capture_output=True, text=True, check=False).stdout
         self._images |= {*image.split()}
+        self.report += [f"{workflow} x {scenario}: {run.result}", *_lines(run)]
+        self.report.append(f"    left: {self._remains()}")
         self._check(run)
         return run
 
@@ -154,6 +170,11 @@ class Rehearsal:
                 "passed": self.tag,
             },
         }
+
+    @property
+    def failing_tests(self) -> dict[str, Any]:
+        """The row of local_test where the test that fails runs."""
+        return {"add": ["--image", self.tag, "-k", "test_that_fails"]}
 
     def _check(self, run: Run) -> None:
         """No injection, no forged output, no secret where a stranger or a reader would see it."""
@@ -170,7 +191,7 @@ class Rehearsal:
         assert not state["sandboxes"], "a sandbox is left"
         assert not state["containers"], "a container is left"
 
-    def remains(self) -> str:
+    def _remains(self) -> str:
         """What there is at Daytona and on GitHub, for the report."""
         state = self.stand_in.state()
         first_lines = (c["body"].splitlines()[1:3] for c in self.hub.comments.values())
@@ -196,6 +217,26 @@ class Rehearsal:
         """What a branch's name or a title would have made, had anybody run it."""
         places = (ROOT, Path.cwd(), Path.home(), Path("/tmp"), Path("/"))
         return [*self.folder.rglob("pwned"), *(p for p in places if (p / "pwned").exists())]
+
+
+def _lines(run: Run) -> Iterator[str]:
+    for job in run.jobs.values():
+        steps = [
+            f"{console.printable(step.command)} ({step.outcome}, {step.seconds:.0f} s)"
+            for step in job.steps
+            if step.outcome != "skipped" and not step.command.startswith(("actions/", "pip "))
+        ]
+        yield f"    {job.name}: {job.result}{': ' if steps else ''}{' · '.join(steps)}"
+
+
+def sessions(job: Job) -> list[str]:
+    """The sessions that ran in a job, and `!` where one failed."""
+    names = []
+    for step in job.steps:
+        match = re.match(r"nox -s ([a-z_ ]+?)(?: --|$)", step.command)
+        if match and step.outcome != "skipped":
+            names.append(match[1] + ("" if step.outcome == "success" else "!"))
+    return names
 
 
 def _repository(*, fork: bool = False) -> dict[str, Any]:

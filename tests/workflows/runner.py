@@ -128,8 +128,13 @@ class Run(Steps):
     jobs: dict[str, Job] = field(default_factory=dict)
 
     @property
+    def results(self) -> dict[str, Result]:
+        """Job → how it ended."""
+        return {name: job.result for name, job in self.jobs.items()}
+
+    @property
     def result(self) -> Result:
-        results = {job.result for job in self.jobs.values()}
+        results = {*self.results.values()}
         if results <= {"skipped"}:
             return "skipped"
         return "failure" if "failure" in results else "success"
