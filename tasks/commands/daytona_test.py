@@ -7,12 +7,20 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tasks.base import console, project
+from tasks.base import console, project, stages
 from tasks.base.errors import BadInput
-from tasks.base.options import CommandLine, Once, Parser, add_selection
+from tasks.base.options import (
+    CommandLine,
+    Once,
+    Parser,
+    add_faults,
+    add_json,
+    add_keep,
+    add_selection,
+)
 from tasks.commands import local_test
 from tasks.daytona import api as daytona_api
-from tasks.daytona import content, existing, naming, snapshot
+from tasks.daytona import content, existing, naming
 from tasks.daytona import request as requests
 from tasks.daytona.credentials import LOOPBACK_VARIABLE, read_credentials
 from tasks.daytona.publication import publish
@@ -40,12 +48,11 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--stand-in", action="store_true", help="test on a Daytona of this machine's own engine"
     )
-    parser.add_argument("--keep", action="store_true", help="leave the sandboxes")
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_keep(parser)
+    add_json(parser)
     add_selection(parser)
     local_test.add_workers(parser)
-    parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
-    parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
+    add_faults(parser)
     return parser
 
 
@@ -130,7 +137,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 def _publish(api: Daytona, parser: Parser, options: argparse.Namespace) -> dict[str, object]:
     """The snapshot of the ref, made if it is not there. The ledger stays: nothing is tested yet."""
     try:
-        stage = snapshot.stage_from(options.stage)
+        stage = stages.stage_from(options.stage)
     except BadInput:
         if options.stage is not None or not options.stand_in:
             raise

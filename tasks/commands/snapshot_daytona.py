@@ -6,12 +6,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from tasks.base import console, markdown
+from tasks.base import console, markdown, stages
 from tasks.base.errors import BadInput
-from tasks.base.options import Parser
+from tasks.base.options import Parser, add_json
 from tasks.base.project import ROOT, state_dir
 from tasks.daytona import api as daytona_api
-from tasks.daytona import remote_road, snapshot
+from tasks.daytona import remote_road
 from tasks.daytona import request as requests
 from tasks.daytona.credentials import read_credentials
 from tasks.daytona.ledger import open_ledger
@@ -34,7 +34,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be published; send nothing"
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser
 
 
@@ -74,9 +74,9 @@ def read_request(parser: Parser, options: argparse.Namespace) -> Request:
         )
     branch = options.for_branch or None  # a workflow has an empty variable for none
     if branch is None or options.stage is not None:
-        stage = snapshot.stage_from(options.stage)
+        stage = stages.stage_from(options.stage)
     else:
-        stage = snapshot.stage_for_branch(branch)
+        stage = stages.stage_for_branch(branch)
     return requests.from_options(parser, options, stage=stage, branch=branch)
 
 

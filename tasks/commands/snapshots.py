@@ -7,12 +7,12 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.base import console, markdown
+from tasks.base import console, markdown, stages
 from tasks.base.errors import TaskError
-from tasks.base.options import Once, Parser
+from tasks.base.options import Once, Parser, add_json
 from tasks.base.project import ROOT, state_dir
 from tasks.daytona import api as daytona_api
-from tasks.daytona import cleanup, content, existing, gc, moves, naming, retire, snapshot
+from tasks.daytona import cleanup, content, existing, gc, moves, naming, retire
 from tasks.daytona.cleanup import Cleanup
 from tasks.daytona.credentials import is_local, read_credentials
 from tasks.daytona.ledger import open_ledger
@@ -35,7 +35,7 @@ _ABANDONED: Final = 14 * 86400.0
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="nox -s snapshots --", description=__doc__, allow_abbrev=False)
     shared = Parser(add_help=False)
-    shared.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(shared)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> Parser:
@@ -119,14 +119,14 @@ def main(arguments: list[str]) -> None:
 def _check(options: argparse.Namespace) -> None:
     """Refuse what cannot be meant before anybody is asked."""
     if getattr(options, "stage", None) is not None:
-        snapshot.check_stage(options.stage)
+        stages.check_stage(options.stage)
     if getattr(options, "name", None) is not None:
         naming.check_name(options.name)
     if options.command == "retire":
         if options.stage is not None:
             retire.check_retirable(options.stage)
         else:
-            snapshot.stage_for_branch(options.branch)
+            stages.stage_for_branch(options.branch)
 
 
 # ── looking ─────────────────────────────────────────────────────────────────────────────────

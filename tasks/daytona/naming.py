@@ -13,9 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from tasks.base import console
+from tasks.base import console, stages
 from tasks.base.errors import BadInput
-from tasks.daytona.snapshot import STAGE_PATTERN
 
 _ACCEPTED: Final = re.compile(
     r"[a-zA-Z0-9_.\-:]+(?:/[a-zA-Z0-9_.\-:]+)*(?:@sha256:[a-f0-9]{64})?", re.ASCII
@@ -25,7 +24,7 @@ _FORBIDDEN: Final = ("www.", "data:", "tel:", "mailto:", "javascript:")
 _LONGEST: Final = 255
 _REBUILD_ID: Final = r"[0-9a-z]{1,12}"
 _OUR_NAME: Final = re.compile(
-    rf"(?P<stage>{STAGE_PATTERN})--(?P<stamp>\d{{8}}-\d{{6}})-(?P<identity>[0-9a-f]{{12}})"
+    rf"(?P<stage>{stages.PATTERN})--(?P<stamp>\d{{8}}-\d{{6}})-(?P<identity>[0-9a-f]{{12}})"
     rf"(?:-r(?P<rebuild>{_REBUILD_ID}))?",
     re.ASCII,
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from tasks import git
 from tasks.base import console
 from tasks.base.errors import BadInput
-from tasks.base.options import CommandLine, Once, seconds
+from tasks.base.options import CommandLine, Once, add_ref, add_stage, add_via, seconds
 from tasks.base.project import DOCKERFILE, ROOT
 from tasks.build import dockerfile, source
 from tasks.build.image import BUILD_ARGS
@@ -54,23 +54,9 @@ class Request:
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """What to publish, where, and on which road."""
-    parser.add_argument(
-        "--ref",
-        action=Once,
-        help=f"branch, tag or commit; else {refs.VARIABLE}, else the current branch",
-    )
-    parser.add_argument(
-        "--stage",
-        action=Once,
-        help="prd, stg or dev-NAME; else APP_STAGE, else dev-$ITERATE_USER",
-    )
-    parser.add_argument(
-        "--via",
-        action=Once,
-        choices=("remote", "push"),
-        default="remote",
-        help="let Daytona build it, or push the image that was built and tested here (%(default)s)",
-    )
+    add_ref(parser)
+    add_stage(parser)
+    add_via(parser)
 
 
 def add_publishing_options(parser: argparse.ArgumentParser) -> None:

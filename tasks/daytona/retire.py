@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.base.errors import BadInput
+from tasks.base.stages import PRODUCTION, check_stage, stage_for_branch
 from tasks.daytona import content, gc
 from tasks.daytona.gc import Verdict
 from tasks.daytona.naming import SnapshotName
-from tasks.daytona.snapshot import PRODUCTION, check_stage, stage_for_branch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

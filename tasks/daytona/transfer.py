@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from tasks.base import console
-
-_HEARTBEAT: Final = 10.0
+from tasks.base.progress import ProgressLine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,36 +39,25 @@ class TransferReport:
 
 
 class TransferProgress:
-    """One line that is redrawn on a terminal; elsewhere one every few seconds."""
+    """Within its block people see how far it has come. Thread-safe."""
 
     def __init__(self, *, to_send: int, reused: int, parts: int) -> None:
         self.sent = 0
         self._to_send = to_send
         self._reused = f"{reused} of {parts} parts reused"
         self._lock = threading.Lock()
-        self._ended = threading.Event()
         self._watch = console.Stopwatch()
-        self._live = console.is_terminal()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._line = ProgressLine(lambda: str(self))
 
     def add(self, count: int) -> None:
         with self._lock:
             self.sent += count
 
     def __enter__(self) -> None:
-        self._thread.start()
+        self._line.__enter__()
 
     def __exit__(self, *_exc: object) -> None:
-        self._ended.set()
-        if self._live:
-            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
-
-    def _tick(self) -> None:
-        while not self._ended.wait(0.3 if self._live else _HEARTBEAT):
-            if self._live:
-                print(f"\x1b[2K  {self}", end="\r", file=sys.stderr, flush=True)
-            else:
-                console.say(f"  {self}", "dim")
+        self._line.__exit__()
 
     def __str__(self) -> str:
         rate = self.sent / max(self._watch.elapsed, 0.001)

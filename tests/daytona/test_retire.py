@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base.errors import BadInput, TaskError
+from tasks.base.stages import stage_for_branch
 from tasks.commands import snapshot_daytona, snapshots
 from tasks.daytona import content, deletion, release
 from tasks.daytona import request as requests
 from tasks.daytona.ledger import PREFIX, Ledger
 from tasks.daytona.ledger_entry import new_entry
 from tasks.daytona.request import Request
-from tasks.daytona.snapshot import stage_for_branch
 from tests.support import github_runner, repos
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base import stages
 from tasks.base.errors import BadInput
 from tasks.commands import snapshot_daytona
-from tasks.daytona import request, snapshot
+from tasks.daytona import request
 from tasks.git import refs
 from tests.support import repos
 
@@ -58,7 +59,7 @@ def test_for_branch_finds_a_branch_of_the_remote(
     repos.git(tmp_path, "clone", "-q", str(repo), "clone")
     monkeypatch.setattr(request, "ROOT", tmp_path / "clone")
     result = dry(capsys, "--for-branch", name)
-    assert (result["sha"], result["stage"]) == (sha, snapshot.stage_for_branch(name))
+    assert (result["sha"], result["stage"]) == (sha, stages.stage_for_branch(name))
     assert not list(tmp_path.rglob("pwned"))
 
 

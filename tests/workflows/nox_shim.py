@@ -1,14 +1,9 @@
 """`nox` in a rehearsal: the real one that the job has installed, but for the sessions in a table.
 
-What the table replaces is what would take minutes. It is a JSON file, named by REHEARSAL_SESSIONS;
-by the sessions of a call, each row may say:
-
-  add      more arguments, of the real sessions
-  without  arguments that are left out
-  sessions others that run instead
-  env      variables for it
-  passed   an image's name: it counts as tested, although only some of the tests have run
-  status   nothing runs; `say` is printed, and that is how it ends
+The table replaces what would take minutes. It is a JSON file, named by REHEARSAL_SESSIONS: the
+beginning of a command (`local_test`, `tests -- standin`) → a row, which may have `add` (arguments),
+`without` (arguments), `instead` (of all arguments), `env` (variables), `passed` (an image that
+counts as tested, although only some tests have run), or `status`: nothing runs, `say` is printed.
 """
 
 from __future__ import annotations
@@ -18,43 +13,43 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: list[str]) -> int:
-    flag, *rest = arguments
-    if flag != "-s":
-        raise SystemExit(f"nox {arguments}: the rehearsal knows `nox -s` alone")
-    cut = rest.index("--") if "--" in rest else len(rest)
-    sessions, posargs = rest[:cut], rest[cut + 1 :]
-    table = json.loads(Path(os.environ["REHEARSAL_SESSIONS"]).read_text())
-    row = table.get(" ".join(sessions), {})
-    if row:
-        told = {key: value for key, value in row.items() if key != "env"}
-        print(f"rehearsal: nox -s {' '.join(sessions)} with {json.dumps(told)}", file=sys.stderr)
+    flag, *words = arguments
+    assert flag == "-s", "the rehearsal knows `nox -s` alone"
+    row = find(" ".join(words))
     if "status" in row:
         print(row.get("say", ""), file=sys.stderr)
         return int(row["status"])
-    posargs = [one for one in posargs if one not in row.get("without", [])] + row.get("add", [])
-    real = Path(os.environ["REHEARSAL_PYTHON"]) / "bin" / "nox"
-    if not real.exists():
-        print("rehearsal: no step has installed nox", file=sys.stderr)
-        return 127
-    command = [str(real), "--envdir", os.environ["REHEARSAL_ENVIRONMENTS"], "-s"]
-    command += [*row.get("sessions", sessions), "--", *posargs]
+    end = words.index("--") if "--" in words else len(words)
+    posargs = [word for word in words[end + 1 :] if word not in row.get("without", [])]
+    posargs = row.get("instead", posargs) + row.get("add", [])
+    program = str(Path(os.environ["REHEARSAL_PYTHON"]) / "bin" / "nox")
+    command = [program, "--envdir", os.environ["REHEARSAL_ENVIRONMENTS"], "-s", *words[:end], "--"]
     environment = {**os.environ, **row.get("env", {})}
-    status = subprocess.run(command, env=environment, check=False).returncode
+    status = subprocess.run([*command, *posargs], env=environment, check=False).returncode
     if status == 0 and "passed" in row:
-        passed(row["passed"])
+        record_passed(row["passed"])
     return status
 
 
-def passed(name: str) -> None:
-    told = subprocess.run(
-        ["docker", "image", "inspect", "--format", "{{.Id}}", name],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def find(command: str) -> dict[str, Any]:
+    """The row for this command; the log says what is replaced, but no variable's value."""
+    table = json.loads(Path(os.environ["REHEARSAL_SESSIONS"]).read_text())
+    rows = (row for start, row in table.items() if f"{command} ".startswith(f"{start} "))
+    row: dict[str, Any] = next(rows, {})
+    visible = {key: value for key, value in row.items() if key != "env"}
+    print(f"rehearsal: nox -s {command} with {json.dumps(visible)}", file=sys.stderr)
+    return row
+
+
+def record_passed(image: str) -> None:
+    inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
+    image_id = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.strip()
     record = "import sys; from tasks.sandbox import tested; tested.record(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", record, told.stdout.strip()], check=True)
+    subprocess.run([sys.executable, "-c", record, image_id], check=True)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,17 @@ import json
 import re
 import shutil
 import tarfile
-import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks.base import console, process
+from tasks.base import console, files, process
 from tasks.base.errors import TaskError
 from tasks.base.project import cache_dir
 from tasks.build.base_layout import PACKED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tasks.engine.engine import Engine
 
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
@@ -67,7 +66,8 @@ def unpack(engine: Engine, image: str, folder: Path) -> tuple[ImageBlob, list[Im
             for name, identity in zip(listing["Layers"], ids, strict=True)
         ]
     archive.unlink()
-    _sweep(cache_dir() / "layers")
+    # A layer that is used is touched.
+    files.remove_unused(cache_dir() / "layers", seconds=_KEPT_DAYS * 86400)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     blob = ImageBlob(digest=digest, bytes=len(content), path=config, media_type=CONFIG_TYPE)
     return blob, layers
@@ -83,11 +83,8 @@ def pack_layer(archive: tarfile.TarFile, name: str, identity: str) -> ImageBlob:
         layer = archive.extractfile(name)
         if layer is None:
             raise TaskError(f"the engine's archive of the image lacks layer {name}")
-        with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".part") as part:
-            _compress(layer, part)
-            part.flush()
-            Path(part.name).rename(cached)
-            Path(part.name).touch()  # what the context manager deletes
+        with files.replacement(cached) as file:
+            _compress(layer, file)
     cached.touch()
     with cached.open("rb") as packed_file:
         kind = PACKED[packed_file.read(2)]
@@ -104,13 +101,6 @@ def _read(tar: tarfile.TarFile, name: str) -> bytes:
     if file is None:
         raise TaskError(f"the engine's archive of the image lacks {name}")
     return file.read()
-
-
-def _sweep(folder: Path) -> None:
-    """What nobody has pushed for two weeks goes; a layer that is used is touched."""
-    for file in folder.glob("*"):
-        if time.time() - file.stat().st_mtime > _KEPT_DAYS * 86400:
-            file.unlink(missing_ok=True)
 
 
 def _compress(layer: IO[bytes], into: IO[bytes]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks.base import liveness
+from tasks.base import files, liveness
 from tasks.base.errors import TaskError
 from tasks.base.retry import RemoteFailed
 
@@ -73,7 +73,7 @@ class OpenPush:
             self.finished()
 
     def _write(self, owner: str) -> None:
-        self._note.write_text(json.dumps({"place": self.place, "owner": owner}))
+        files.write(self._note, json.dumps({"place": self.place, "owner": owner}))
 
 
 def open_push(client: RegistryClient, folder: Path) -> OpenPush:

@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Final
 
-from tasks.base import console, liveness
+from tasks.base import console, files, liveness
 from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class OpenUploads:
             "url": access.url,
             "owner": liveness.current().to_label(),
         }
-        self._file(identity).write_text(json.dumps(note))
+        files.write(self._file(identity), json.dumps(note))
 
     def closed(self, identity: str) -> None:
         self._keys.pop(identity, None)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.base import stages
 from tasks.base.errors import BadInput
 from tasks.daytona import content, naming, snapshot, states
 from tasks.daytona.answers import Answer
@@ -124,31 +125,12 @@ def test_a_foreign_name_is_not_parsed(name: str) -> None:
     assert SnapshotName.parse(name) is None
 
 
-# ── stages ──────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("stage", ["prd", "stg", "dev-a", "dev-ann.b-2"])
-def test_a_valid_stage_is_accepted(stage: str) -> None:
-    assert snapshot.check_stage(stage) == stage
-
-
-@pytest.mark.parametrize(
-    "stage", ["", "prod", "dev-", "dev", "dev-A", "dev--a", "prd ", "dev-a/b", "dev-é", "dev-a--b"]
-)
-def test_an_invalid_stage_is_refused(stage: str) -> None:
-    with pytest.raises(BadInput):
-        snapshot.check_stage(stage)
-
-
-def test_the_stage_comes_from_the_flag_then_the_environment() -> None:
-    environment = {"APP_STAGE": "stg", "ITERATE_USER": "Ann B."}
-    assert snapshot.stage_from("prd", environment) == "prd"
-    assert snapshot.stage_from(None, environment) == "stg"
-    assert snapshot.stage_from(None, {**environment, "APP_STAGE": " "}) == "dev-ann-b"
-    with pytest.raises(BadInput, match="ITERATE_USER"):
-        snapshot.stage_from(None, {"ITERATE_USER": "日本"})
-    with pytest.raises(BadInput):
-        snapshot.stage_from("", environment)
+@given(st.text(min_size=1).filter(str.strip))
+def test_the_stage_of_any_branch_begins_a_valid_name(branch: str) -> None:
+    stage = stages.stage_for_branch(branch)
+    name = naming.name_for(stage=stage, committed=0, identity="0" * 64)
+    assert naming.check_name(str(name)) == str(name)
+    assert SnapshotName.parse(str(name)) == name
 
 
 # ── content and ownership ───────────────────────────────────────────────────────────────────
