@@ -122,12 +122,12 @@ def choose_snapshot(options: argparse.Namespace, environ: Mapping[str, str]) -> 
 @contextlib.contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """These variables, for us and the children (the reaper is one), until the end."""
-    replaced = {name: os.environ.get(name) for name in values}
+    earlier_values = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in replaced.items():
+        for name, value in earlier_values.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
@@ -143,13 +143,13 @@ def _publish(api: Daytona, parser: Parser, options: argparse.Namespace) -> dict[
             raise
         stage = _STAND_IN_STAGE
     request = requests.from_options(parser, options, stage=stage)
-    resolved = requests.resolve(request, os.environ)
+    resolved_request = requests.resolve(request, os.environ)
 
     def check_image(image: Image) -> None:
-        release_checks.check_image(resolved, image)
+        release_checks.check_image(resolved_request, image)
 
-    publication = publish(api, resolved, check_image=check_image)
-    return {"stage": stage, **resolved.source.record(), **publication.record()}
+    publication = publish(api, resolved_request, check_image=check_image)
+    return {"stage": stage, **resolved_request.source.record(), **publication.record()}
 
 
 def _use(api: Daytona, name: str, parser: Parser, options: argparse.Namespace) -> dict[str, object]:

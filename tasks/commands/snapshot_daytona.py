@@ -46,19 +46,19 @@ def main(arguments: list[str]) -> None:
     request = read_request(parser, options)
     if not options.dry_run:
         read_credentials()
-    resolved = requests.resolve(request, os.environ)
-    console.step(f"snapshot: {resolved.snapshot_name}")
+    resolved_request = requests.resolve(request, os.environ)
+    console.step(f"snapshot: {resolved_request.snapshot_name}")
     result: dict[str, Any] = {
-        "snapshot_name": resolved.snapshot_name,
+        "snapshot_name": resolved_request.snapshot_name,
         "stage": request.stage,
         "via": request.via,
-        **resolved.source.record(),
+        **resolved_request.source.record(),
     }
     if options.dry_run:
-        result |= _dry_run(resolved)
+        result |= _dry_run(resolved_request)
     else:
         with contextlib.closing(daytona_api.connect()) as api:
-            result |= release_to_stage(api, resolved)
+            result |= release_to_stage(api, resolved_request)
     result["seconds"] = round(watch.elapsed, 1)
     _tell_github(result)
     if options.json:
@@ -118,16 +118,16 @@ def _dry_run(request: ResolvedRequest) -> dict[str, Any]:
 
 def _tell_github(result: dict[str, Any]) -> None:
     upload = result.get("upload") or {}
-    sent = upload.get("bytes_sent", 0)
+    bytes_sent = upload.get("bytes_sent", 0)
     names = ("snapshot_name", "stage", "sha", "identity", "reused", "how")
-    job.write_outputs(**{name: result.get(name) for name in names}, upload_bytes=sent)
+    job.write_outputs(**{name: result.get(name) for name in names}, upload_bytes=bytes_sent)
     if result.get("dry_run"):
         return
     facts = {
         "commit": result["sha"],
         "identity": result["identity"],
         "how": result["how"],
-        "sent": console.size(sent),
+        "sent": console.size(bytes_sent),
         "verified": ", ".join(result["verified"]),
         "seconds": result["seconds"],
         "ledger": result["ledger"],

@@ -22,7 +22,7 @@ from tasks.sandbox import release_checks
 
 if TYPE_CHECKING:
     from tasks.daytona.api import Daytona
-    from tasks.daytona.gc import Verdict
+    from tasks.daytona.gc import SnapshotVerdict
     from tasks.daytona.ledger import Ledger
     from tasks.daytona.moves import StageMove
     from tasks.daytona.snapshot import Snapshot
@@ -135,13 +135,13 @@ def _check(options: argparse.Namespace) -> None:
 def _list(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
     points_at = ledger.points_at()
     listed = [s for s in api.snapshots.list_all() if options.all or content.is_ours(s)]
-    listed.sort(key=lambda s: s.created, reverse=True)
+    listed.sort(key=lambda s: s.created_at, reverse=True)
     rows = [
         [
             s.name,
             console.printable(s.state),
             _size(s),
-            s.created[:16],
+            s.created_at[:16],
             ", ".join(points_at.get(s.name, [])),
         ]
         for s in listed
@@ -214,8 +214,8 @@ def _rollback(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
 
 
 def _tell_move(move: StageMove, ledger: Ledger) -> dict[str, Any]:
-    name, replaced = move.entry.snapshot, move.replaced
-    addition = f" (was {replaced.snapshot})" if replaced and move.is_change else ""
+    name, replaced_entry = move.entry.snapshot, move.replaced_entry
+    addition = f" (was {replaced_entry.snapshot})" if replaced_entry and move.is_change else ""
     verb = "is" if move.is_change else "was already"
     console.good(f"{move.stage} {verb} {name}{addition}; the ledger is at {ledger.place}")
     result = move.record()
@@ -231,7 +231,7 @@ def _tell_move(move: StageMove, ledger: Ledger) -> dict[str, Any]:
 
 
 def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
-    def judge() -> list[Verdict]:
+    def judge() -> list[SnapshotVerdict]:
         return gc.judge(
             api.snapshots.list_all(),
             points_at=ledger.points_at(),
@@ -245,7 +245,7 @@ def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
             only_stages=None if options.stage is None else {options.stage},
         )
 
-    def judge_again() -> list[Verdict]:
+    def judge_again() -> list[SnapshotVerdict]:
         ledger.refresh()
         return judge()
 
@@ -265,7 +265,7 @@ def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
         )
     else:
         outcome = cleanup.delete_doomed(api, outcome.verdicts, judge_again=judge_again)
-        console.good(f"deleted {len(outcome.deleted)} of {len(outcome.doomed)}")
+        console.good(f"deleted {len(outcome.deleted_names)} of {len(outcome.doomed)}")
     _report_cleanup("Clean-up", outcome, dry_run=not options.yes)
     return {"dry_run": not options.yes, "bytes": int(freed), **outcome.record()}
 
@@ -288,7 +288,7 @@ def _retire(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
         remaining = (
             f"; {outcome.kept_count} stay, for the reasons above" if outcome.kept_count else ""
         )
-        console.good(f"deleted {len(outcome.deleted)} snapshots of {subject}{remaining}")
+        console.good(f"deleted {len(outcome.deleted_names)} snapshots of {subject}{remaining}")
     title = f"The sandbox of {markdown.code(subject)} goes"
     _report_cleanup(title, outcome, dry_run=not options.yes)
     return {
@@ -303,7 +303,7 @@ def _retire(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
 def _report_cleanup(title: str, outcome: Cleanup, *, dry_run: bool) -> None:
     """Into the outputs and the summary of a GitHub job."""
     job.write_outputs(
-        deleted=len(outcome.deleted),
+        deleted=len(outcome.deleted_names),
         kept=outcome.kept_count,
         failed=len(outcome.failures),
         dry_run=dry_run,
@@ -315,7 +315,7 @@ def _report_cleanup(title: str, outcome: Cleanup, *, dry_run: bool) -> None:
             cell = "kept"
         elif dry_run:
             cell = "could go"
-        elif name in outcome.deleted:
+        elif name in outcome.deleted_names:
             cell = "deleted"
         else:
             cell = "**failed**" if name in outcome.failures else "left alone"

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tasks.daytona.api import Daytona
-    from tasks.daytona.gc import Verdict
+    from tasks.daytona.gc import SnapshotVerdict
     from tasks.daytona.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cleanup:
-    """`deleted` are names; `failures`: name → why it could not be deleted."""
+    """`failures`: name → why it could not be deleted."""
 
-    verdicts: Sequence[Verdict]
-    deleted: list[str] = field(default_factory=list)
+    verdicts: Sequence[SnapshotVerdict]
+    deleted_names: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -35,7 +35,7 @@ class Cleanup:
 
     def record(self) -> dict[str, object]:
         return {
-            "deleted": self.deleted,
+            "deleted": self.deleted_names,
             "failed": self.failures,
             "snapshots": [
                 {"name": v.snapshot.name, "verdict": v.verdict, "reason": v.reason}
@@ -45,7 +45,10 @@ class Cleanup:
 
 
 def delete_doomed(
-    api: Daytona, verdicts: Sequence[Verdict], *, judge_again: Callable[[], Sequence[Verdict]]
+    api: Daytona,
+    verdicts: Sequence[SnapshotVerdict],
+    *,
+    judge_again: Callable[[], Sequence[SnapshotVerdict]],
 ) -> Cleanup:
     """`judge_again` is asked before each deletion: a stage or a sandbox may use it by then."""
     cleanup = Cleanup(verdicts=verdicts)
@@ -54,7 +57,7 @@ def delete_doomed(
         if snapshot.id not in doomed_now:
             console.warn(f"{snapshot.name} is needed again, or gone: left alone")
             if api.snapshots.find(snapshot.id) is None:
-                cleanup.deleted.append(snapshot.name)
+                cleanup.deleted_names.append(snapshot.name)
             continue
         try:
             deletion.delete(api, snapshot)
@@ -63,5 +66,5 @@ def delete_doomed(
             cleanup.failures[snapshot.name] = error.what
             continue
         console.step(f"deleted {snapshot.name}")
-        cleanup.deleted.append(snapshot.name)
+        cleanup.deleted_names.append(snapshot.name)
     return cleanup

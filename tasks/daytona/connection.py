@@ -88,17 +88,17 @@ class Connection:
         doing: str,
         method: Callable[..., Any],
         *args: Any,
-        once: bool = False,
+        is_repeatable: bool = True,
         timeout: tuple[float, float] = TIMEOUT,
         **options: Any,
     ) -> Answer:
-        """The reply's object. Unless `once`, it is asked as often as `base.retry` sees fit."""
+        """The reply's object. What `is_repeatable` is asked as `base.retry` sees fit."""
 
         def attempt() -> Answer:
             body = self.fetch(doing, method, *args, timeout=timeout, **options)
             return answers.parse(doing, body)
 
-        return attempt() if once else retry.call(attempt, policy=self._policy)
+        return retry.call(attempt, policy=self._policy) if is_repeatable else attempt()
 
     def fetch(
         self,

@@ -22,7 +22,7 @@ _IDENTITY: Final = re.compile(
 )
 
 
-def marked(dockerfile: str, identity: str, *, rebuild: str = "") -> str:
+def mark_dockerfile(dockerfile: str, identity: str, *, rebuild: str = "") -> str:
     """The Dockerfile as it is sent: it says what it builds, and a `rebuild` makes it another text,
     since Daytona builds no text twice.
     """
@@ -70,8 +70,8 @@ def record(snapshot: Snapshot) -> dict[str, Any]:
         "identity": identity_of(snapshot),
         "ours": is_ours(snapshot),
         "bytes": None if size is None else int(size),
-        "created": snapshot.created,
-        "last_used": snapshot.used,
+        "created": snapshot.created_at,
+        "last_used": snapshot.used_at,
         "image": snapshot.image,
         "contexts": len(snapshot.contexts),
         "entrypoint": list(snapshot.entrypoint),

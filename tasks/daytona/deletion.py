@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from tasks.daytona.snapshot import Snapshot
 
 #: Seconds until a deleted snapshot must be gone (it usually takes about 10).
-GONE: Final = 120.0
+DELETION_TIMEOUT: Final = 120.0
 
 
 def delete(
     api: Daytona,
     snapshot: Snapshot,
     *,
-    timeout: float = GONE,
+    timeout: float = DELETION_TIMEOUT,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
     """Raises `TimedOut` when it is still there after `timeout` seconds."""

@@ -39,8 +39,8 @@ class BuildFault(TaskError):
 
     code = "build-fault"
 
-    def __init__(self, what: str, *, step: str, reason: str, fix: str) -> None:
-        super().__init__(what, fix=fix)
+    def __init__(self, message: str, *, step: str, reason: str, fix: str) -> None:
+        super().__init__(message, fix=fix)
         self.step = step
         self.reason = reason
 
@@ -208,7 +208,7 @@ class _Work:
             if self._conflicts_since is None:
                 self._conflicts_since = moment
                 console.warn(f"{error.what}; looking who has it")
-            elif moment - self._conflicts_since > deletion.GONE:
+            elif moment - self._conflicts_since > deletion.DELETION_TIMEOUT:
                 raise error
             return
         if not error.passing:

@@ -9,7 +9,7 @@ from tasks.base import console, project
 from tasks.base.errors import TaskError
 from tasks.daytona import content
 from tasks.daytona.ensure import SnapshotOrder, ensure_active
-from tasks.daytona.snapshot import FAILED
+from tasks.daytona.snapshot import FAILED_STATES
 
 if TYPE_CHECKING:
     from tasks.daytona.api import Daytona
@@ -40,7 +40,7 @@ def require_active(api: Daytona, name: str, *, resume_command: str) -> Snapshot:
     """
     snapshot = find(api, name)
     state = console.printable(snapshot.state)
-    if snapshot.state in FAILED or snapshot.state == "removing":
+    if snapshot.state in FAILED_STATES or snapshot.state == "removing":
         reason = console.printable(snapshot.reason) or "no reason given"
         raise TaskError(
             f"snapshot {snapshot.name} is {state}: {reason}",

@@ -5,12 +5,13 @@ Only what is surely ours by name and by content is ever considered, and every do
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tasks.daytona import content
 from tasks.daytona.naming import SnapshotName
-from tasks.daytona.snapshot import FAILED, KNOWN_STATES, UNDER_WAY
+from tasks.daytona.snapshot import FAILED_STATES, KNOWN_STATES, UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +22,7 @@ NEWEST: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class SnapshotVerdict:
     snapshot: Snapshot
     verdict: Literal["keep", "delete"]
     reason: str
@@ -36,23 +37,21 @@ def judge(
     only_stages: Collection[str] | None = None,
     stages: Collection[str] | None = None,
     abandoned_before: str = "",
-) -> list[Verdict]:
+) -> list[SnapshotVerdict]:
     """A verdict on each snapshot of ours, the newest first.
 
     `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes. The
-    newest `newest` active ones of each stage stay. `only_stages`: no others are considered. Of a
-    dev stage that is not among the ledger's `stages` those go which were made and last used before
-    `abandoned_before`: it was retired while a sandbox ran, or never published to.
+    newest `newest` of each stage stay. `only_stages`: no others are considered. Of a dev stage that
+    is not in the ledger's `stages` those go which were last used before `abandoned_before`.
     """
     our_snapshots = [snapshot for snapshot in snapshots if content.is_ours(snapshot)]
-    our_snapshots.sort(key=lambda snapshot: (snapshot.created, snapshot.name), reverse=True)
-    ranks: dict[str, int] = {}
+    our_snapshots.sort(key=lambda snapshot: (snapshot.created_at, snapshot.name), reverse=True)
+    ranks: Counter[str] = Counter()
     verdicts = []
     for snapshot in our_snapshots:
-        name = SnapshotName.parse(snapshot.name)
-        stage = name.stage if name else ""
-        if snapshot.state not in FAILED:
-            ranks[stage] = ranks.get(stage, 0) + 1
+        stage = stage_of(snapshot)
+        if snapshot.state not in FAILED_STATES:
+            ranks[stage] += 1
         reason = reason_to_keep(
             snapshot,
             stages=points_at.get(snapshot.name, []),
@@ -60,15 +59,17 @@ def judge(
         )
         if not reason and only_stages is not None and stage not in only_stages:
             reason = "of another stage"
-        abandoned = (
-            stages is not None
-            and stage.startswith("dev-")
-            and stage not in stages
-            and max(snapshot.created, snapshot.used) < abandoned_before
-        )
-        rank = ranks.get(stage, 0)
+        is_lost = stages is not None and stage.startswith("dev-") and stage not in stages
+        abandoned = is_lost and max(snapshot.created_at, snapshot.used_at) < abandoned_before
+        rank = ranks[stage]
         verdicts.append(_verdict(snapshot, reason, rank=rank, newest=newest, abandoned=abandoned))
     return verdicts
+
+
+def stage_of(snapshot: Snapshot) -> str:
+    """The stage that a snapshot of ours was made for."""
+    name = SnapshotName.parse(snapshot.name)
+    return name.stage if name else ""
 
 
 def reason_to_keep(snapshot: Snapshot, *, stages: list[str], sandboxes: int) -> str:
@@ -85,16 +86,16 @@ def reason_to_keep(snapshot: Snapshot, *, stages: list[str], sandboxes: int) -> 
 
 def _verdict(
     snapshot: Snapshot, reason: str, *, rank: int, newest: int, abandoned: bool
-) -> Verdict:
+) -> SnapshotVerdict:
     if reason:
-        return Verdict(snapshot=snapshot, verdict="keep", reason=reason)
-    if snapshot.state in FAILED:
-        return Verdict(snapshot=snapshot, verdict="delete", reason="failed")
+        return SnapshotVerdict(snapshot=snapshot, verdict="keep", reason=reason)
+    if snapshot.state in FAILED_STATES:
+        return SnapshotVerdict(snapshot=snapshot, verdict="delete", reason="failed")
     if abandoned:
-        return Verdict(snapshot=snapshot, verdict="delete", reason="its stage is gone")
+        return SnapshotVerdict(snapshot=snapshot, verdict="delete", reason="its stage is gone")
     if rank <= newest:
         reason = f"number {rank} of the newest {newest}"
-        return Verdict(snapshot=snapshot, verdict="keep", reason=reason)
-    return Verdict(
+        return SnapshotVerdict(snapshot=snapshot, verdict="keep", reason=reason)
+    return SnapshotVerdict(
         snapshot=snapshot, verdict="delete", reason=f"number {rank}, after the newest {newest}"
     )

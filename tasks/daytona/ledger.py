@@ -16,65 +16,44 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from tasks import git
-from tasks.base import addresses, console
-from tasks.base.errors import CommandFailed, TaskError
+from tasks.base import addresses
 from tasks.daytona.ledger_entry import LedgerEntry
-from tasks.git import remotes
+from tasks.daytona.ledger_store import VARIABLE, LedgerFailed, LedgerStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PREFIX: Final = "refs/sandbox/ledger/"
-#: Names another remote than the checkout's own.
-VARIABLE: Final = "SANDBOX_LEDGER"
-EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _ATTEMPTS: Final = 5
-#: As git says it when the lease or the remote's lock on the ref is lost.
-_LOST: Final = ("stale info", "cannot lock ref", "fetch first", "reference already exists")
-
-
-class LedgerFailed(TaskError):
-    code = "ledger-failed"
 
 
 class Ledger:
     """`remote`: a path or address that git can push to; None keeps it on this machine."""
 
-    def __init__(self, store: Path, *, remote: str | None) -> None:
-        self._store = store
+    def __init__(self, folder: Path, *, remote: str | None) -> None:
+        self._store = LedgerStore(folder, remote=remote)
         self.remote = remote
-        if not (store / "HEAD").exists():
-            store.parent.mkdir(parents=True, exist_ok=True)
-            remotes.run(None, "init", "--quiet", "--bare", "--", str(store))
 
     @property
     def place(self) -> str:
         """Where it lives, without credentials."""
-        if self.remote is None:
-            return f"{self._store} on this machine only"
-        return re.sub(r"(://)[^/@]*@", r"\1", console.printable(self.remote))
+        return self._store.place
 
     def refresh(self) -> None:
         """Take over what the remote says."""
-        if self.remote is None:
-            return
-        try:
-            self._git("fetch", "--quiet", "--no-tags", "--prune", "--", self.remote,
-                      f"+{PREFIX}*:{PREFIX}*")  # fmt: skip
-        except TaskError as error:
-            raise self._unreachable("read", error) from error
+        self._store.refresh()
 
     def stages(self) -> list[str]:
-        refs = self._git("for-each-ref", "--format=%(refname)", PREFIX)
-        return [line.removeprefix(PREFIX) for line in refs.splitlines()]
+        return self._store.stages()
+
+    def tip(self, stage: str) -> str | None:
+        """What names the state of a stage: it changes with every move."""
+        return self._store.tip(stage)
 
     def history(self, stage: str) -> list[LedgerEntry]:
         """The newest first."""
         tip = self.tip(stage)
-        if tip is None:
-            return []
-        messages = self._git("log", "-z", "--format=%B", tip).split("\0")
+        messages = [] if tip is None else self._store.messages(tip)
         return [entry for text in messages if (entry := LedgerEntry.from_message(text))]
 
     def current(self, stage: str) -> LedgerEntry | None:
@@ -116,7 +95,7 @@ class Ledger:
                     f"{stage} has been moved to {snapshot} meanwhile",
                     fix="nox -s snapshots -- list, then decide again",
                 )
-            if self._push(stage, tip, self._commit(tip, entry)):
+            if self._store.append(stage, tip, entry):
                 return True
         raise LedgerFailed(
             f"the ledger of {stage} is moved by somebody else all the time",
@@ -125,60 +104,7 @@ class Ledger:
 
     def drop(self, stage: str, *, expected: str) -> bool:
         """Forget the stage, if it is still where `tip` was; False when it is not."""
-        ref = PREFIX + stage
-        try:
-            if self.remote is not None:
-                self._git("push", "--quiet", f"--force-with-lease={ref}:{expected}", "--",
-                          self.remote, f":{ref}")  # fmt: skip
-            self._git("update-ref", "-d", ref, expected)
-        except CommandFailed as error:
-            if any(word in error.output for word in _LOST):
-                return False
-            raise self._unreachable("moved", error) from error
-        return True
-
-    def tip(self, stage: str) -> str | None:
-        """What names the state of a stage: it changes with every move."""
-        tip = self._git("for-each-ref", "--format=%(objectname)", PREFIX + stage)
-        return tip.strip() or None
-
-    def _commit(self, parent: str | None, entry: LedgerEntry) -> str:
-        self._git("hash-object", "-t", "tree", "-w", "--stdin")
-        parents = ["-p", parent] if parent else []
-        return self._git(
-            "commit-tree", EMPTY_TREE, *parents, stdin=entry.to_message(), author=entry.author
-        ).strip()
-
-    def _push(self, stage: str, old: str | None, new: str) -> bool:
-        """Compare-and-swap; False when somebody else was first."""
-        ref = PREFIX + stage
-        if self.remote is None:
-            try:
-                self._git("update-ref", ref, new, old or "0" * len(new))
-            except CommandFailed:
-                return False
-            return True
-        try:
-            self._git("push", "--quiet", f"--force-with-lease={ref}:{old or ''}", "--",
-                      self.remote, f"{new}:{ref}")  # fmt: skip
-        except CommandFailed as error:
-            if any(word in error.output for word in _LOST):
-                return False
-            raise self._unreachable("moved", error) from error
-        self._git("update-ref", ref, new)
-        return True
-
-    def _unreachable(self, action: str, error: TaskError) -> LedgerFailed:
-        output = getattr(error, "output", "") or error.what
-        reason = next(iter(output.strip().splitlines()[::-1]), "")
-        reason = re.sub(r"(://)[^/@\s]*@", r"\1", console.printable(reason))
-        return LedgerFailed(
-            f"the ledger at {self.place} cannot be {action}: {reason}",
-            fix=f"check the access to that remote, or name another in {VARIABLE}",
-        )
-
-    def _git(self, *args: str, stdin: str = "", author: str = "") -> str:
-        return remotes.run(self._store, *args, stdin=stdin, who=author)
+        return self._store.drop(stage, expected)
 
 
 def open_ledger(

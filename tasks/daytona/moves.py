@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StageMove:
-    """`replaced` is what the stage used before. `is_change` is False when that was the same."""
+    """`replaced_entry` is what the stage used; `is_change` is False when that was the same."""
 
     stage: str
     entry: LedgerEntry
-    replaced: LedgerEntry | None
+    replaced_entry: LedgerEntry | None
     is_change: bool
 
     def record(self) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class StageMove:
             "stage": self.stage,
             "snapshot_name": self.entry.snapshot,
             "sha": self.entry.sha,
-            "previous": self.replaced.snapshot if self.replaced else None,
+            "previous": self.replaced_entry.snapshot if self.replaced_entry else None,
             "moved": self.is_change,
         }
 
@@ -87,4 +87,4 @@ def _activate(api: Daytona, name: str) -> Snapshot:
 
 def _move(ledger: Ledger, stage: str, entry: LedgerEntry, current: LedgerEntry | None) -> StageMove:
     is_change = ledger.move(stage, entry, expected=current)
-    return StageMove(stage=stage, entry=entry, replaced=current, is_change=is_change)
+    return StageMove(stage=stage, entry=entry, replaced_entry=current, is_change=is_change)

@@ -120,5 +120,5 @@ def _choose_name(api: Daytona, request: ResolvedRequest) -> str:
         )
 
     forced_builds = filter(is_forced_build, api.snapshots.list_all())
-    newest = max(forced_builds, key=lambda snapshot: snapshot.created, default=None)
+    newest = max(forced_builds, key=lambda snapshot: snapshot.created_at, default=None)
     return newest.name if newest else str(generated)

@@ -35,7 +35,7 @@ class ReleaseChecks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
+class StageRelease:
     """`verified` says what was checked; `place` is where the ledger is."""
 
     publication: Publication
@@ -53,7 +53,7 @@ def release(
     *,
     checks: ReleaseChecks,
     section: Callable[[str], AbstractContextManager[object]] = contextlib.nullcontext,
-) -> Release:
+) -> StageRelease:
     """Publish, verify, move the stage, and only then say the name. `section` is entered with the
     title of what is being done.
     """
@@ -73,7 +73,7 @@ def release(
     if ledger.remote is None and not api.credentials.is_local:
         console.warn("there is no remote `origin`: the ledger is lost with this machine")
     console.good(publication.name)
-    return Release(publication=publication, verified=verified, place=ledger.place)
+    return StageRelease(publication=publication, verified=verified, place=ledger.place)
 
 
 def _verify(publication: Publication, ledger: Ledger, checks: ReleaseChecks) -> list[str]:

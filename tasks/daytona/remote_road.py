@@ -57,7 +57,7 @@ class RemoteRoad:
         self.report = self.report or report
         return self._api.snapshots.create_from_contexts(
             self._name,
-            dockerfile=content.marked(
+            dockerfile=content.mark_dockerfile(
                 context.dockerfile, context.identity, rebuild=self._request.request.rebuild
             ),
             contexts=[part.digest for part in context.parts],

@@ -185,20 +185,20 @@ def resolve(request: Request, environment: Mapping[str, str]) -> ResolvedRequest
     ref = _branch_ref(repo, request.branch) if request.branch and not request.ref else request.ref
     choice = refs.choose(ref, environment, current_branch)
     resolved_ref = refs.resolve(repo, choice.ref)
-    resolved = source.from_ref(repo, resolved_ref, build_args=BUILD_ARGS)
+    source_of_ref = source.from_ref(repo, resolved_ref, build_args=BUILD_ARGS)
     console.step(f"source: {resolved_ref.describe()}, from {choice.said_by}")
     changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
     if changes:
         console.warn(f"{changes} uncommitted changes are not in it: a ref is published")
-    for note in resolved.tree.all_notes():
+    for note in source_of_ref.tree.all_notes():
         console.warn(note)
-    text = repo.git("cat-file", "blob", f"{resolved.sha}:{DOCKERFILE}").decode()
+    text = repo.git("cat-file", "blob", f"{source_of_ref.sha}:{DOCKERFILE}").decode()
     return ResolvedRequest(
         request=request,
         repo=repo,
-        source=resolved,
+        source=source_of_ref,
         branch=request.branch or resolved_ref.branch or "",
-        committed=float(repo.line("show", "--no-patch", "--format=%ct", resolved.sha)),
+        committed=float(repo.line("show", "--no-patch", "--format=%ct", source_of_ref.sha)),
         pins=dockerfile.pins(text),
         changes=changes,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.base.errors import BadInput
 from tasks.base.stages import PRODUCTION, check_stage, stage_for_branch
 from tasks.daytona import content, gc
-from tasks.daytona.gc import Verdict
+from tasks.daytona.gc import SnapshotVerdict
 from tasks.daytona.naming import SnapshotName
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def judge(
     moved_to: Collection[str] = (),
     points_at: Mapping[str, list[str]],
     in_use: Mapping[str, int],
-) -> list[Verdict]:
+) -> list[SnapshotVerdict]:
     """A verdict on each snapshot of these stages: by its name, where the stage is one developer's
     or branch's own, or because (`moved_to`) the stage was moved to it for the branch.
 
@@ -69,7 +69,7 @@ def judge(
         if name.stage == PRODUCTION:
             reason = reason or "made for prd"
         verdicts.append(
-            Verdict(
+            SnapshotVerdict(
                 snapshot=snapshot,
                 verdict="keep" if reason else "delete",
                 reason=reason or "its branch's sandbox goes",

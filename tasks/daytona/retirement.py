@@ -11,7 +11,7 @@ from tasks.daytona import retire
 
 if TYPE_CHECKING:
     from tasks.daytona.api import Daytona
-    from tasks.daytona.gc import Verdict
+    from tasks.daytona.gc import SnapshotVerdict
     from tasks.daytona.ledger import Ledger
 
 
@@ -41,7 +41,7 @@ class Retirement:
             if branch and entry.branch == branch
         }
 
-    def judge(self) -> list[Verdict]:
+    def judge(self) -> list[SnapshotVerdict]:
         return retire.judge(
             self._api.snapshots.list_all(),
             stages=self.stages,
@@ -50,7 +50,7 @@ class Retirement:
             in_use=count_sandboxes(self._api),
         )
 
-    def judge_again(self) -> list[Verdict]:
+    def judge_again(self) -> list[SnapshotVerdict]:
         """Right before a deletion. Raises when somebody has published to a stage meanwhile."""
         self._ledger.refresh()
         for stage in self.stages:

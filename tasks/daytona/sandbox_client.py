@@ -75,7 +75,7 @@ class SandboxClient:
             f"creating a sandbox of {options.get('snapshot')}",
             self._api.create_sandbox_without_preload_content,
             self._sdk.CreateSandbox(target=self._connection.credentials.target, **options),
-            once=True,
+            is_repeatable=False,
         )
         return RemoteSandbox.from_answer(answer)
 
@@ -155,7 +155,7 @@ class SandboxClient:
             f"running a command in {sandbox.name}",
             self._processes(sandbox).execute_command_without_preload_content,
             self._toolbox_sdk.ExecuteRequest(command=command, timeout=int(timeout) + 1),
-            once=True,
+            is_repeatable=False,
             timeout=(10.0, timeout + 15),
         )
         status = answer.integer("exitCode")

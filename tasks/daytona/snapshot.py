@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 State = str
 #: On its way to active, or to an error.
 UNDER_WAY: Final = frozenset({"pending", "building", "pulling", "snapshotting"})
-FAILED: Final = frozenset({"error", "build_failed"})
-KNOWN_STATES: Final = UNDER_WAY | FAILED | {"active", "inactive", "removing"}
+FAILED_STATES: Final = frozenset({"error", "build_failed"})
+KNOWN_STATES: Final = UNDER_WAY | FAILED_STATES | {"active", "inactive", "removing"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """`bytes` is its size; `created` and `used` are times in ISO 8601, "" where Daytona names
+    """`bytes` is its size; `created_at` and `used_at` are times in ISO 8601, "" where Daytona names
     none. `regions` are those in which it can be used, empty where the server does not say.
     """
 
@@ -27,8 +27,8 @@ class Snapshot:
     general: bool = False
     reason: str = ""
     bytes: float | None = None
-    created: str = ""
-    used: str = ""
+    created_at: str = ""
+    used_at: str = ""
     image: str = ""
     dockerfile: str = ""
     contexts: tuple[str, ...] = ()
@@ -48,8 +48,8 @@ class Snapshot:
             reason=answer.optional_text("errorReason"),
             # The server counts in GB (2^30).
             bytes=None if size is None else size * 2**30,
-            created=answer.optional_text("createdAt"),
-            used=answer.optional_text("lastUsedAt"),
+            created_at=answer.optional_text("createdAt"),
+            used_at=answer.optional_text("lastUsedAt"),
             image=answer.optional_text("imageName"),
             dockerfile=build.optional_text("dockerfileContent"),
             contexts=build.texts("contextHashes"),

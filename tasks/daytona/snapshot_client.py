@@ -68,7 +68,7 @@ class SnapshotClient:
             f"creating snapshot {name}",
             self._api.create_snapshot_without_preload_content,
             request,
-            once=True,
+            is_repeatable=False,
         )
         return Snapshot.from_answer(answer)
 
@@ -92,7 +92,7 @@ class SnapshotClient:
             f"asking for the log of {snapshot.name}",
             self._api.get_snapshot_build_logs_url_without_preload_content,
             snapshot.id,
-            once=True,
+            is_repeatable=False,
         )
         return (answer and answer.optional_text("url")) or None
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from tasks.daytona import content
-from tasks.daytona.snapshot import FAILED, UNDER_WAY
+from tasks.daytona.snapshot import FAILED_STATES, UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _STEPS: Final[Mapping[str, NextStep]] = MappingProxyType(
     {
         "active": "reuse",
         "inactive": "activate",
-        **dict.fromkeys(FAILED, "replace"),
+        **dict.fromkeys(FAILED_STATES, "replace"),
         **dict.fromkeys(UNDER_WAY, "attach"),
     }
 )

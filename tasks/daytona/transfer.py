@@ -12,18 +12,18 @@ from tasks.base.progress import ProgressLine
 
 @dataclass(frozen=True, kw_only=True)
 class TransferReport:
-    """`sent` bytes of `total` in `seconds`; `reused` of the `parts` were there already."""
+    """`bytes_sent` of `total` in `seconds`; `reused` of the `parts` were there already."""
 
     parts: int
     reused: int
-    sent: int
+    bytes_sent: int
     total: int
     seconds: float
 
     def __str__(self) -> str:
-        rate = f", {console.size(self.sent / self.seconds)}/s" if self.seconds > 0.1 else ""
+        rate = f", {console.size(self.bytes_sent / self.seconds)}/s" if self.seconds > 0.1 else ""
         return (
-            f"{console.size(self.sent)} of {console.size(self.total)} sent in"
+            f"{console.size(self.bytes_sent)} of {console.size(self.total)} sent in"
             f" {console.seconds(self.seconds)}{rate}; {self.reused} of {self.parts} parts were"
             " there already"
         )
@@ -33,7 +33,7 @@ class TransferReport:
             "parts": self.parts,
             "parts_reused": self.reused,
             "bytes": self.total,
-            "bytes_sent": self.sent,
+            "bytes_sent": self.bytes_sent,
             "seconds": round(self.seconds, 2),
         }
 
@@ -42,7 +42,7 @@ class TransferProgress:
     """Within its block people see how far it has come. Thread-safe."""
 
     def __init__(self, *, to_send: int, reused: int, parts: int) -> None:
-        self.sent = 0
+        self.bytes_sent = 0
         self._to_send = to_send
         self._reused = f"{reused} of {parts} parts reused"
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class TransferProgress:
 
     def add(self, count: int) -> None:
         with self._lock:
-            self.sent += count
+            self.bytes_sent += count
 
     def __enter__(self) -> None:
         self._line.__enter__()
@@ -60,9 +60,9 @@ class TransferProgress:
         self._line.__exit__()
 
     def __str__(self) -> str:
-        rate = self.sent / max(self._watch.elapsed, 0.001)
-        share = 100 * self.sent // max(self._to_send, 1)
+        rate = self.bytes_sent / max(self._watch.elapsed, 0.001)
+        share = 100 * self.bytes_sent // max(self._to_send, 1)
         return (
-            f"{console.size(self.sent)} of {console.size(self._to_send)} ({share} %),"
+            f"{console.size(self.bytes_sent)} of {console.size(self._to_send)} ({share} %),"
             f" {console.size(rate)}/s, {self._reused}"
         )

@@ -97,7 +97,7 @@ def shared() -> Iterator[StandIn]:
         pace=0.1, removal=0.5, check_every=0.3, max_snapshots=100, mortal=True
     )
     with standin.running(settings) as running:
-        text = content.marked(DOCKERFILE, BASE)
+        text = content.mark_dockerfile(DOCKERFILE, BASE)
         body = {"name": _BASE_NAME, "buildInfo": {"dockerfileContent": text, "contextHashes": []}}
         base = running.snapshots.create(body)
         waiting.until(lambda: base.state in {"active", "error"}, what="the base", timeout=60)
@@ -176,7 +176,7 @@ class PublishingBench:
         name = name or str(naming.name_for(stage=stage, committed=0, identity=identity))
         # Another text each time, so that no layer cache takes part.
         text = (text or DOCKERFILE).replace("RUN ", f"RUN : {identity[:12]}; ")
-        dockerfile = content.marked(text, identity)
+        dockerfile = content.mark_dockerfile(text, identity)
 
         def create() -> Snapshot:
             self.creates += 1

@@ -47,7 +47,7 @@ def run_json(capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
-def refused(*arguments: str, **environment: str) -> str:
+def refusal(*arguments: str, **environment: str) -> str:
     """The one line with which a command, as a process of its own, ends."""
     process_result = subprocess.run(
         [sys.executable, "-m", "tasks", *arguments],
@@ -111,8 +111,8 @@ def test_promote_and_rollback_move_a_stage(
     assert run_json("promote", first, "--stage", "prd")["previous"] is None
     assert run_json("promote", second, "--stage", "prd")["previous"] == first
     assert run_json("promote", second, "--stage", "prd")["moved"] is False
-    back = run_json("rollback", "--stage", "prd")
-    assert (back["snapshot_name"], back["previous"]) == (first, second)
+    rollback = run_json("rollback", "--stage", "prd")
+    assert (rollback["snapshot_name"], rollback["previous"]) == (first, second)
     current = ledger.current("prd")
     assert current
     assert (current.snapshot, current.reason) == (first, "rollback")
@@ -198,8 +198,8 @@ def test_gc_reports_a_snapshot_that_cannot_be_deleted(
 def test_a_missing_snapshot_is_named_with_existing_ones(bench: PublishingBench, show: Show) -> None:
     name, missing = publish_sibling(bench), "prd--20260116-230007"
     for line in (
-        refused("daytona-test", DAYTONA_SNAPSHOT_NAME=missing),
-        refused("daytona-test", "--snapshot", missing),
+        refusal("daytona-test", DAYTONA_SNAPSHOT_NAME=missing),
+        refusal("daytona-test", "--snapshot", missing),
     ):
         assert missing in line
         assert name in line
@@ -225,7 +225,7 @@ def test_a_named_snapshot_that_failed_gives_its_reason_and_stays(
     name = publish_sibling(bench)
     bench.stand_in.set_snapshot_state(name, state, error="no space left")
     bench.leaves(name, state)
-    line = refused("daytona-test", DAYTONA_SNAPSHOT_NAME=name)
+    line = refusal("daytona-test", DAYTONA_SNAPSHOT_NAME=name)
     assert "no space left" in line
     show(f"DAYTONA_SNAPSHOT_NAME of one in state {state}", line)
 
@@ -244,7 +244,7 @@ def test_names_and_images_are_refused_before_any_request(
     for image in ["x", "x:latest", "r/x:latest", "x@sha256:12", "x@sha256:" + "G" * 64, ""]:
         with pytest.raises(BadInput) as caught:
             bench.api.snapshots.create_from_image("a", image=image)
-    line = refused("snapshot-daytona", "--stage", "dev-x", "--name", "a b")
+    line = refusal("snapshot-daytona", "--stage", "dev-x", "--name", "a b")
     assert bench.request_count("*") == 0
     show("a name or an image that Daytona would refuse", f"{line} / {caught.value}")
 
@@ -253,7 +253,7 @@ def test_names_and_images_are_refused_before_any_request(
 def test_a_command_reports_a_wrong_key_once(bench: PublishingBench, show: Show) -> None:
     wrong = "dtn_" + "f" * 64
     for command in (["snapshots", "list"], ["daytona-test", "--snapshot", "x"]):
-        line = refused(*command, DAYTONA_API_KEY=wrong, SANDBOX_LEDGER="")
+        line = refusal(*command, DAYTONA_API_KEY=wrong, SANDBOX_LEDGER="")
         assert "401" in line
         assert wrong not in line
     assert bench.request_count("*") == 2

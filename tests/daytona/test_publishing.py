@@ -493,7 +493,7 @@ def refuse_for(bench: PublishingBench, seconds: float) -> None:
 def test_conflicts_without_end_are_given_up_on(
     bench: PublishingBench, monkeypatch: pytest.MonkeyPatch, show: Show
 ) -> None:
-    monkeypatch.setattr(deletion, "GONE", 2.0)
+    monkeypatch.setattr(deletion, "DELETION_TIMEOUT", 2.0)
     bench.stand_in.fault("status", on=POST, status=409, times=-1)
     with pytest.raises(RemoteFailed) as caught:
         bench.publish(bench.order())
@@ -525,7 +525,7 @@ PUBLISHER = textwrap.dedent("""
     from tasks.daytona.ensure import SnapshotOrder, ensure_active
     daytona = api.connect()
     name, identity, log, text = sys.argv[1:]
-    text = content.marked(text, identity)
+    text = content.mark_dockerfile(text, identity)
     create = lambda: daytona.snapshots.create_from_contexts(name, dockerfile=text, contexts=[])
     order = SnapshotOrder(name=name, identity=identity, create=create, resume_command="RESUME")
     ensure_active(daytona, order, log=Path(log), timeout=60)

@@ -107,12 +107,12 @@ def test_a_push_survives_503_three_times(pusher: Pusher, rounds: Rounds, show: S
 def test_a_push_gives_up_on_503_for_ever(pusher: Pusher, rounds: Rounds, show: Show) -> None:
     def strike(rng: random.Random) -> RemoteFailed:
         with pusher.proxy() as (proxy, target):
-            passed = rng.randrange(REQUESTS - 1)
-            proxy.answer(503, times=-1, after=passed)
+            requests_before = rng.randrange(REQUESTS - 1)
+            proxy.answer(503, times=-1, after=requests_before)
             with pytest.raises(RemoteFailed) as caught:
                 pusher.push(target, pusher.blob(1000))
             # And, where a layer had been begun, the one that takes it back.
-            assert proxy.asked() - passed in {QUICK.attempts, QUICK.attempts + 1}
+            assert proxy.asked() - requests_before in {QUICK.attempts, QUICK.attempts + 1}
             assert (caught.value.kind, caught.value.passing) == ("transient", True)
             assert caught.value.exit_status == 75
             # Not even what was begun could be taken back: the next push there does it.
@@ -133,7 +133,7 @@ def test_a_push_waits_as_429_asks(pusher: Pusher, rounds: Rounds, show: Show) ->
             proxy.answer(429, times=2, after=position, Retry_After="2")
             pusher.push(target, pusher.blob(1000))
             times = [moment for moment, _ in proxy.requests][position : position + 3]
-            assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(times))
+            assert all(second - first >= 2 for first, second in itertools.pairwise(times))
 
     start = time.monotonic()
     rounds(strike)
@@ -161,10 +161,10 @@ def test_a_broken_connection_costs_one_layer(
             proxy.cut("PATCH", cut, after=at)
             image = pusher.push(target, *layers)
             total = layers[0].bytes + layers[1].bytes + 100
-            assert image.report.sent == total
-            everything = total + 2000  # the manifest
+            assert image.report.bytes_sent == total
+            total_bytes = total + 2000  # the manifest
             once_more = layers[1].bytes if at in {1, 2, 3} else 1000
-            assert everything - 2000 <= proxy.received <= everything + once_more + cut
+            assert total_bytes - 2000 <= proxy.received <= total_bytes + once_more + cut
             # Layers that are there are not begun again.
             assert proxy.asked("POST") <= 3 + 1
             second_push = proxy.received

@@ -12,8 +12,9 @@ from tasks.base.stages import stage_for_branch
 from tasks.commands import snapshot_daytona, snapshots
 from tasks.daytona import content, deletion, release
 from tasks.daytona import request as requests
-from tasks.daytona.ledger import PREFIX, Ledger
+from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import new_entry
+from tasks.daytona.ledger_store import PREFIX
 from tasks.daytona.request import Request
 from tests.support import github_runner, repos
 

@@ -45,19 +45,19 @@ def arrived(bench: PublishingBench, sent_parts: list[Part]) -> bool:
     return all(proxy.get(p.digest) == p.bytes for p in sent_parts)
 
 
-def received(bench: PublishingBench) -> int:
+def bytes_received(bench: PublishingBench) -> int:
     return int(bench.stand_in.storage.state()["received"])
 
 
 def test_an_upload_does_not_send_existing_parts_again(bench: PublishingBench) -> None:
     sent_parts = parts(bench, 0, 1000, PIECE, 2 * PIECE + 1)
     first = bench.upload(*sent_parts)
-    assert (first.parts, first.reused, first.sent) == (4, 0, first.total)
+    assert (first.parts, first.reused, first.bytes_sent) == (4, 0, first.total)
     assert arrived(bench, sent_parts)
-    received = bench.stand_in.storage.state()["received"]
+    bytes_received = bench.stand_in.storage.state()["received"]
     second_report = bench.upload(*sent_parts)
-    assert (second_report.reused, second_report.sent) == (4, 0)
-    assert bench.stand_in.storage.state()["received"] == received
+    assert (second_report.reused, second_report.bytes_sent) == (4, 0)
+    assert bench.stand_in.storage.state()["received"] == bytes_received
 
 
 def test_an_upload_sends_two_equal_parts_once(bench: PublishingBench) -> None:
@@ -70,7 +70,7 @@ def test_an_upload_sends_only_the_new_part(bench: PublishingBench) -> None:
     bench.upload(*old)
     (new,) = parts(bench, 700)
     report = bench.upload(*old, new)
-    assert (report.reused, report.sent) == (2, 700)
+    assert (report.reused, report.bytes_sent) == (2, 700)
 
 
 def test_an_upload_arrives_as_it_was_sent(bench: PublishingBench) -> None:
@@ -91,12 +91,12 @@ def test_a_broken_connection_costs_one_piece(
 
     def strike(rng: random.Random) -> TransferReport:
         (sent_parts,) = parts(bench, piece + rng.randrange(1, piece // 4))
-        earlier_bytes = received(bench)
+        earlier_bytes = bytes_received(bench)
         bench.stand_in.fault("upload-cut", count=rng.randrange(piece), after=rng.randrange(2))
         report = bench.upload(sent_parts)
         assert arrived(bench, [sent_parts])
         # What was cut did not count; nothing else was sent twice.
-        assert received(bench) - earlier_bytes == sent_parts.bytes
+        assert bytes_received(bench) - earlier_bytes == sent_parts.bytes
         return report
 
     report = rounds(strike, workers=1)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tasks.daytona.ledger import Ledger, LedgerFailed
+from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import LedgerEntry, new_entry
+from tasks.daytona.ledger_store import LedgerFailed
 from tasks.git import remotes
 from tests.support import git_http, repos
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from tasks.base import console, retry
 from tasks.base.retry import RemoteFailed
-from tasks.daytona.registry.open_pushes import GONE, open_push
+from tasks.daytona.registry.open_pushes import FORGOTTEN_STATUSES, open_push
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,21 +59,21 @@ class BlobUpload:
                     console.warn(f"{error.what}; this layer is sent again from its beginning")
                     continue
                 raise
-            self._push.finished()
+            self._push.forget()
             return
 
     def _send_pieces(self) -> None:
-        sent = 0
-        while sent < self._blob.bytes:
+        position = 0
+        while position < self._blob.bytes:
             with self._blob.path.open("rb") as file:
-                file.seek(sent)
+                file.seek(position)
                 piece = file.read(CHUNK)
-            place, reached = retry.call(
-                partial(self._send_piece, sent, piece), policy=self._client.policy
+            place, new_position = retry.call(
+                partial(self._send_piece, position, piece), policy=self._client.policy
             )
             self._push.continues_at(place)
-            self._progress(reached - sent)
-            sent = reached
+            self._progress(new_position - position)
+            position = new_position
         self._complete()
 
     def _complete(self) -> None:
@@ -91,8 +91,8 @@ class BlobUpload:
             # A reply was lost: the first attempt had completed it, and its place is gone.
             if error.kind == "not-found" and self._client.has(self._blob):
                 return
-            if self._connection_broke and error.status in GONE:
-                raise self._forgotten(error.status) from error
+            if self._connection_broke and error.status in FORGOTTEN_STATUSES:
+                raise self._forgotten_error(error.status) from error
             raise
 
     def _send_piece(self, start: int, piece: bytes) -> tuple[str, int]:
@@ -110,8 +110,8 @@ class BlobUpload:
                 },
             )
         except RemoteFailed as error:
-            if self._connection_broke and error.status in GONE:
-                raise self._forgotten(error.status) from error
+            if self._connection_broke and error.status in FORGOTTEN_STATUSES:
+                raise self._forgotten_error(error.status) from error
             if error.kind != "network" and error.status != 416:
                 raise
             self._connection_broke = True
@@ -121,18 +121,21 @@ class BlobUpload:
     def _resume(self, start: int, error: RemoteFailed) -> tuple[str, int]:
         """Where the registry stands. Raises `error` when nothing of the piece has arrived."""
         reply = self._client.ask_once(
-            "GET", self._push.place, "asking how far a layer has come", ok={204, *GONE}
+            "GET",
+            self._push.place,
+            "asking how far a layer has come",
+            ok={204, *FORGOTTEN_STATUSES},
         )
-        if reply.status in GONE:
-            raise self._forgotten(reply.status) from error
+        if reply.status in FORGOTTEN_STATUSES:
+            raise self._forgotten_error(reply.status) from error
         end = reply.headers.get("Range", "0-0").rpartition("-")[2]
         # The specification has no range for nothing: "0-0" is what registries answer then.
-        reached = 0 if end in {"", "0"} or not end.isdecimal() else int(end) + 1
-        if reached == start:
+        new_position = 0 if end in {"", "0"} or not end.isdecimal() else int(end) + 1
+        if new_position == start:
             raise error
-        return self._client.location(reply), reached
+        return self._client.location(reply), new_position
 
-    def _forgotten(self, status: int) -> UploadForgotten:
+    def _forgotten_error(self, status: int) -> UploadForgotten:
         return UploadForgotten(
             f"{self._client.target.registry} does not know how far a layer has come",
             kind="rejected",

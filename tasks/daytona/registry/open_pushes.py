@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What a registry says of an upload that it does not know, or holds half a piece of: CNCF's
 #: distribution lets no client reach such a one any more, and sweeps it itself.
-GONE: Final = frozenset({400, 404, 416})
+FORGOTTEN_STATUSES: Final = frozenset({400, 404, 416})
 #: Seconds for taking a layer back, when the user wants to go or the registry is silent anyway.
 _LAST_WORD: Final = 5.0
 #: Seconds after which registries take back by themselves what was begun.
@@ -45,7 +45,7 @@ class OpenPush:
         self._note.parent.mkdir(parents=True, exist_ok=True)
         self._write(liveness.current().to_label())
 
-    def finished(self) -> None:
+    def forget(self) -> None:
         self._note.unlink(missing_ok=True)
 
     def take_back(self, *, answered: bool = False) -> None:
@@ -60,7 +60,7 @@ class OpenPush:
             "DELETE",
             self.place,
             "taking a layer back",
-            ok={204, *GONE},
+            ok={204, *FORGOTTEN_STATUSES},
             timeout=None if answered else _LAST_WORD,
         )
         with contextlib.suppress(TaskError):
@@ -70,7 +70,7 @@ class OpenPush:
                 if not answered or error.kind != "network":
                     raise
                 delete()
-            self.finished()
+            self.forget()
 
     def _write(self, owner: str) -> None:
         files.write(self._note, json.dumps({"place": self.place, "owner": owner}))

@@ -85,7 +85,7 @@ def send(
     report = TransferReport(
         parts=len(distinct),
         reused=reused,
-        sent=to_send,
+        bytes_sent=to_send,
         total=total,
         seconds=time.monotonic() - start,
     )

@@ -153,13 +153,13 @@ class _Sender:
     def __call__(self, *, request: Any, **_context: Any) -> Any:
         from botocore.awsrequest import AWSResponse  # noqa: PLC0415 - heavy
 
-        body = request.body.encode() if isinstance(request.body, str) else request.body
+        body = request.body.read() if hasattr(request.body, "read") else request.body
         response = self.client.send(
             request.method,
             request.url,
             doing="uploading the context",
             headers={name: _decoded(value) for name, value in request.headers.items()},
-            body=body if body is None else bytes(body),
+            body=body.encode() if isinstance(body, str) else body,
         )
         return AWSResponse(  # type: ignore[no-untyped-call]
             request.url, response.status, response.headers, _Body(response.body)

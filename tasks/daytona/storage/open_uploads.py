@@ -25,7 +25,7 @@ class OpenUploads:
         self._storage = storage
         self._keys: dict[str, str] = {}
 
-    def opened(self, key: str, identity: str) -> None:
+    def add(self, key: str, identity: str) -> None:
         self._keys[identity] = key
         self._folder.mkdir(parents=True, exist_ok=True)
         access = self._storage.access
@@ -38,7 +38,7 @@ class OpenUploads:
         }
         files.write(self._file(identity), json.dumps(note))
 
-    def closed(self, identity: str) -> None:
+    def remove(self, identity: str) -> None:
         self._keys.pop(identity, None)
         self._file(identity).unlink(missing_ok=True)
 
@@ -70,7 +70,7 @@ class OpenUploads:
             if error.status != 404:
                 console.warn(f"{error.what}; the next run tries again")
                 return
-        self.closed(identity)
+        self.remove(identity)
 
     def _file(self, identity: str) -> Path:
         safe = "".join(c if c.isalnum() else "_" for c in identity)[:100]

@@ -20,12 +20,12 @@ def for_each(items: Sequence[T], do: Callable[[T], R], *, workers: int) -> list[
     """
     jobs: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
     outcomes: queue.SimpleQueue[tuple[int, list[R], BaseException | None]] = queue.SimpleQueue()
-    ended = threading.Event()
+    is_over = threading.Event()
     for job in enumerate(items):
         jobs.put(job)
 
     def work() -> None:
-        while not ended.is_set():
+        while not is_over.is_set():
             try:
                 number, item = jobs.get_nowait()
             except queue.Empty:
@@ -45,5 +45,5 @@ def for_each(items: Sequence[T], do: Callable[[T], R], *, workers: int) -> list[
                 raise error
             results[number] = result[0]
     finally:
-        ended.set()
+        is_over.set()
     return [results[number] for number in range(len(items))]

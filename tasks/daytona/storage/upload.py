@@ -64,7 +64,7 @@ def upload(
     return TransferReport(
         parts=len(distinct),
         reused=len(distinct) - len(missing),
-        sent=progress.sent,
+        bytes_sent=progress.bytes_sent,
         total=sum(part.bytes for part in distinct),
         seconds=time.monotonic() - start,
     )
@@ -80,7 +80,7 @@ def _send(
         progress.add(part.bytes)
         return
     identity = storage.call(doing, "create_multipart_upload", Key=key)["UploadId"]
-    open_uploads.opened(key, identity)
+    open_uploads.add(key, identity)
     pieces: list[dict[str, Any]] = []
     with part.path.open("rb") as file:
         while piece := file.read(PIECE):
@@ -102,4 +102,4 @@ def _send(
         # A reply was lost: the first attempt had completed it.
         if "NoSuchUpload" not in error.message or not storage.has(part):
             raise
-    open_uploads.closed(identity)
+    open_uploads.remove(identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -11,7 +12,7 @@ from tasks.base import console, project, waiting
 from tasks.base.errors import TaskError
 from tasks.base.retry import RemoteFailed
 from tasks.daytona import api as daytona_api
-from tasks.sandbox.providers.daytona_sandbox import FAILED, START_TIMEOUT, DaytonaSandbox
+from tasks.sandbox.providers.daytona_sandbox import FAILED_STATES, START_TIMEOUT, DaytonaSandbox
 from tasks.sandbox.run import CREATED_LABEL, OWNER_LABEL, RUN_LABEL, Run, labels_say_keep
 from tasks.sandbox.sandbox import Belonging, Capability, Provider, Sandbox, SandboxEnded, Spec
 
@@ -110,7 +111,14 @@ class DaytonaProvider(Provider):
             if isinstance(error, RemoteFailed):
                 raise _explain_failed_start(error, spec.image) from error
             raise
-        return DaytonaSandbox(self, remote, spec, run)
+        return DaytonaSandbox(
+            self,
+            self.api.sandboxes,
+            remote,
+            spec,
+            run,
+            delete=partial(self.delete, remote.id, remote.name),
+        )
 
     def _create(self, name: str, options: Mapping[str, Any]) -> RemoteSandbox:
         """Created once: after a lost reply the one that is there is taken."""
@@ -139,7 +147,7 @@ class DaytonaProvider(Provider):
             if remote is None:
                 raise SandboxEnded(f"sandbox {name} vanished while it started")
             latest[:] = [remote]
-            if remote.state in FAILED:
+            if remote.state in FAILED_STATES:
                 reason = console.printable(remote.reason) or remote.state
                 raise SandboxEnded(f"sandbox {name} failed to start: {reason}")
             return remote if remote.state == "started" else None

@@ -13,16 +13,16 @@ from tasks.sandbox import guest_exec
 from tasks.sandbox.sandbox import ExecResult, Sandbox, SandboxEnded, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tasks.daytona.sandbox_client import Preview, RemoteSandbox
-    from tasks.sandbox.providers.daytona import DaytonaProvider
+    from tasks.daytona.sandbox_client import Preview, RemoteSandbox, SandboxClient
     from tasks.sandbox.run import Run
+    from tasks.sandbox.sandbox import Provider
 
 #: Seconds until a sandbox must have started, or stopped.
 START_TIMEOUT: Final = 120.0
 _STOP_TIMEOUT: Final = 60.0
-FAILED: Final = frozenset({"error", "build_failed"})
+FAILED_STATES: Final = frozenset({"error", "build_failed"})
 _COMING: Final = frozenset({
     "creating", "restoring", "starting", "pulling_snapshot", "pending_build", "building_snapshot",
     "resuming", "unknown",
@@ -30,11 +30,21 @@ _COMING: Final = frozenset({
 
 
 class DaytonaSandbox(Sandbox):
+    """`delete` deletes it, and reports what cannot be deleted."""
+
     def __init__(
-        self, provider: DaytonaProvider, remote: RemoteSandbox, spec: Spec, run: Run
+        self,
+        provider: Provider,
+        sandboxes: SandboxClient,
+        remote: RemoteSandbox,
+        spec: Spec,
+        run: Run,
+        *,
+        delete: Callable[[], None],
     ) -> None:
         self._provider = provider
-        self._sandboxes = provider.api.sandboxes
+        self._sandboxes = sandboxes
+        self._delete = delete
         self._remote = remote
         self._previews: dict[int, Preview] = {}
         self._started = False
@@ -60,7 +70,7 @@ class DaytonaSandbox(Sandbox):
         self._provider.require("init_control")
 
     def delete(self) -> None:
-        self._provider.delete(self._remote.id, self.name)
+        self._delete()
 
     def ended(self) -> str | None:
         if not self._started:
@@ -87,7 +97,7 @@ class DaytonaSandbox(Sandbox):
     def _wait_for(self, state: str, *, timeout: float) -> None:
         def has_state() -> bool:
             remote = self._refresh()
-            if remote.state in FAILED:
+            if remote.state in FAILED_STATES:
                 reason = console.printable(remote.reason) or remote.state
                 raise SandboxEnded(f"{self.name}: {reason}")
             return remote.state == state

@@ -37,7 +37,7 @@ def tasks(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refused(result: subprocess.CompletedProcess[str], *words: str) -> str:
+def refusal(result: subprocess.CompletedProcess[str], *words: str) -> str:
     """The one line that it says."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
@@ -58,7 +58,7 @@ def test_a_missing_or_unusable_key_is_one_line(
     """One line that says what is missing and where it is made."""
     environment = {"ITERATE_USER": "ann"} | ({} if key is None else {"DAYTONA_API_KEY": key})
     result = tasks(*command, **environment)
-    line = refused(result, "DAYTONA_API_KEY", "dashboard/keys")
+    line = refusal(result, "DAYTONA_API_KEY", "dashboard/keys")
     show(f"DAYTONA_API_KEY {'missing' if key is None else repr(key.replace(KEY, '…'))}", line)
 
 
@@ -70,7 +70,7 @@ def test_a_missing_or_unusable_key_is_one_line(
 )  # fmt: skip
 def test_an_address_that_must_not_get_the_key_is_one_line(url: str, show: Show) -> None:
     result = tasks("snapshots", "list", DAYTONA_API_KEY=KEY, DAYTONA_API_URL=url)
-    show(f"DAYTONA_API_URL={url}", refused(result, "DAYTONA_API_URL"))
+    show(f"DAYTONA_API_URL={url}", refusal(result, "DAYTONA_API_URL"))
 
 
 @pytest.mark.case("N35")
@@ -79,10 +79,10 @@ def test_an_address_that_must_not_get_the_key_is_one_line(url: str, show: Show) 
 )
 def test_an_impossible_name_is_one_line(name: str, show: Show) -> None:
     """Nothing is asked, so that even the address that nobody serves does not matter."""
-    refused(tasks("snapshots", "show", name, DAYTONA_API_KEY=KEY))
-    refused(tasks("daytona-test", "--snapshot", name, DAYTONA_API_KEY=KEY))
-    refused(tasks("daytona-test", DAYTONA_API_KEY=KEY, DAYTONA_SNAPSHOT_NAME=name))
-    line = refused(
+    refusal(tasks("snapshots", "show", name, DAYTONA_API_KEY=KEY))
+    refusal(tasks("daytona-test", "--snapshot", name, DAYTONA_API_KEY=KEY))
+    refusal(tasks("daytona-test", DAYTONA_API_KEY=KEY, DAYTONA_SNAPSHOT_NAME=name))
+    line = refusal(
         tasks("snapshot-daytona", "--stage", "dev-x", "--name", name, DAYTONA_API_KEY=KEY)
     )
     show(f"--name {name[:20]!r}", line)
@@ -110,7 +110,7 @@ def test_an_impossible_name_is_one_line(name: str, show: Show) -> None:
     ids=" ".join,
 )
 def test_impossible_arguments_are_one_line(args: list[str], show: Show) -> None:
-    show(" ".join(args), refused(tasks(*args, DAYTONA_API_KEY=KEY)))
+    show(" ".join(args), refusal(tasks(*args, DAYTONA_API_KEY=KEY)))
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ def make_snapshot(
         id=f"id-{stage}-{number}",
         name=name,
         state=state,
-        created=f"2026-01-{number:02d}T00:00:00Z",
-        dockerfile=content.marked("FROM x:1", identity[::-1]),
+        created_at=f"2026-01-{number:02d}T00:00:00Z",
+        dockerfile=content.mark_dockerfile("FROM x:1", identity[::-1]),
         **fields,
     )
 
@@ -43,7 +43,7 @@ def test_gc_keeps_of_a_lost_stage_only_what_was_used_lately() -> None:
         make_snapshot(1, stage="prd"),
         make_snapshot(1, stage="dev-known"),
     ]
-    snapshots.append(make_snapshot(3, stage="dev-y", used="2026-01-09T00:00:00.000Z"))
+    snapshots.append(make_snapshot(3, stage="dev-y", used_at="2026-01-09T00:00:00.000Z"))
     options: dict[str, Any] = {"stages": ["dev-known"], "abandoned_before": "2026-01-04T00:00:00"}
     assert verdicts(snapshots, **options) == {
         "id-dev-y-3": "keep",

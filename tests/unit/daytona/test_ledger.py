@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.daytona.ledger import EMPTY_TREE, PREFIX, Ledger, LedgerFailed, open_ledger
+from tasks.daytona.ledger import Ledger, open_ledger
 from tasks.daytona.ledger_entry import LedgerEntry, Reason, new_entry
+from tasks.daytona.ledger_store import EMPTY_TREE, PREFIX, LedgerFailed
 from tests.support import repos
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def test_two_machines_at_once_lose_no_move(tmp_path: Path, remote: str) -> None:
 def test_a_move_does_not_overrule_a_later_one(tmp_path: Path, remote: str) -> None:
     first, second = at(tmp_path, "one", remote), at(tmp_path, "two", remote)
     first.move("prd", move_to("a"))
-    seen = first.current("prd")
+    earlier = first.current("prd")
     second.move("prd", move_to("b"))
     with pytest.raises(LedgerFailed, match="moved to b meanwhile"):
-        first.move("prd", move_to("c"), expected=seen)
+        first.move("prd", move_to("c"), expected=earlier)
 
 
 def test_stages_have_separate_histories(tmp_path: Path, remote: str) -> None:

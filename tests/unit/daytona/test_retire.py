@@ -22,7 +22,7 @@ def make_snapshot(number: int, *, stage: str = STAGE, state: str = "active") -> 
         id=f"id-{stage}-{number}",
         name=str(naming.name_for(stage=stage, committed=number, identity=identity)),
         state=state,
-        dockerfile=content.marked("FROM x:1", identity),
+        dockerfile=content.mark_dockerfile("FROM x:1", identity),
     )
 
 

@@ -28,7 +28,7 @@ def a_snapshot(**fields: Any) -> Snapshot:
         "id": "1",
         "name": f"dev-x--20260116-230007-{IDENTITY[:12]}",
         "state": "active",
-        "dockerfile": content.marked("FROM debian:trixie-slim\n", IDENTITY),
+        "dockerfile": content.mark_dockerfile("FROM debian:trixie-slim\n", IDENTITY),
     }
     return Snapshot(**{**defaults, **fields})
 
@@ -138,9 +138,9 @@ def test_the_stage_of_any_branch_begins_a_valid_name(branch: str) -> None:
 
 def test_a_built_snapshot_shows_its_identity() -> None:
     assert content.identity_of(a_snapshot()) == IDENTITY
-    forced = content.marked("FROM x:1", IDENTITY, rebuild="t0")
+    forced = content.mark_dockerfile("FROM x:1", IDENTITY, rebuild="t0")
     assert content.identity_of(a_snapshot(dockerfile=forced)) == IDENTITY
-    assert forced != content.marked("FROM x:1", IDENTITY)
+    assert forced != content.mark_dockerfile("FROM x:1", IDENTITY)
 
 
 def test_a_pushed_snapshot_shows_its_identity() -> None:
@@ -151,9 +151,9 @@ def test_a_pushed_snapshot_shows_its_identity() -> None:
 
 def test_the_mark_does_not_change_the_dockerfile() -> None:
     text = 'FROM x:1\nENTRYPOINT ["/e"]'
-    marked = content.marked(text, IDENTITY)
-    assert marked.startswith(text + "\n")
-    assert "ENTRYPOINT" not in marked.removeprefix(text)
+    dockerfile = content.mark_dockerfile(text, IDENTITY)
+    assert dockerfile.startswith(text + "\n")
+    assert "ENTRYPOINT" not in dockerfile.removeprefix(text)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_mark_does_not_change_the_dockerfile() -> None:
         {"general": True},
         {"name": "something-else"},
         {"dockerfile": "FROM x:1"},
-        {"dockerfile": content.marked("FROM x:1", OTHER_IDENTITY)},
+        {"dockerfile": content.mark_dockerfile("FROM x:1", OTHER_IDENTITY)},
         {"dockerfile": "", "image": "ubuntu:22.04"},
     ],
 )
