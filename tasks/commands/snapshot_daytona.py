@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.build.image import Image
     from tasks.daytona.api import Daytona
-    from tasks.daytona.request import Request, ResolvedRequest
+    from tasks.daytona.request import PublishRequest, ResolvedRequest
 
 
 def make_parser() -> Parser:
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
         console.emit_json(result)
 
 
-def read_request(parser: Parser, options: argparse.Namespace) -> Request:
+def read_request(parser: Parser, options: argparse.Namespace) -> PublishRequest:
     """What the options ask for. Raises `BadInput` for what cannot be meant."""
     if options.untested and options.via != "push":
         raise BadInput(

@@ -1,6 +1,6 @@
 """What a person asks to be published, and what that turns out to be.
 
-A `Request` is made of options and environment alone. `resolve` finds the commit that it means, and
+A `PublishRequest` is made of options and environment alone. `resolve` finds the commit that it means, and
 the `ResolvedRequest` does not change any more: it names the snapshot, and it knows the command
 that goes on with this very publication after an interrupt.
 """
@@ -35,7 +35,7 @@ DEADLINE: Final = 3900.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PublishRequest:
     """`name` is one of a person's choice. `rebuild` is the id of a forced build: a build under
     another id, or under none, is not the one that is asked for.
     """
@@ -106,11 +106,11 @@ def from_options(
     *,
     stage: str,
     branch: str | None = None,
-) -> Request:
+) -> PublishRequest:
     """What `options` of `parser` ask for; a parser need not have all of them."""
     values = vars(options)
     forced = values.get("force", False)
-    return Request(
+    return PublishRequest(
         stage=stage,
         ref=options.ref,
         branch=branch,
@@ -140,7 +140,7 @@ class ResolvedRequest:
     changed in the checkout and therefore not in it.
     """
 
-    request: Request
+    request: PublishRequest
     repo: git.Repo
     source: Source
     branch: str
@@ -176,7 +176,7 @@ class ResolvedRequest:
         return str(self.request.command_line.replace(**values))
 
 
-def resolve(request: Request, environment: Mapping[str, str]) -> ResolvedRequest:
+def resolve(request: PublishRequest, environment: Mapping[str, str]) -> ResolvedRequest:
     """Find the commit. Raises `BadInput`; asks nobody and changes nothing."""
     if request.name is not None:
         naming.check_name(request.name)

@@ -15,7 +15,7 @@ from tasks.daytona import request as requests
 from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import new_entry
 from tasks.daytona.ledger_store import PREFIX
-from tasks.daytona.request import Request
+from tasks.daytona.request import PublishRequest
 from tests.support import github_runner, repos
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def test_a_failed_publication_names_the_snapshot_that_still_holds(
         raise TaskError("the build failed", fix="mend it")
 
     monkeypatch.setattr(release, "publish", fails)
-    request = requests.resolve(Request(ref="HEAD", stage="prd"), {})
+    request = requests.resolve(PublishRequest(ref="HEAD", stage="prd"), {})
     with pytest.raises(TaskError) as caught:
         snapshot_daytona.release_to_stage(bench.api, request)
     assert caught.value.notes == (f"prd is still {current_name}",)

@@ -14,7 +14,7 @@ from tasks.build import image
 from tasks.daytona import deletion
 from tasks.daytona import request as requests
 from tasks.daytona.publication import publish
-from tasks.daytona.request import Request
+from tasks.daytona.request import PublishRequest
 from tasks.engine import discovery
 from tasks.sandbox import release_checks, tested
 from tasks.sandbox.providers.daytona import DaytonaProvider
@@ -40,7 +40,7 @@ git ls-tree -r -z HEAD
 
 
 def resolve(via: Via, stage: str) -> ResolvedRequest:
-    return requests.resolve(Request(ref="HEAD", stage=stage, via=via), {})
+    return requests.resolve(PublishRequest(ref="HEAD", stage=stage, via=via), {})
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from tasks.daytona.ensure import ActiveSnapshot
 from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import new_entry
 from tasks.daytona.publication import Publication
-from tasks.daytona.request import Request
+from tasks.daytona.request import PublishRequest
 from tasks.sandbox import verify
 from tasks.sandbox.providers import daytona as provider_module
 from tasks.sandbox.providers.daytona import OUR_LABEL, DaytonaProvider
@@ -326,7 +326,7 @@ def test_a_snapshot_that_does_not_work_is_not_announced(
     ledger.move("dev-t", earlier)
     snapshot = bench.api.snapshots.find(image)
     assert snapshot
-    request = requests.resolve(Request(ref="HEAD", stage="dev-t"), {})
+    request = requests.resolve(PublishRequest(ref="HEAD", stage="dev-t"), {})
     active = ActiveSnapshot(snapshot=snapshot, outcome="built", seconds=1, log=None)
     publication = Publication(request=request, active=active)
     monkeypatch.setattr(release, "publish", lambda *_args, **_options: publication)

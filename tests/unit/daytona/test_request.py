@@ -17,7 +17,7 @@ from tasks.daytona import request as requests
 from tasks.daytona.request import ResolvedRequest
 
 if TYPE_CHECKING:
-    from tasks.daytona.request import Request
+    from tasks.daytona.request import PublishRequest
 
 SHA = "5e" * 20
 IDENTITY = "1d" * 32
@@ -37,7 +37,7 @@ COMBINATIONS = [
 ]
 
 
-def resolve(request: Request, *, branch: str) -> ResolvedRequest:
+def resolve(request: PublishRequest, *, branch: str) -> ResolvedRequest:
     """The request, as if its ref had been found."""
     source = cast("Any", SimpleNamespace(sha=SHA, identity=IDENTITY))
     return ResolvedRequest(
@@ -51,7 +51,7 @@ def resolve(request: Request, *, branch: str) -> ResolvedRequest:
     )
 
 
-def read(arguments: list[str]) -> Request:
+def read(arguments: list[str]) -> PublishRequest:
     parser = snapshot_daytona.make_parser()
     return snapshot_daytona.read_request(parser, parser.parse_args(arguments))
 
