@@ -1,8 +1,8 @@
 """What a person asks to be published, and what that turns out to be.
 
-A `PublishRequest` is made of options and environment alone. `resolve` finds the commit that it means, and
-the `ResolvedRequest` does not change any more: it names the snapshot, and it knows the command
-that goes on with this very publication after an interrupt.
+A `PublishRequest` is made of options and environment alone. `resolve` finds the commit that it
+means, and the `ResolvedRequest` does not change any more: it names the snapshot, and it knows the
+command that goes on with this very publication after an interrupt.
 """
 
 from __future__ import annotations
