@@ -142,7 +142,7 @@ def _publish(api: Daytona, parser: Parser, options: argparse.Namespace) -> dict[
         if options.stage is not None or not options.stand_in:
             raise
         stage = _STAND_IN_STAGE
-    request = requests.from_options(parser, options, stage=stage)
+    request = requests.read_request(parser, options, stage=stage)
     resolved_request = requests.resolve(request, os.environ)
 
     def check_image(image: Image) -> None:

@@ -77,7 +77,7 @@ def read_request(parser: Parser, options: argparse.Namespace) -> PublishRequest:
         stage = stages.stage_from(options.stage)
     else:
         stage = stages.stage_for_branch(branch)
-    return requests.from_options(parser, options, stage=stage, branch=branch)
+    return requests.read_request(parser, options, stage=stage, branch=branch)
 
 
 def release_to_stage(api: Daytona, request: ResolvedRequest) -> dict[str, Any]:

@@ -42,12 +42,28 @@ def parse(doing: str, body: bytes) -> Answer:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        # Never the text itself: nobody knows what a foreign page repeats.
-        form = "a web page" if body.lstrip()[:1] == b"<" else "not JSON"
-        raise UnexpectedAnswer(doing, f"the answer is {form}") from None
+        value = None
     if not isinstance(value, dict):
-        raise UnexpectedAnswer(doing, f"the answer is {_KINDS[type(value)]}, not an object")
+        # Never the text itself: nobody knows what a foreign page repeats.
+        raise UnexpectedAnswer(doing, f"the answer is {describe_form(body)}, not an object")
     return Answer(value, doing=doing)
+
+
+def is_page(body: bytes) -> bool:
+    """Whether it is a web page."""
+    return body.lstrip()[:1] == b"<"
+
+
+def describe_form(body: bytes) -> str:
+    """What a body is, without a word of it."""
+    if not body.strip():
+        return "an empty reply"
+    if is_page(body):
+        return "a web page"
+    try:
+        return _KINDS[type(json.loads(body))]
+    except (ValueError, RecursionError):
+        return "a text that is not JSON"
 
 
 class Answer:

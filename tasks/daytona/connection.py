@@ -12,7 +12,6 @@ in ways that nobody sees (SDK 0.226.1, check again at each upgrade):
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -20,7 +19,8 @@ from tasks.base import addresses, console, http, retry
 from tasks.base.errors import TaskError
 from tasks.base.http import Response
 from tasks.base.retry import RemoteFailed
-from tasks.daytona import answers
+from tasks.daytona import answers, masking, service
+from tasks.daytona.answers import UnexpectedAnswer
 from tasks.daytona.service import DAYTONA
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ TIMEOUT: Final = (10.0, 60.0)
 #: Seconds for a whole answer beside those without a byte.
 _TRANSFER: Final = 240.0
 _SOURCE: Final = "iterate-sandbox"
-_REDACTED: Final = "[redacted]"
 
 
 class Connection:
@@ -89,13 +88,14 @@ class Connection:
         method: Callable[..., Any],
         *args: Any,
         is_repeatable: bool = True,
+        scope: str = "",
         timeout: tuple[float, float] = TIMEOUT,
         **options: Any,
     ) -> Answer:
         """The reply's object. What `is_repeatable` is asked as `base.retry` sees fit."""
 
         def attempt() -> Answer:
-            body = self.fetch(doing, method, *args, timeout=timeout, **options)
+            body = self.fetch(doing, method, *args, scope=scope, timeout=timeout, **options)
             return answers.parse(doing, body)
 
         return retry.call(attempt, policy=self._policy) if is_repeatable else attempt()
@@ -105,10 +105,13 @@ class Connection:
         doing: str,
         method: Callable[..., Any],
         *args: Any,
+        scope: str = "",
         timeout: tuple[float, float] = TIMEOUT,
         **options: Any,
     ) -> bytes:
-        """The body of a reply that is a success. Raises `RemoteFailed` for any other."""
+        """The body of a reply that is a success. Raises `RemoteFailed` for any other. `scope` is
+        the permission that the question takes.
+        """
         import pydantic  # noqa: PLC0415 - comes with the SDK
 
         try:
@@ -121,8 +124,10 @@ class Connection:
         if 200 <= reply.status < 300:
             return body
         response = Response(status=reply.status, headers=reply.headers, body=body)
-        message = _message(body).replace(self.credentials.api_key, _REDACTED)
-        raise DAYTONA.failure(doing, response, message=message)
+        if answers.is_page(body) and reply.status < 500:
+            raise UnexpectedAnswer(doing, f"the answer is {reply.status} with a web page")
+        message = masking.mask(_message(body), self.credentials.api_key)
+        raise service.failure(doing, response, message=message, scope=scope)
 
     def stream(self, doing: str, url: str, *, idle: float) -> Iterator[bytes]:
         """The bytes at `url`, until their end or `idle` seconds without any."""
@@ -132,18 +137,15 @@ class Connection:
 
 
 def _message(body: bytes) -> str:
-    """What an error reply says: Daytona's JSON, or whatever a proxy on the way sent instead."""
+    """What an error reply of Daytona says. Of anything else only the form is told: nobody knows
+    what a foreign text repeats.
+    """
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        return _excerpt(body)
-    if isinstance(value, dict):
-        if isinstance(errors := value.get("errors"), list) and errors:
-            return ", ".join(map(str, errors))
-        return str(value.get("message") or value.get("error") or "")
-    return str(value)
-
-
-def _excerpt(body: bytes) -> str:
-    text = re.sub(r"<[^>]*>", " ", body[:2000].decode(errors="replace"))
-    return console.printable(" ".join(text.split()))[:120] or "an empty reply"
+        return answers.describe_form(body)
+    if not isinstance(value, dict):
+        return answers.describe_form(body)
+    if isinstance(errors := value.get("errors"), list) and errors:
+        return ", ".join(map(str, errors))
+    return str(value.get("message") or value.get("error") or "")

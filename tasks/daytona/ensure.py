@@ -8,15 +8,16 @@ on. Its deadline, its patience and its log are its own; the SDK's waits are not 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks.base import console, redaction
+from tasks.base import console, retry
 from tasks.base.errors import TaskError, TimedOut
 from tasks.base.retry import RemoteFailed
-from tasks.daytona import content, deletion
+from tasks.daytona import content, deletion, masking, service
 from tasks.daytona.build_stream import BuildLogFollower
 from tasks.daytona.request import DEADLINE
+from tasks.daytona.selection import Placement
 from tasks.daytona.snapshot import KNOWN_STATES, UNDER_WAY
 from tasks.daytona.states import next_step
 
@@ -51,10 +52,15 @@ class NameTaken(TaskError):
     code = "conflict"
 
 
+class Misplaced(NameTaken):
+    """The name belongs to the same content in another region, or with other resources."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SnapshotOrder:
     """`create` sends what is needed and asks Daytona for the snapshot; it may be called again.
-    `resume_command` is what a person types to go on after an interrupt.
+    `resume_command` is what a person types to go on after an interrupt. `rebuild` is the id of a
+    forced build, "" where any build will do.
     """
 
     name: str
@@ -62,6 +68,7 @@ class SnapshotOrder:
     create: Callable[[], Snapshot]
     resume_command: str
     rebuild: str = ""
+    placement: Placement = field(default_factory=Placement)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +156,13 @@ class _Work:
             if not error.passing or self._last_snapshot is None or silence > _SILENCE:
                 raise
             console.warn(f"{error.what}; the build goes on, asking again")
+            self._pause(error.after or 0.0)
             return False
         self._last_answer = time.monotonic()
         if snapshot and (self._snapshot is None or snapshot.state != self._snapshot.state):
             remark = "" if snapshot.state in KNOWN_STATES else ", which this program does not know"
-            self._tell(f"snapshot {snapshot.name}: {console.printable(snapshot.state)}{remark}")
+            state = console.printable(snapshot.state)
+            console.step(f"{self._watch!s:>6} snapshot {snapshot.name}: {state}{remark}")
             self._interval = 0.3
         self._snapshot = snapshot
         self._last_snapshot = snapshot or self._last_snapshot
@@ -162,7 +171,10 @@ class _Work:
     def _take_step(self) -> Snapshot | None:
         """Do what comes next; the snapshot once it is active."""
         snapshot = self._snapshot
-        step = next_step(snapshot, identity=self._order.identity, rebuild=self._order.rebuild)
+        order = self._order
+        step = next_step(
+            snapshot, identity=order.identity, rebuild=order.rebuild, placement=order.placement
+        )
         if snapshot is None:
             self._create()
             return None
@@ -170,7 +182,7 @@ class _Work:
             case "reuse":
                 return snapshot
             case "refuse":
-                raise _name_taken(self._order, snapshot)
+                raise _name_taken(order, snapshot)
             case "activate":
                 self._activate(snapshot)
             case "attach":
@@ -198,7 +210,8 @@ class _Work:
         self._outcome = "built"
         self._conflicts_since = None
         self._snapshot = self._last_snapshot = snapshot
-        self._tell(f"snapshot {snapshot.name} is made: {snapshot.state}, {snapshot.id}")
+        state = console.printable(snapshot.state)
+        console.step(f"{self._watch!s:>6} snapshot {snapshot.name} is made: {state}, {snapshot.id}")
 
     def _create_failed(self, error: RemoteFailed) -> None:
         """It may have been made all the same: the next look finds it by name and content."""
@@ -211,13 +224,16 @@ class _Work:
             elif moment - self._conflicts_since > deletion.DELETION_TIMEOUT:
                 raise error
             return
-        if not error.passing:
-            raise error
         self._creates += 1
-        if self._creates >= _CREATES:
+        too_long = (error.after or 0.0) > retry.DEFAULT.longest
+        if not error.passing or too_long or self._creates >= _CREATES:
             raise error
         console.warn(f"{error.what}; looking whether it was made all the same")
-        self._sleep(min(error.after or 1.0, 60.0))
+        self._pause(error.after or 1.0)
+
+    def _pause(self, seconds: float) -> None:
+        """As long as a server asks, within the deadline."""
+        self._sleep(min(seconds, max(0.0, self._timeout - self._watch.elapsed)))
 
     def _activate(self, snapshot: Snapshot) -> None:
         try:
@@ -274,7 +290,8 @@ class _Work:
             f"snapshot {snapshot.name} ended as {snapshot.state}{place}: {reason}",
             step=step,
             reason=reason,
-            fix=f"{log}running it again deletes it and builds anew",
+            fix=log
+            + (service.advise_on_limit(reason) or "running it again deletes it and builds anew"),
         )
 
     def _too_late(self) -> TimedOut:
@@ -305,11 +322,14 @@ class _Work:
                 f" it; to wait for it again: {self._order.resume_command}"
             )
 
-    def _tell(self, text: str) -> None:
-        console.step(f"{self._watch!s:>6} {text}")
-
 
 def _name_taken(order: SnapshotOrder, snapshot: Snapshot) -> NameTaken:
+    obstacle = order.placement.obstacle(snapshot)
+    if content.identity_of(snapshot) == order.identity and obstacle:
+        return Misplaced(
+            f"the name {snapshot.name} is taken: that snapshot {obstacle}",
+            fix="choose another --name, or leave it out",
+        )
     if content.identity_of(snapshot) == order.identity:
         return NameTaken(
             f"the name {snapshot.name} is taken by an earlier build of the same content",
@@ -323,4 +343,4 @@ def _name_taken(order: SnapshotOrder, snapshot: Snapshot) -> NameTaken:
 
 
 def _masked(api: Daytona, text: str) -> str:
-    return console.printable(redaction.redact(text, [api.credentials.api_key]))
+    return masking.mask(text, api.credentials.api_key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tasks.base import console, stages
@@ -25,7 +25,7 @@ _LONGEST: Final = 255
 _REBUILD_ID: Final = r"[0-9a-z]{1,12}"
 _OUR_NAME: Final = re.compile(
     rf"(?P<stage>{stages.PATTERN})--(?P<stamp>\d{{8}}-\d{{6}})-(?P<identity>[0-9a-f]{{12}})"
-    rf"(?:-r(?P<rebuild>{_REBUILD_ID}))?",
+    rf"(?:-r(?P<rebuild>{_REBUILD_ID}))?(?:\.(?P<variant>[A-Za-z0-9_-]{{1,80}}))?",
     re.ASCII,
 )
 _DIGITS: Final = 12
@@ -33,16 +33,21 @@ _DIGITS: Final = 12
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotName:
-    """`<stage>--<UTC time of the commit>-<12 digits of the identity>[-r<rebuild>]`."""
+    """`<stage>--<UTC time of the commit>-<12 digits of the identity>[-r<rebuild>][.<variant>]`."""
 
     stage: str
     stamp: str
     identity: str
     rebuild: str = ""
+    variant: str = ""
 
     def __str__(self) -> str:
         rebuild = f"-r{self.rebuild}" if self.rebuild else ""
-        return f"{self.stage}--{self.stamp}-{self.identity}{rebuild}"
+        variant = f".{self.variant}" if self.variant else ""
+        return f"{self.stage}--{self.stamp}-{self.identity}{rebuild}{variant}"
+
+    def with_variant(self, variant: str) -> SnapshotName:
+        return replace(self, variant=variant)
 
     @classmethod
     def parse(cls, text: str) -> SnapshotName | None:
@@ -55,6 +60,7 @@ class SnapshotName:
             stamp=match["stamp"],
             identity=match["identity"],
             rebuild=match["rebuild"] or "",
+            variant=match["variant"] or "",
         )
 
 

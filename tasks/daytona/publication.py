@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.base import console
 from tasks.base.project import state_dir
-from tasks.daytona import content
-from tasks.daytona.ensure import SnapshotOrder, ensure_active
-from tasks.daytona.naming import SnapshotName
+from tasks.daytona.ensure import Misplaced, SnapshotOrder, ensure_active
 from tasks.daytona.push_road import PushRoad
 from tasks.daytona.remote_road import RemoteRoad
+from tasks.daytona.selection import Placement, choose_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +48,16 @@ class Publication:
     active: ActiveSnapshot
     report: TransferReport | None = None
     digest: str = ""
+    request_region: str = ""
 
     @property
     def name(self) -> str:
         return self.active.snapshot.name
+
+    @property
+    def region(self) -> str:
+        """The one it was made for, "" where the server does not say."""
+        return self.request_region or next(iter(self.active.snapshot.regions), "")
 
     @property
     def is_new(self) -> bool:
@@ -77,48 +82,70 @@ def publish(
     request: ResolvedRequest,
     *,
     check_image: Callable[[Image], None] | None = None,
+    before_creation: Callable[[], None] | None = None,
 ) -> Publication:
     """The snapshot, active. Whatever is there of it is used.
 
-    `check_image` is called with an image before it is pushed, and raises if it must not be.
+    `before_creation` is called before anything is built or sent. `check_image` is called with an
+    image before it is pushed. Each raises if the snapshot must not be made.
     """
-    name = _choose_name(api, request)
+    try:
+        return _publish(api, request, check_image, before_creation)
+    except Misplaced:
+        if request.request.name is not None:
+            raise
+        # Between the look and the creation somebody has published it for another region.
+        return _publish(api, request, check_image, before_creation)
+
+
+def _publish(
+    api: Daytona,
+    request: ResolvedRequest,
+    check_image: Callable[[Image], None] | None,
+    before_creation: Callable[[], None] | None,
+) -> Publication:
+    placement = Placement(region=api.credentials.target, resources=request.request.resources)
+    name = _choose_name(api, request, placement)
     log = state_dir() / "logs" / f"snapshot-daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
     road: Road
     if request.request.via == "push":
         road = PushRoad(api, request, name, log, check_image)
     else:
         road = RemoteRoad(api, request, name)
+
+    def create() -> Snapshot:
+        if before_creation is not None:
+            before_creation()
+        return road.create()
+
     order = SnapshotOrder(
         name=name,
         identity=request.source.identity,
-        create=road.create,
+        create=create,
         resume_command=request.resume_command,
         rebuild=request.request.rebuild,
+        placement=placement,
     )
     active = ensure_active(api, order, log=log, timeout=request.request.timeout)
     verbs = {"reused": "is there already", "activated": "is active again"}
     verb = verbs.get(active.outcome, "is active")
     console.good(f"snapshot {name} {verb}, {console.seconds(active.seconds)}")
-    return Publication(request=request, active=active, report=road.report, digest=road.digest)
+    return Publication(
+        request=request,
+        active=active,
+        report=road.report,
+        digest=road.digest,
+        request_region=placement.region or "",
+    )
 
 
-def _choose_name(api: Daytona, request: ResolvedRequest) -> str:
-    """The request's, or that of a forced build of the same source which is active by now."""
-    if request.request.name is not None or request.request.rebuild:
-        return request.snapshot_name
-    generated = request.generated_name
-
-    def is_forced_build(snapshot: Snapshot) -> bool:
-        name = SnapshotName.parse(snapshot.name)
-        return (
-            name is not None
-            and bool(name.rebuild)
-            and (name.stage, name.identity) == (generated.stage, generated.identity)
-            and snapshot.state == "active"
-            and content.identity_of(snapshot) == request.source.identity
-        )
-
-    forced_builds = filter(is_forced_build, api.snapshots.list_all())
-    newest = max(forced_builds, key=lambda snapshot: snapshot.created_at, default=None)
-    return newest.name if newest else str(generated)
+def _choose_name(api: Daytona, request: ResolvedRequest, placement: Placement) -> str:
+    if request.request.name is not None:
+        return request.request.name
+    return choose_name(
+        api.snapshots.list_all(),
+        request.generated_name,
+        identity=request.source.identity,
+        placement=placement,
+        is_rebuild=bool(request.request.rebuild),
+    )

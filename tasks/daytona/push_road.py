@@ -9,7 +9,6 @@ from tasks.build import image
 from tasks.daytona import content
 from tasks.daytona.registry import push
 from tasks.daytona.registry.client import PushTarget
-from tasks.daytona.remote_road import RESOURCES
 from tasks.engine import discovery
 
 if TYPE_CHECKING:
@@ -58,7 +57,8 @@ class PushRoad:
         self.report = self.report or pushed_image.report
         self.digest = pushed_image.digest
         reference = f"{target.registry}/{target.repository}@{pushed_image.digest}"
-        return self._api.snapshots.create_from_image(self._name, image=reference, **RESOURCES)
+        resources = self._request.request.resources.options()
+        return self._api.snapshots.create_from_image(self._name, image=reference, **resources)
 
     def _find_or_build(self, local_engine: Engine) -> Image:
         """The image of this source on the local engine: the one that is there, or a new one."""

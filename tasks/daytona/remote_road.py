@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tasks.base import console
 from tasks.base.project import state_dir
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from tasks.daytona.request import ResolvedRequest
     from tasks.daytona.snapshot import Snapshot
     from tasks.daytona.transfer import TransferReport
-
-#: What a sandbox of ours gets: agents build and test in it. Daytona's defaults are 1, 1 and 3, its
-#: usual limits 4, 8 and 10; a sandbox made from a snapshot cannot have other figures.
-RESOURCES: Final = {"cpu": 2, "memory": 4, "disk": 10}
 
 
 def pack(request: ResolvedRequest) -> Packed:
@@ -61,5 +57,5 @@ class RemoteRoad:
                 context.dockerfile, context.identity, rebuild=self._request.request.rebuild
             ),
             contexts=[part.digest for part in context.parts],
-            **RESOURCES,
+            **self._request.request.resources.options(),
         )

@@ -19,6 +19,7 @@ from tasks.base.project import DOCKERFILE, ROOT
 from tasks.build import dockerfile, source
 from tasks.build.image import BUILD_ARGS
 from tasks.daytona import naming
+from tasks.daytona.resources import Resources, add_resources, from_options
 from tasks.git import refs
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class PublishRequest:
     name: str | None = None
     rebuild: str = ""
     timeout: float = DEADLINE
+    resources: Resources = field(default_factory=Resources)
     #: The command that asked for it.
     command_line: CommandLine | None = field(default=None, compare=False, repr=False)
 
@@ -57,6 +59,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     add_ref(parser)
     add_stage(parser)
     add_via(parser)
+    add_resources(parser)
 
 
 def add_publishing_options(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +83,7 @@ def add_publishing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rebuild",
         action=Once,
-        type=_rebuild_id,
+        type=rebuild_id,
         metavar="ID",
         help="go on with the forced build of this id, as an interrupted --force prints it",
     )
@@ -94,13 +97,13 @@ def add_publishing_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _rebuild_id(text: str) -> str:
+def rebuild_id(text: str) -> str:
     if not naming.is_rebuild_id(text):
         raise ValueError
     return text
 
 
-def from_options(
+def read_request(
     parser: argparse.ArgumentParser,
     options: argparse.Namespace,
     *,
@@ -117,13 +120,14 @@ def from_options(
         via=options.via,
         untested=values.get("untested", False),
         name=values.get("name"),
-        rebuild=values.get("rebuild") or (new_rebuild_id() if forced else ""),
+        rebuild=values.get("rebuild") or (newrebuild_id() if forced else ""),
         timeout=values.get("timeout", DEADLINE),
+        resources=from_options(options, ROOT / "pyproject.toml"),
         command_line=CommandLine(parser, values),
     )
 
 
-def new_rebuild_id() -> str:
+def newrebuild_id() -> str:
     """Another one each second, and in a name as short as can be."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     number, text = int(time.time()), ""

@@ -76,6 +76,7 @@ class SandboxClient:
             self._api.create_sandbox_without_preload_content,
             self._sdk.CreateSandbox(target=self._connection.credentials.target, **options),
             is_repeatable=False,
+            scope="write:sandboxes",
         )
         return RemoteSandbox.from_answer(answer)
 
@@ -120,6 +121,7 @@ class SandboxClient:
             f"starting sandbox {identity}",
             self._api.start_sandbox_without_preload_content,
             identity,
+            scope="write:sandboxes",
             timeout=_CHANGE_TIMEOUT,
         )
 
@@ -128,6 +130,7 @@ class SandboxClient:
             f"stopping sandbox {identity}",
             self._api.stop_sandbox_without_preload_content,
             identity,
+            scope="write:sandboxes",
             timeout=_CHANGE_TIMEOUT,
         )
 
@@ -136,6 +139,7 @@ class SandboxClient:
             f"deleting sandbox {identity}",
             self._api.delete_sandbox_without_preload_content,
             identity,
+            scope="delete:sandboxes",
         )
 
     def preview(self, identity: str, port: int) -> Preview:
@@ -156,6 +160,7 @@ class SandboxClient:
             self._processes(sandbox).execute_command_without_preload_content,
             self._toolbox_sdk.ExecuteRequest(command=command, timeout=int(timeout) + 1),
             is_repeatable=False,
+            scope="write:sandboxes",
             timeout=(10.0, timeout + 15),
         )
         status = answer.integer("exitCode")

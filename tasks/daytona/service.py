@@ -4,11 +4,19 @@ kind of failure.
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
 
+from tasks.base import addresses, console, retry
 from tasks.base.http import Service
+from tasks.base.retry import RemoteFailed
 from tasks.daytona.credentials import DEFAULT_URL, KEYS_PAGE
 
+if TYPE_CHECKING:
+    from tasks.base.http import Response
+
+LIMITS_PAGE: Final = "https://app.daytona.io/dashboard/limits"
+SCOPES: Final = "write:snapshots, delete:snapshots, write:sandboxes and delete:sandboxes"
 _ADDRESS: Final = (
     f"check that DAYTONA_API_URL is the address of Daytona's API; the usual one is {DEFAULT_URL}"
 )
@@ -17,9 +25,10 @@ DAYTONA: Final = Service(
     name="Daytona",
     advice={
         "auth": f"check DAYTONA_API_KEY; keys are made at {KEYS_PAGE}",
-        "scope": "the API key lacks a permission; publishing and testing need write:snapshots,"
-        f" delete:snapshots, write:sandboxes and delete:sandboxes; keys are made at {KEYS_PAGE}",
-        "quota": "nox -s snapshots -- gc shows which snapshots can go",
+        "scope": f"the API key lacks a permission; publishing and testing need {SCOPES}; keys are"
+        f" made at {KEYS_PAGE}",
+        "quota": f"see the limits of your organisation at {LIMITS_PAGE}; nox -s snapshots -- gc"
+        " shows which snapshots can go",
         "conflict": "somebody changes it at this moment: run it again in a minute",
         "not-found": "check DAYTONA_API_URL and DAYTONA_TARGET; nox -s snapshots -- list shows"
         " what there is",
@@ -32,3 +41,57 @@ DAYTONA: Final = Service(
     },
     elsewhere=_ADDRESS,
 )
+
+#: "Disk request 10GB exceeds maximum allowed per sandbox (5GB)."
+_RESOURCE_LIMIT: Final = re.compile(
+    r"\b(cpu|memory|disk)\b.*?exceeds? maximum allowed per sandbox\s*\(?\s*(\d+)?",
+    re.IGNORECASE | re.DOTALL,
+)
+#: "Snapshot size (25.00GB) exceeds maximum allowed size of 20GB".
+_SIZE_LIMIT: Final = re.compile(r"snapshot size.*exceeds", re.IGNORECASE | re.DOTALL)
+#: "Total CPU limit exceeded. Maximum allowed: 10."
+_TOTAL_LIMIT: Final = re.compile(r"\btotal\b.*(?:limit|quota)", re.IGNORECASE | re.DOTALL)
+
+
+def failure(doing: str, response: Response, *, message: str, scope: str = "") -> RemoteFailed:
+    """The failure that a reply of the API is. `message` is what it says, without the key in it;
+    `scope` is the permission that the question takes.
+    """
+    if 300 <= response.status < 400:
+        host = addresses.host_of(response.headers.get("Location") or "") or "another page"
+        return RemoteFailed(
+            f"{doing}: {response.status}, a redirect to {console.printable(host)[:100]}, which is"
+            " not Daytona's API",
+            kind="rejected",
+            status=response.status,
+            message=message,
+            fix=_ADDRESS,
+        )
+    kind = retry.classify(response.status, message)
+    fix = DAYTONA.advice.get(kind, "")
+    if kind == "quota":
+        fix = advise_on_limit(message) or fix
+    elif kind == "scope" and scope:
+        fix = (
+            f"the API key needs the permission {scope} for that; publishing and testing need"
+            f" {SCOPES}; keys are made at {KEYS_PAGE}"
+        )
+    return retry.failure(doing, response.status, message=message, headers=response.headers, fix=fix)
+
+
+def advise_on_limit(message: str) -> str:
+    """What to do about a limit that a message of Daytona's names; "" for none of those."""
+    if match := _RESOURCE_LIMIT.search(message):
+        option, limit = match[1].lower(), match[2]
+        value = limit or "LESS"
+        return (
+            f"ask for less with --{option} {value}, or for good with {option} = {value} below"
+            " [tool.sandbox.resources] of pyproject.toml"
+        )
+    if _SIZE_LIMIT.search(message):
+        return f"make the image smaller, or ask for a higher limit at {LIMITS_PAGE}"
+    if _TOTAL_LIMIT.search(message):
+        return f"delete sandboxes that nobody uses, or ask for a higher limit at {LIMITS_PAGE}"
+    if "snapshot" in message.lower():
+        return f"nox -s snapshots -- gc shows which can go; the limits are at {LIMITS_PAGE}"
+    return ""

@@ -18,7 +18,8 @@ KNOWN_STATES: Final = UNDER_WAY | FAILED_STATES | {"active", "inactive", "removi
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """`bytes` is its size; `created_at` and `used_at` are times in ISO 8601, "" where Daytona names
-    none. `regions` are those in which it can be used, empty where the server does not say.
+    none. `regions` are those in which it can be used, empty where the server does not say. A
+    sandbox of it has so many CPUs and GB of memory and disk.
     """
 
     id: str
@@ -34,6 +35,9 @@ class Snapshot:
     contexts: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    cpu: float | None = None
+    memory: float | None = None
+    disk: float | None = None
 
     @classmethod
     def from_answer(cls, answer: Answer) -> Snapshot:
@@ -55,4 +59,7 @@ class Snapshot:
             contexts=build.texts("contextHashes"),
             entrypoint=answer.texts("entrypoint"),
             regions=answer.texts("regionIds"),
+            cpu=answer.number("cpu"),
+            memory=answer.number("mem"),
+            disk=answer.number("disk"),
         )

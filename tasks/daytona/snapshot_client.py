@@ -69,6 +69,7 @@ class SnapshotClient:
             self._api.create_snapshot_without_preload_content,
             request,
             is_repeatable=False,
+            scope="write:snapshots",
         )
         return Snapshot.from_answer(answer)
 
@@ -78,6 +79,7 @@ class SnapshotClient:
             f"deleting snapshot {snapshot.name}",
             self._api.remove_snapshot_without_preload_content,
             snapshot.id,
+            scope="delete:snapshots",
         )
 
     def activate(self, snapshot: Snapshot) -> None:
@@ -85,6 +87,7 @@ class SnapshotClient:
             f"activating snapshot {snapshot.name}",
             self._api.activate_snapshot_without_preload_content,
             snapshot.id,
+            scope="write:snapshots",
         )
 
     def build_log_url(self, snapshot: Snapshot) -> str | None:

@@ -11,6 +11,7 @@ from tasks.daytona.snapshot import FAILED_STATES, UNDER_WAY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tasks.daytona.selection import Placement
     from tasks.daytona.snapshot import Snapshot
 
 NextStep = Literal["create", "reuse", "activate", "attach", "replace", "wait", "refuse"]
@@ -25,9 +26,15 @@ _STEPS: Final[Mapping[str, NextStep]] = MappingProxyType(
 )
 
 
-def next_step(snapshot: Snapshot | None, *, identity: str, rebuild: str = "") -> NextStep:
+def next_step(
+    snapshot: Snapshot | None,
+    *,
+    identity: str,
+    rebuild: str = "",
+    placement: Placement | None = None,
+) -> NextStep:
     """What brings the snapshot of that name nearer to `active` with this content. A `rebuild` is
-    the id of a forced build, and no other build will do.
+    the id of a forced build, and no other build will do; nor will another `placement`.
 
     >>> next_step(None, identity="")
     'create'
@@ -37,6 +44,8 @@ def next_step(snapshot: Snapshot | None, *, identity: str, rebuild: str = "") ->
     if snapshot.state == "removing":
         return "wait"  # until it is gone: the name is free then, whatever was in it
     if content.identity_of(snapshot) != identity:
+        return "refuse"
+    if snapshot.state not in FAILED_STATES and placement and placement.obstacle(snapshot):
         return "refuse"
     if rebuild and content.rebuild_of(snapshot) != rebuild:
         return "refuse"

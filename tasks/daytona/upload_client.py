@@ -42,6 +42,7 @@ class UploadAccessClient:
         answer = self._connection.ask(
             "asking for access to the object storage",
             self._storage.get_push_access_without_preload_content,
+            scope="write:snapshots",
         )
         return StorageAccess(
             access_key=answer.text("accessKey"),
@@ -57,6 +58,8 @@ class UploadAccessClient:
         answer = self._connection.ask(
             "asking for access to the registry",
             self._registries.get_transient_push_access_without_preload_content,
+            region_id=self._connection.credentials.target,
+            scope="write:snapshots",
         )
         return RegistryAccess(
             username=answer.text("username"),

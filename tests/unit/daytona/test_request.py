@@ -87,7 +87,7 @@ def test_an_interrupted_test_is_resumed_as_a_test() -> None:
     """Publishing would move the stage, which a test does not."""
     parser = daytona_test.make_parser()
     options = parser.parse_args(["--via", "push", "-k", "boot or life", "--workers", "3", "-x"])
-    request = requests.from_options(parser, options, stage="dev-ann")
+    request = requests.read_request(parser, options, stage="dev-ann")
     command = resolve(request, branch="main").resume_command
     program, words = command.split(" -- ", 1)
     assert program == "nox -s daytona_test"
