@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tasks.base import console, project, stages
+from tasks.base import console, project
 from tasks.base.errors import BadInput
 from tasks.base.options import (
     CommandLine,
@@ -20,7 +20,7 @@ from tasks.base.options import (
 )
 from tasks.commands import local_test
 from tasks.daytona import api as daytona_api
-from tasks.daytona import content, existing, naming
+from tasks.daytona import content, developer, existing, naming
 from tasks.daytona import request as requests
 from tasks.daytona.credentials import LOOPBACK_VARIABLE, read_credentials
 from tasks.daytona.publication import publish
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 #: Names a snapshot to test: nothing is built then.
 VARIABLE = "DAYTONA_SNAPSHOT_NAME"
-#: Where neither a stage nor a user is named, on the stand-in that nobody else sees.
-_STAND_IN_STAGE = "dev-stand-in"
 
 
 def make_parser() -> Parser:
@@ -136,12 +134,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _publish(api: Daytona, parser: Parser, options: argparse.Namespace) -> dict[str, object]:
     """The snapshot of the ref, made if it is not there. The ledger stays: nothing is tested yet."""
-    try:
-        stage = stages.stage_from(options.stage)
-    except BadInput:
-        if options.stage is not None or not options.stand_in:
-            raise
-        stage = _STAND_IN_STAGE
+    stage = developer.choose_stage(options.stage)
     request = requests.read_request(parser, options, stage=stage)
     resolved_request = requests.resolve(request, os.environ)
 

@@ -11,7 +11,7 @@ from tasks.base.errors import BadInput
 from tasks.base.options import Parser, add_json
 from tasks.base.project import ROOT, state_dir
 from tasks.daytona import api as daytona_api
-from tasks.daytona import remote_road
+from tasks.daytona import developer, remote_road
 from tasks.daytona import request as requests
 from tasks.daytona.credentials import read_credentials
 from tasks.daytona.ledger import open_ledger
@@ -74,7 +74,7 @@ def read_request(parser: Parser, options: argparse.Namespace) -> PublishRequest:
         )
     branch = options.for_branch or None  # a workflow has an empty variable for none
     if branch is None or options.stage is not None:
-        stage = stages.stage_from(options.stage)
+        stage = developer.choose_stage(options.stage)
     else:
         stage = stages.stage_for_branch(branch)
     return requests.read_request(parser, options, stage=stage, branch=branch)

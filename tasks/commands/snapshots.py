@@ -2,99 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks import git
 from tasks.base import console, markdown, stages
 from tasks.base.errors import TaskError
-from tasks.base.options import Once, Parser, add_json
 from tasks.base.project import ROOT, state_dir
 from tasks.daytona import api as daytona_api
-from tasks.daytona import cleanup, content, existing, gc, moves, naming, retire
+from tasks.daytona import cleanup, content, existing, gc, moves, naming, retire, waking
 from tasks.daytona.cleanup import Cleanup
 from tasks.daytona.credentials import is_local, read_credentials
 from tasks.daytona.ledger import open_ledger
+from tasks.daytona.ledger_store import VARIABLE as LEDGER_VARIABLE
 from tasks.daytona.retirement import Retirement, count_sandboxes
+from tasks.daytona.snapshots_parser import make_parser
 from tasks.github import job
 from tasks.sandbox import release_checks
 
 if TYPE_CHECKING:
+    import argparse
+
     from tasks.daytona.api import Daytona
     from tasks.daytona.gc import SnapshotVerdict
     from tasks.daytona.ledger import Ledger
     from tasks.daytona.moves import StageMove
     from tasks.daytona.snapshot import Snapshot
 
-#: Seconds after which a snapshot goes that nobody uses, of a stage that the ledger does not know.
-#: Long: somebody may publish with a ledger elsewhere, at a fork.
-_ABANDONED: Final = 14 * 86400.0
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="nox -s snapshots --", description=__doc__, allow_abbrev=False)
-    shared = Parser(add_help=False)
-    add_json(shared)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, text: str) -> Parser:
-        return commands.add_parser(
-            name, help=text, description=text, parents=[shared], allow_abbrev=False
-        )
-
-    list_parser = add("list", "show what there is, and which stage uses what")
-    list_parser.add_argument("--all", action="store_true", help="show those that are not ours, too")
-    add("show", "show all about one snapshot, and its history").add_argument("name", metavar="NAME")
-    promote = add("promote", "let a stage use a snapshot; it is verified first")
-    promote.add_argument("name", metavar="NAME")
-    promote.add_argument("--stage", action=Once, required=True)
-    rollback = add("rollback", "let a stage use the snapshot that it used before")
-    rollback.add_argument("--stage", action=Once, required=True)
-    current = add("current", "show which snapshot a stage uses; only the ledger is asked")
-    current.add_argument("--stage", action=Once, required=True)
-    _add_gc_options(add("gc", "show which old and failed snapshots can go, or delete them"))
-    _add_retire_options(
-        add("retire", "show what goes with a branch (its snapshots and its stage), or delete it")
-    )
-    return parser.parse_args(arguments)
-
-
-def _add_gc_options(parser: Parser) -> None:
-    parser.add_argument("--yes", action="store_true", help="delete them")
-    parser.add_argument("--stage", action=Once, help="only of this stage")
-    parser.add_argument(
-        "--keep",
-        type=_count,
-        default=gc.NEWEST,
-        metavar="N",
-        action=Once,
-        help="keep the newest N of each stage (%(default)s)",
-    )
-
-
-def _add_retire_options(parser: Parser) -> None:
-    subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--stage", action=Once, help="dev-NAME, as a whole")
-    subject.add_argument(
-        "--branch",
-        "--for-branch",
-        dest="branch",
-        action=Once,
-        help="the branch's own stage, and any other that uses its snapshot now; never prd",
-    )
-    parser.add_argument("--yes", action="store_true", help="delete it")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("not a count")
-    return value
+_VERBS: Final = {"gc": "deleted", "retire": "deleted", "wake": "woken"}
 
 
 def main(arguments: list[str]) -> None:
-    options = parse(arguments)
+    options = make_parser(__doc__).parse_args(arguments)
     _check(options)
     if options.command == "current":
         ledger = open_ledger(ROOT, state_dir(), local=is_local())
@@ -111,7 +51,8 @@ def main(arguments: list[str]) -> None:
     failures = result.get("failed") if isinstance(result, dict) else None
     if failures:
         raise TaskError(
-            f"{len(failures)} snapshots could not be deleted: {', '.join(failures)}",
+            f"{len(failures)} snapshots could not be {_VERBS[options.command]}:"
+            f" {', '.join(failures)}",
             fix="run it again later",
         )
 
@@ -139,7 +80,7 @@ def _list(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
     rows = [
         [
             s.name,
-            console.printable(s.state),
+            _state(s),
             _size(s),
             s.created_at[:16],
             ", ".join(points_at.get(s.name, [])),
@@ -151,6 +92,12 @@ def _list(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
     for name, pointers in points_at.items():
         if name not in names:
             console.warn(f"{', '.join(pointers)} points at {name}, which is not there")
+    for s in listed:
+        if s.state == "inactive" and s.name in points_at:
+            console.warn(
+                f"{', '.join(points_at[s.name])} uses {s.name}, which sleeps: no sandbox starts of"
+                " it → nox -s snapshots -- wake"
+            )
     return [{**content.record(s), "stages": points_at.get(s.name, [])} for s in listed]
 
 
@@ -170,6 +117,12 @@ def _show(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
             f"{entry.date}  {entry.reason} to {stage} by {entry.author}, commit {entry.sha[:12]}"
         )
     return {**record, "moves": [{"stage": stage, **entry.record()} for stage, entry in moves]}
+
+
+def _state(existing_snapshot: Snapshot) -> str:
+    """Daytona's word, and what it means for one that was put aside."""
+    state = console.printable(existing_snapshot.state)
+    return f"{state} (sleeps)" if state == "inactive" else state
 
 
 def _size(existing_snapshot: Snapshot) -> str:
@@ -205,7 +158,14 @@ def _promote(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
     def commit_in(promoted: Snapshot) -> str:
         return release_checks.commit_in(api, promoted)
 
-    move = moves.promote(api, ledger, stage=options.stage, name=options.name, commit_in=commit_in)
+    move = moves.promote(
+        api,
+        ledger,
+        stage=options.stage,
+        name=options.name,
+        repo=git.open_repo(ROOT),
+        commit_in=commit_in,
+    )
     return _tell_move(move, ledger)
 
 
@@ -215,7 +175,7 @@ def _rollback(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
 
 def _tell_move(move: StageMove, ledger: Ledger) -> dict[str, Any]:
     name, replaced_entry = move.entry.snapshot, move.replaced_entry
-    addition = f" (was {replaced_entry.snapshot})" if replaced_entry and move.is_change else ""
+    addition = f"; it was {replaced_entry.describe()}" if replaced_entry and move.is_change else ""
     verb = "is" if move.is_change else "was already"
     console.good(f"{move.stage} {verb} {name}{addition}; the ledger is at {ledger.place}")
     result = move.record()
@@ -236,12 +196,8 @@ def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
             api.snapshots.list_all(),
             points_at=ledger.points_at(),
             in_use=count_sandboxes(api),
+            published_in=ledger.published_in(),
             newest=options.keep,
-            # A ledger on this machine alone does not know what others publish.
-            stages=None if ledger.remote is None else ledger.stages(),
-            abandoned_before=time.strftime(
-                "%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _ABANDONED)
-            ),
             only_stages=None if options.stage is None else {options.stage},
         )
 
@@ -251,23 +207,69 @@ def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
 
     outcome = Cleanup(verdicts=judge())
     rows = [
-        [v.verdict, v.snapshot.name, v.snapshot.state, _size(v.snapshot), v.reason]
+        [
+            v.verdict,
+            v.snapshot.name,
+            console.printable(v.snapshot.state),
+            _size(v.snapshot),
+            v.reason,
+        ]
         for v in outcome.verdicts
     ]
     console.say(console.table(rows, ["", "snapshot", "state", "bytes", "reason"]))
-    freed = sum(doomed.bytes or 0 for doomed in outcome.doomed)
+    unknown_stages = _tell_unknown_stages(ledger, outcome)
+    size = sum(doomed.bytes or 0 for doomed in outcome.doomed)
     if not outcome.doomed:
         console.good("no snapshot can go")
     elif not options.yes:
         console.say(
-            f"{len(outcome.doomed)} could go, {console.size(freed)}; nothing was deleted:"
+            f"{len(outcome.doomed)} could go, {console.size(size)}; nothing was deleted:"
             " gc --yes deletes them"
         )
     else:
         outcome = cleanup.delete_doomed(api, outcome.verdicts, judge_again=judge_again)
         console.good(f"deleted {len(outcome.deleted_names)} of {len(outcome.doomed)}")
     _report_cleanup("Clean-up", outcome, dry_run=not options.yes)
-    return {"dry_run": not options.yes, "bytes": int(freed), **outcome.record()}
+    return {
+        "dry_run": not options.yes,
+        "bytes": int(size),
+        "stages_without_entry": unknown_stages,
+        **outcome.record(),
+    }
+
+
+def _tell_unknown_stages(ledger: Ledger, outcome: Cleanup) -> list[str]:
+    """Name the stages whose snapshots stay since this ledger does not know them."""
+    counts = Counter(gc.stage_of(v.snapshot) for v in outcome.verdicts)
+    stages_without_entry = sorted(counts.keys() - ledger.published_in().keys())
+    for stage in stages_without_entry:
+        advice = f"if its ledger is another one, name that in {LEDGER_VARIABLE}"
+        if stage.startswith("dev-"):
+            advice = f"if nobody uses it: nox -s snapshots -- retire --stage {stage}; {advice}"
+        console.warn(
+            f"{stage} has {counts[stage]} snapshots and no entry in the ledger at {ledger.place}:"
+            f" they are kept → {advice}"
+        )
+    return stages_without_entry
+
+
+def _wake(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
+    def use(idle_snapshot: Snapshot) -> str:
+        return release_checks.commit_in(api, idle_snapshot)
+
+    only_stages = None if options.stage is None else {options.stage}
+    results = waking.wake(api, ledger, only_stages=only_stages, use=use)
+    rows = [[result.stage, markdown.code(result.snapshot), result.outcome] for result in results]
+    job.write_summary(
+        "### What the stages use\n\n" + markdown.table(["stage", "snapshot", ""], rows)
+    )
+    if not results:
+        console.good("no stage uses a snapshot")
+    problems = [result for result in results if result.problem]
+    return {
+        "results": [result.record() for result in results],
+        "failed": {result.snapshot: result.problem for result in problems},
+    }
 
 
 def _retire(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
@@ -332,5 +334,6 @@ _COMMANDS: Final = {
     "promote": _promote,
     "rollback": _rollback,
     "gc": _gc,
+    "wake": _wake,
     "retire": _retire,
 }

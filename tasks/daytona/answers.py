@@ -35,10 +35,10 @@ class UnexpectedAnswer(RemoteFailed):
         )
 
 
-def parse(doing: str, body: bytes) -> Answer:
+def parse(doing: str, body: bytes) -> JsonAnswer:
     """The object that a reply is, without fields for an empty reply."""
     if not body.strip():
-        return Answer({}, doing=doing)
+        return JsonAnswer({}, doing=doing)
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ def parse(doing: str, body: bytes) -> Answer:
     if not isinstance(value, dict):
         # Never the text itself: nobody knows what a foreign page repeats.
         raise UnexpectedAnswer(doing, f"the answer is {describe_form(body)}, not an object")
-    return Answer(value, doing=doing)
+    return JsonAnswer(value, doing=doing)
 
 
 def is_page(body: bytes) -> bool:
@@ -66,7 +66,7 @@ def describe_form(body: bytes) -> str:
         return "a text that is not JSON"
 
 
-class Answer:
+class JsonAnswer:
     """One JSON object. `doing` says in messages what was asked for."""
 
     def __init__(self, fields: Mapping[str, Any], *, doing: str) -> None:
@@ -117,16 +117,16 @@ class Answer:
         values = self._typed(name, dict) or {}
         return {key: value for key, value in values.items() if isinstance(value, str)}
 
-    def child(self, name: str) -> Answer:
+    def child(self, name: str) -> JsonAnswer:
         """An object within this one, without fields where there is none."""
-        return Answer(self._typed(name, dict) or {}, doing=self._doing)
+        return JsonAnswer(self._typed(name, dict) or {}, doing=self._doing)
 
-    def children(self, name: str) -> list[Answer]:
+    def children(self, name: str) -> list[JsonAnswer]:
         """The objects of a list that must be there."""
         values = self._typed(name, list, required=True)
         if not all(isinstance(value, dict) for value in values):
             raise self._wrong(name, "a list of objects")
-        return [Answer(value, doing=self._doing) for value in values]
+        return [JsonAnswer(value, doing=self._doing) for value in values]
 
     def _typed(self, name: str, kind: type, *, required: bool = False) -> Any:
         value = self.fields.get(name)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    from tasks.daytona.answers import Answer
+    from tasks.daytona.answers import JsonAnswer
     from tasks.daytona.credentials import Credentials
 
 #: Seconds to connect, and without a byte of reply.
@@ -73,7 +73,7 @@ class Connection:
 
     def ask_or_none(
         self, doing: str, method: Callable[..., Any], *args: Any, **options: Any
-    ) -> Answer | None:
+    ) -> JsonAnswer | None:
         """As `ask`; None where the server knows nothing of that name."""
         try:
             return self.ask(doing, method, *args, **options)
@@ -91,10 +91,10 @@ class Connection:
         scope: str = "",
         timeout: tuple[float, float] = TIMEOUT,
         **options: Any,
-    ) -> Answer:
+    ) -> JsonAnswer:
         """The reply's object. What `is_repeatable` is asked as `base.retry` sees fit."""
 
-        def attempt() -> Answer:
+        def attempt() -> JsonAnswer:
             body = self.fetch(doing, method, *args, scope=scope, timeout=timeout, **options)
             return answers.parse(doing, body)
 

@@ -66,6 +66,8 @@ def record(snapshot: Snapshot) -> dict[str, Any]:
         "snapshot_name": snapshot.name,
         "id": snapshot.id,
         "state": snapshot.state,
+        "asleep": snapshot.state == "inactive",
+        "regions": list(snapshot.regions),
         "reason": snapshot.reason,
         "identity": identity_of(snapshot),
         "ours": is_ours(snapshot),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console, project
 from tasks.base.errors import TaskError
-from tasks.daytona import content
+from tasks.daytona import content, masking
 from tasks.daytona.ensure import SnapshotOrder, ensure_active
+from tasks.daytona.selection import Placement
 from tasks.daytona.snapshot import FAILED_STATES
 
 if TYPE_CHECKING:
@@ -35,13 +36,25 @@ def find(api: Daytona, name: str) -> Snapshot:
 
 
 def require_active(api: Daytona, name: str, *, resume_command: str) -> Snapshot:
-    """The snapshot of that name, active: one that sleeps is activated. Raises with what is the
+    """The snapshot of that name, active, in the region of the account. Raises with what is the
     matter with it.
     """
     snapshot = find(api, name)
+    region = api.credentials.target
+    if obstacle := Placement(region=region).obstacle(snapshot):
+        raise TaskError(
+            f"snapshot {snapshot.name} {obstacle}",
+            fix=f"set DAYTONA_TARGET to {snapshot.regions[0]}; or nox -s snapshot_daytona publishes"
+            f" the same source in {region}",
+        )
+    return activate(api, snapshot, resume_command=resume_command)
+
+
+def activate(api: Daytona, snapshot: Snapshot, *, resume_command: str) -> Snapshot:
+    """The snapshot, active: one that sleeps is activated, one that is being made is waited for."""
     state = console.printable(snapshot.state)
     if snapshot.state in FAILED_STATES or snapshot.state == "removing":
-        reason = console.printable(snapshot.reason) or "no reason given"
+        reason = masking.mask(snapshot.reason, api.credentials.api_key) or "no reason given"
         raise TaskError(
             f"snapshot {snapshot.name} is {state}: {reason}",
             fix="nox -s snapshot_daytona makes it anew",
@@ -56,10 +69,13 @@ def require_active(api: Daytona, name: str, *, resume_command: str) -> Snapshot:
         )
 
     def refuse_creation() -> Snapshot:
-        raise TaskError(f"snapshot {name} was deleted meanwhile", fix="choose another")
+        raise TaskError(f"snapshot {snapshot.name} was deleted meanwhile", fix="choose another")
 
     log = project.state_dir() / "logs" / f"daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
     order = SnapshotOrder(
-        name=name, identity=identity, create=refuse_creation, resume_command=resume_command
+        name=snapshot.name,
+        identity=identity,
+        create=refuse_creation,
+        resume_command=resume_command,
     )
     return ensure_active(api, order, log=log, timeout=_ACTIVATION).snapshot

@@ -33,25 +33,24 @@ def judge(
     *,
     points_at: Mapping[str, list[str]],
     in_use: Mapping[str, int],
+    published_in: Mapping[str, Collection[str]],
     newest: int = NEWEST,
     only_stages: Collection[str] | None = None,
-    stages: Collection[str] | None = None,
-    abandoned_before: str = "",
 ) -> list[SnapshotVerdict]:
     """A verdict on each snapshot of ours, the newest first.
 
-    `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes. The
-    newest `newest` of each stage stay. `only_stages`: no others are considered. Of a dev stage that
-    is not in the ledger's `stages` those go which were last used before `abandoned_before`.
+    `points_at`: snapshot → stages of the ledger; `in_use`: snapshot name or id → sandboxes;
+    `published_in`: stage → regions in which the ledger knows it, "" for an entry without a region.
+    The newest `newest` of each stage and region stay. `only_stages`: no others are considered.
     """
     our_snapshots = [snapshot for snapshot in snapshots if content.is_ours(snapshot)]
     our_snapshots.sort(key=lambda snapshot: (snapshot.created_at, snapshot.name), reverse=True)
-    ranks: Counter[str] = Counter()
+    ranks: Counter[tuple[str, str]] = Counter()
     verdicts = []
     for snapshot in our_snapshots:
-        stage = stage_of(snapshot)
+        stage, region = stage_of(snapshot), next(iter(snapshot.regions), "")
         if snapshot.state not in FAILED_STATES:
-            ranks[stage] += 1
+            ranks[stage, region] += 1
         reason = reason_to_keep(
             snapshot,
             stages=points_at.get(snapshot.name, []),
@@ -59,11 +58,21 @@ def judge(
         )
         if not reason and only_stages is not None and stage not in only_stages:
             reason = "of another stage"
-        is_lost = stages is not None and stage.startswith("dev-") and stage not in stages
-        abandoned = is_lost and max(snapshot.created_at, snapshot.used_at) < abandoned_before
-        rank = ranks[stage]
-        verdicts.append(_verdict(snapshot, reason, rank=rank, newest=newest, abandoned=abandoned))
+        if not reason and snapshot.state not in FAILED_STATES:
+            reason = _doubt(stage, region, published_in)
+        rank = ranks[stage, region]
+        verdicts.append(_verdict(snapshot, reason, rank=rank, newest=newest))
     return verdicts
+
+
+def _doubt(stage: str, region: str, published_in: Mapping[str, Collection[str]]) -> str:
+    """Somebody may publish with a ledger elsewhere, which points at it."""
+    regions = published_in.get(stage, ())
+    if not regions:
+        return f"{stage} has no entry in this ledger"
+    if region and not {region, ""} & set(regions):
+        return f"{stage} has no entry in this ledger for region {region}"
+    return ""
 
 
 def stage_of(snapshot: Snapshot) -> str:
@@ -84,18 +93,13 @@ def reason_to_keep(snapshot: Snapshot, *, stages: list[str], sandboxes: int) -> 
     return next((reason for holds, reason in reasons if holds), "")
 
 
-def _verdict(
-    snapshot: Snapshot, reason: str, *, rank: int, newest: int, abandoned: bool
-) -> SnapshotVerdict:
+def _verdict(snapshot: Snapshot, reason: str, *, rank: int, newest: int) -> SnapshotVerdict:
     if reason:
         return SnapshotVerdict(snapshot=snapshot, verdict="keep", reason=reason)
     if snapshot.state in FAILED_STATES:
         return SnapshotVerdict(snapshot=snapshot, verdict="delete", reason="failed")
-    if abandoned:
-        return SnapshotVerdict(snapshot=snapshot, verdict="delete", reason="its stage is gone")
     if rank <= newest:
         reason = f"number {rank} of the newest {newest}"
         return SnapshotVerdict(snapshot=snapshot, verdict="keep", reason=reason)
-    return SnapshotVerdict(
-        snapshot=snapshot, verdict="delete", reason=f"number {rank}, after the newest {newest}"
-    )
+    reason = f"number {rank}, after the newest {newest}"
+    return SnapshotVerdict(snapshot=snapshot, verdict="delete", reason=reason)

@@ -16,7 +16,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from tasks import git
-from tasks.base import addresses
+from tasks.base import addresses, console
+from tasks.daytona import history
 from tasks.daytona.ledger_entry import LedgerEntry
 from tasks.daytona.ledger_store import VARIABLE, LedgerFailed, LedgerStore
 
@@ -56,45 +57,50 @@ class Ledger:
         messages = [] if tip is None else self._store.messages(tip)
         return [entry for text in messages if (entry := LedgerEntry.from_message(text))]
 
-    def current(self, stage: str) -> LedgerEntry | None:
-        return next(iter(self.history(stage)), None)
+    def current(self, stage: str, region: str = "") -> LedgerEntry | None:
+        """What the stage uses in that region; the newest of all where none is named."""
+        return next(iter(history.in_region(self.history(stage), region)), None)
 
-    def previous(self, stage: str) -> LedgerEntry | None:
-        """The last one that was another snapshot than the current one."""
-        history = self.history(stage)
-        return next((e for e in history if e.snapshot != history[0].snapshot), None)
+    def published_in(self) -> dict[str, list[str]]:
+        """Stage → regions in which it has been published, "" for an entry without a region."""
+        return {stage: history.regions(self.history(stage)) for stage in self.stages()}
 
     def points_at(self) -> dict[str, list[str]]:
-        """Snapshot → what points at it: `prd`, `prd (previous)`."""
+        """Snapshot → what points at it: `prd`, `prd (previous)`, `prd in eu`."""
         pointers: dict[str, list[str]] = {}
         for stage in self.stages():
-            if current := self.current(stage):
-                pointers.setdefault(current.snapshot, []).append(stage)
-            if previous := self.previous(stage):
-                pointers.setdefault(previous.snapshot, []).append(f"{stage} (previous)")
+            entries = self.history(stage)
+            for region in history.regions(entries):
+                own_entries = [entry for entry in entries if entry.region == region]
+                place = f"{stage} in {region}" if region else stage
+                labels = (place, f"{place} (previous)")
+                for label, entry in zip(labels, history.positions(own_entries), strict=False):
+                    pointers.setdefault(entry.snapshot, []).append(label)
         return pointers
 
-    def find_move(self, snapshot: str) -> LedgerEntry | None:
-        """The newest move to that snapshot at any stage: it was verified then."""
-        moves = [e for s in self.stages() for e in self.history(s) if e.snapshot == snapshot]
+    def find_move(self, snapshot: str, region: str = "") -> LedgerEntry | None:
+        """The newest move to that snapshot at any stage: it was verified then, in that region."""
+        moves = [
+            entry
+            for stage in self.stages()
+            for entry in history.in_region(self.history(stage), region)
+            if entry.snapshot == snapshot
+        ]
         return max(moves, key=lambda entry: entry.date, default=None)
 
-    def move(self, stage: str, entry: LedgerEntry, *, expected: LedgerEntry | None = None) -> bool:
+    def move(self, stage: str, entry: LedgerEntry, *, expected: LedgerEntry | None) -> bool:
         """Let the stage use another snapshot; False when it does already.
 
-        With `expected`, only from there: raises when somebody has moved it meanwhile.
+        `expected` is what it used when that was decided: raises `LedgerFailed` when somebody has
+        moved it meanwhile.
         """
         for _ in range(_ATTEMPTS):
             self.refresh()
-            tip, current = self.tip(stage), self.current(stage)
+            tip, current = self.tip(stage), self.current(stage, entry.region)
             if current and current.snapshot == entry.snapshot:
                 return False
-            if expected is not None and current != expected:
-                snapshot = current.snapshot if current else "nothing"
-                raise LedgerFailed(
-                    f"{stage} has been moved to {snapshot} meanwhile",
-                    fix="nox -s snapshots -- list, then decide again",
-                )
+            if current != expected:
+                raise _moved_meanwhile(stage, entry, expected, current)
             if self._store.append(stage, tip, entry):
                 return True
         raise LedgerFailed(
@@ -102,9 +108,25 @@ class Ledger:
             fix="run it again in a minute",
         )
 
+    def check_access(self) -> None:
+        """Raise `LedgerFailed` when the remote refuses what is written there."""
+        self._store.check_access()
+
     def drop(self, stage: str, *, expected: str) -> bool:
         """Forget the stage, if it is still where `tip` was; False when it is not."""
         return self._store.drop(stage, expected)
+
+
+def _moved_meanwhile(
+    stage: str, entry: LedgerEntry, expected: LedgerEntry | None, current: LedgerEntry | None
+) -> LedgerFailed:
+    earlier = f"from {console.printable(expected.snapshot)} " if expected else ""
+    state = f"to {current.describe()}" if current else "out of the ledger"
+    return LedgerFailed(
+        f"{stage} was moved {earlier}{state} while this ran, and is left there",
+        fix=f"look at nox -s snapshots -- list; if it is to use {entry.snapshot} all the same: nox"
+        f" -s snapshots -- promote {entry.snapshot} --stage {stage}",
+    )
 
 
 def open_ledger(

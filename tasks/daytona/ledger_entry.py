@@ -25,6 +25,7 @@ _KEYS: Final = {
     "who": "author",
     "when": "date",
     "branch": "branch",
+    "region": "region",
 }
 
 
@@ -32,6 +33,7 @@ _KEYS: Final = {
 class LedgerEntry:
     """One move: from then on the stage uses `snapshot`. `date` is in UTC. `branch` is the one it
     was made of, as far as that was known; entries of before November 2026 do not have it.
+    `region` is the one in which the stage uses it, "" where that is not known.
     """
 
     snapshot: str
@@ -41,12 +43,20 @@ class LedgerEntry:
     author: str
     date: str
     branch: str = ""
+    region: str = ""
 
     def record(self) -> dict[str, str]:
         return {key: getattr(self, attribute) for key, attribute in _KEYS.items()}
 
+    def describe(self) -> str:
+        """The snapshot, its commit, and who moved the stage there."""
+        text = f"{self.snapshot} (commit {self.sha[:12]}, by {self.author}, {self.date})"
+        return console.printable(text)
+
     def to_message(self) -> str:
-        fields = json.dumps(self.record(), indent=2, sort_keys=True, ensure_ascii=False)
+        # Programs of before regions were noted read no entry with one.
+        record = {key: value for key, value in self.record().items() if key != "region" or value}
+        fields = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
         return f"{self.reason} {self.snapshot}\n\n{fields}\n"
 
     @classmethod
@@ -61,7 +71,7 @@ class LedgerEntry:
 
 
 def new_entry(
-    *, snapshot: str, sha: str, identity: str, reason: Reason, branch: str = ""
+    *, snapshot: str, sha: str, identity: str, reason: Reason, branch: str = "", region: str = ""
 ) -> LedgerEntry:
     """A move by this user at this moment."""
     return LedgerEntry(
@@ -72,6 +82,7 @@ def new_entry(
         author=_current_user(),
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         branch=branch,
+        region=region,
     )
 
 

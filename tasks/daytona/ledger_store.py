@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from tasks.base import console
+from tasks.base import console, stages
 from tasks.base.errors import CommandFailed, TaskError
+from tasks.daytona import push_errors
 from tasks.git import remotes
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ PREFIX: Final = "refs/sandbox/ledger/"
 #: Names another remote than the checkout's own.
 VARIABLE: Final = "SANDBOX_LEDGER"
 EMPTY_TREE: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-#: As git says it when the lease or the remote's lock on the ref is lost.
-_LOST_RACES: Final = ("stale info", "cannot lock ref", "fetch first", "reference already exists")
+#: Not a valid stage, so nobody takes it for one.
+_PROBE: Final = f"{PREFIX}probe"
 
 
 class LedgerFailed(TaskError):
@@ -55,7 +56,8 @@ class LedgerStore:
 
     def stages(self) -> list[str]:
         refs = self._git("for-each-ref", "--format=%(refname)", PREFIX)
-        return [line.removeprefix(PREFIX) for line in refs.splitlines()]
+        names = [line.removeprefix(PREFIX) for line in refs.splitlines()]
+        return [name for name in names if stages.is_stage(name)]
 
     def tip(self, stage: str) -> str | None:
         """The commit of the newest move, None for a stage without any."""
@@ -79,6 +81,22 @@ class LedgerStore:
         """Forget the stage, if it is still at `tip`; False when it is not."""
         return self._update(PREFIX + stage, tip, "")
 
+    def check_access(self) -> None:
+        """Push a ref and delete it again: nothing less tells what a remote's rules refuse.
+
+        Raises `LedgerFailed` with the remote's reason.
+        """
+        if self.remote is None:
+            return
+        tree = self._git("hash-object", "-t", "tree", "-w", "--stdin").strip()
+        commit = self._git("commit-tree", tree, stdin="may the ledger be written?").strip()
+        self._push(f"+{commit}:{_PROBE}")
+        try:
+            self._push(f":{_PROBE}")
+        except (CommandFailed, LedgerFailed) as error:
+            # Another run has deleted it; or the remote keeps refs, which only `drop` minds.
+            console.say(f"{_PROBE} stays at {self.place}: {error}", "dim")
+
     def _update(self, ref: str, old: str, new: str) -> bool:
         """Compare and swap. "" for `old` or `new` is a ref that is not there. Where there is a
         remote, that decides.
@@ -90,19 +108,25 @@ class LedgerStore:
             except CommandFailed:
                 return False
             return True
-        try:
-            self._git("push", "--quiet", f"--force-with-lease={ref}:{old}", "--",
-                      self.remote, f"{new}:{ref}")  # fmt: skip
-        except CommandFailed as error:
-            if any(word in error.output for word in _LOST_RACES):
-                return False
-            raise self._unreachable("moved", error) from error
+        if not self._push(f"--force-with-lease={ref}:{old}", f"{new}:{ref}"):
+            return False
         self._git(*command)
         return True
 
+    def _push(self, *arguments: str) -> bool:
+        """False when another push was first. Raises `LedgerFailed` for any other refusal."""
+        *options, refspec = arguments
+        try:
+            self._git("push", "--quiet", *options, "--", str(self.remote), refspec)
+        except TaskError as error:
+            if push_errors.is_lost_race(getattr(error, "output", "")):
+                return False
+            raise self._unreachable("moved", error) from error
+        return True
+
     def _unreachable(self, action: str, error: TaskError) -> LedgerFailed:
-        output = getattr(error, "output", "") or error.what
-        reason = next(iter(output.strip().splitlines()[::-1]), "")
+        output = getattr(error, "output", "")
+        reason = push_errors.explain(output) if output else error.what
         reason = re.sub(r"(://)[^/@\s]*@", r"\1", console.printable(reason))
         return LedgerFailed(
             f"the ledger at {self.place} cannot be {action}: {reason}",

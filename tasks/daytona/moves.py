@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.daytona import content, existing
+from tasks.daytona import content, existing, history, provenance
 from tasks.daytona.ledger_entry import new_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tasks import git
     from tasks.daytona.api import Daytona
     from tasks.daytona.ledger import Ledger
     from tasks.daytona.ledger_entry import LedgerEntry
@@ -43,46 +45,59 @@ def promote(
     *,
     stage: str,
     name: str,
+    repo: git.Repo,
     commit_in: Callable[[Snapshot], str],
 ) -> StageMove:
-    """`commit_in` verifies a snapshot that was never verified, and says which commit it holds."""
+    """`commit_in` verifies a snapshot that was never verified in this region, and says which
+    commit it holds. `repo` tells whether the stage moves back.
+    """
+    earlier_entries = ledger.history(stage)
     snapshot = existing.find(api, name)
     if not content.is_ours(snapshot):
         raise TaskError(
             f"this project did not make snapshot {snapshot.name}",
             fix="promote one that nox -s snapshots -- list shows",
         )
-    current = ledger.current(stage)
-    snapshot = _activate(api, snapshot.name)
-    earlier_move = ledger.find_move(snapshot.name)
+    snapshot = existing.require_active(api, name, resume_command="the same command")
+    region = api.credentials.target or next(iter(snapshot.regions), "")
+    current = next(iter(history.in_region(earlier_entries, region)), None)
+    earlier_move = ledger.find_move(snapshot.name, region)
     entry = new_entry(
         snapshot=snapshot.name,
         sha=earlier_move.sha if earlier_move else commit_in(snapshot),
         identity=content.identity_of(snapshot) or "",
         reason="promote",
+        branch=earlier_move.branch if earlier_move else "",
+        region=region,
     )
+    if current and (remark := provenance.backward_remark(repo, stage, current, entry.sha)):
+        console.warn(remark)
     return _move(ledger, stage, entry, current)
 
 
 def rollback(api: Daytona, ledger: Ledger, *, stage: str) -> StageMove:
-    current, previous = ledger.current(stage), ledger.previous(stage)
-    if current is None or previous is None:
-        raise TaskError(
-            f"{stage} has no earlier snapshot to go back to",
-            fix="nox -s snapshots -- list shows what could be promoted",
+    """Back to the last snapshot before the current one that is still there."""
+    entries = history.in_region(ledger.history(stage), api.credentials.target or "")
+    region = api.credentials.target or (entries[0].region if entries else "")
+    positions = history.positions(history.in_region(entries, region))
+    for entry in positions[1:]:
+        if api.snapshots.find(entry.snapshot) is None:
+            console.warn(f"{entry.describe()} is not there any more: going further back")
+            continue
+        existing.require_active(api, entry.snapshot, resume_command="the same command")
+        rollback_entry = new_entry(
+            snapshot=entry.snapshot,
+            sha=entry.sha,
+            identity=entry.identity,
+            reason="rollback",
+            branch=entry.branch,
+            region=region,
         )
-    _activate(api, previous.snapshot)
-    entry = new_entry(
-        snapshot=previous.snapshot,
-        sha=previous.sha,
-        identity=previous.identity,
-        reason="rollback",
+        return _move(ledger, stage, rollback_entry, positions[0])
+    raise TaskError(
+        f"{stage} has no earlier snapshot to go back to",
+        fix="nox -s snapshots -- list shows what could be promoted",
     )
-    return _move(ledger, stage, entry, current)
-
-
-def _activate(api: Daytona, name: str) -> Snapshot:
-    return existing.require_active(api, name, resume_command="the same command")
 
 
 def _move(ledger: Ledger, stage: str, entry: LedgerEntry, current: LedgerEntry | None) -> StageMove:

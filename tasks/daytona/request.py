@@ -49,6 +49,7 @@ class PublishRequest:
     name: str | None = None
     rebuild: str = ""
     timeout: float = DEADLINE
+    only_forward: bool = False
     resources: Resources = field(default_factory=Resources)
     #: The command that asked for it.
     command_line: CommandLine | None = field(default=None, compare=False, repr=False)
@@ -88,6 +89,11 @@ def add_publishing_options(parser: argparse.ArgumentParser) -> None:
         help="go on with the forced build of this id, as an interrupted --force prints it",
     )
     parser.add_argument(
+        "--only-forward",
+        action="store_true",
+        help="refuse to move prd or stg to a commit that lacks what it uses now",
+    )
+    parser.add_argument(
         "--timeout",
         action=Once,
         type=seconds,
@@ -122,6 +128,7 @@ def read_request(
         name=values.get("name"),
         rebuild=values.get("rebuild") or (newrebuild_id() if forced else ""),
         timeout=values.get("timeout", DEADLINE),
+        only_forward=values.get("only_forward", False),
         resources=from_options(options, ROOT / "pyproject.toml"),
         command_line=CommandLine(parser, values),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.daytona.answers import Answer
+    from tasks.daytona.answers import JsonAnswer
     from tasks.daytona.connection import Connection
 
 #: The server waits for a start or a stop before it answers.
@@ -31,7 +31,7 @@ class RemoteSandbox:
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_answer(cls, answer: Answer) -> RemoteSandbox:
+    def from_answer(cls, answer: JsonAnswer) -> RemoteSandbox:
         identity = answer.text("id")
         return cls(
             id=identity,

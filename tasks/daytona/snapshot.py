@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tasks.daytona.answers import Answer
+    from tasks.daytona.answers import JsonAnswer
 
 State = str
 #: On its way to active, or to an error.
@@ -40,7 +40,7 @@ class Snapshot:
     disk: float | None = None
 
     @classmethod
-    def from_answer(cls, answer: Answer) -> Snapshot:
+    def from_answer(cls, answer: JsonAnswer) -> Snapshot:
         """Only the id and the name must be there: servers differ in the rest."""
         build = answer.child("buildInfo")
         size = answer.number("size")

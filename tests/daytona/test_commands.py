@@ -17,6 +17,7 @@ from tasks.commands import snapshots
 from tasks.daytona import content, deletion, existing
 from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import new_entry
+from tests.support import ledgers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,8 @@ def publish_sibling(
     snapshot = bench.publish(bench.sibling()).snapshot
     identity = content.identity_of(snapshot) or ""
     if ledger is not None:
-        ledger.move(
+        ledgers.move(
+            ledger,
             stage,
             new_entry(snapshot=snapshot.name, sha="0" * 40, identity=identity, reason="publish"),
         )

@@ -16,7 +16,7 @@ from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import new_entry
 from tasks.daytona.ledger_store import PREFIX
 from tasks.daytona.request import PublishRequest
-from tests.support import github_runner, repos
+from tests.support import github_runner, ledgers, repos
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,10 @@ def publish_at(
     order = bench.sibling(stage=stage)
     name = bench.publish(order).snapshot.name
     if ledger:
-        ledger.move(at or stage, new_entry(snapshot=name, sha="0" * 40, identity=order.identity,
-                                            reason="publish", branch=branch))  # fmt: skip
+        entry = new_entry(
+            snapshot=name, sha="0" * 40, identity=order.identity, reason="publish", branch=branch
+        )
+        ledgers.move(ledger, at or stage, entry)
     return name
 
 
@@ -123,7 +125,7 @@ def test_retire_keeps_what_production_uses(
     bench: PublishingBench, ledger: Ledger, remote: Path, run_json: Callable[..., Any]
 ) -> None:
     promoted = publish_at(bench, ledger, BRANCH_STAGE)
-    ledger.move("prd", new_entry(snapshot=promoted, sha="0" * 40, identity="1" * 64,
+    ledgers.move(ledger, "prd", new_entry(snapshot=promoted, sha="0" * 40, identity="1" * 64,
                                   reason="promote", branch=BRANCH))  # fmt: skip
     names_of_branch = publish_at(bench, ledger, BRANCH_STAGE)
     result = run_json("retire", "--branch", BRANCH, "--yes")

@@ -29,6 +29,7 @@ from tasks.sandbox.providers import daytona as provider_module
 from tasks.sandbox.providers.daytona import OUR_LABEL, DaytonaProvider
 from tasks.sandbox.run import RUN_LABEL, Run
 from tasks.sandbox.sandbox import SandboxEnded, Spec
+from tests.support import ledgers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -323,7 +324,7 @@ def test_a_snapshot_that_does_not_work_is_not_announced(
     ledger = Ledger(tmp_path / "ledger.git", remote=None)
     monkeypatch.setattr(snapshot_daytona, "open_ledger", lambda *_args, **_options: ledger)
     earlier = new_entry(snapshot="earlier", sha="0" * 40, identity="0" * 64, reason="publish")
-    ledger.move("dev-t", earlier)
+    ledgers.move(ledger, "dev-t", earlier)
     snapshot = bench.api.snapshots.find(image)
     assert snapshot
     request = requests.resolve(PublishRequest(ref="HEAD", stage="dev-t"), {})

@@ -13,6 +13,7 @@ import pytest
 from tasks.base import project
 from tasks.base.errors import BadInput
 from tasks.commands import daytona_test, snapshot_daytona, snapshots
+from tasks.daytona.snapshots_parser import make_parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -156,6 +157,6 @@ def test_every_command_explains_itself() -> None:
 
 def test_a_branch_may_look_like_an_option() -> None:
     """Of a subcommand, too: what was published under that name can be retired."""
-    options = snapshots.parse(["retire", "--for-branch", "-x", "--yes"])
+    options = make_parser("").parse_args(["retire", "--for-branch", "-x", "--yes"])
     assert (options.branch, options.yes) == ("-x", True)
     assert snapshot_daytona.make_parser().parse_args(["--for-branch", "-x"]).for_branch == "-x"

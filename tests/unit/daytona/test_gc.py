@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,13 @@ def make_snapshot(
 
 
 def verdicts(snapshots: list[Snapshot], **options: Any) -> dict[str, str]:
-    arguments: dict[str, Any] = {"points_at": {}, "in_use": {}, "newest": 2, **options}
+    arguments: dict[str, Any] = {
+        "points_at": {},
+        "in_use": {},
+        "newest": 2,
+        "published_in": {"dev-x": [""], "prd": [""]},
+        **options,
+    }
     return {v.snapshot.id: v.verdict for v in gc.judge(snapshots, **arguments)}
 
 
@@ -38,22 +45,33 @@ def test_gc_keeps_the_newest_of_each_stage() -> None:
     }
 
 
-def test_gc_keeps_of_a_lost_stage_only_what_was_used_lately() -> None:
-    snapshots = [make_snapshot(n) for n in (1, 2, 5)] + [
-        make_snapshot(1, stage="prd"),
-        make_snapshot(1, stage="dev-known"),
-    ]
-    snapshots.append(make_snapshot(3, stage="dev-y", used_at="2026-01-09T00:00:00.000Z"))
-    options: dict[str, Any] = {"stages": ["dev-known"], "abandoned_before": "2026-01-04T00:00:00"}
-    assert verdicts(snapshots, **options) == {
-        "id-dev-y-3": "keep",
-        "id-dev-x-1": "delete", "id-dev-x-2": "delete", "id-dev-x-5": "keep",
-        "id-prd-1": "keep", "id-dev-known-1": "keep",
-    }  # fmt: skip
-    assert verdicts(snapshots[:1]) == {"id-dev-x-1": "keep"}
-    assert verdicts(snapshots[:1], in_use={snapshots[0].name: 1}, **options) == {
-        "id-dev-x-1": "keep"
+def test_gc_keeps_all_of_a_stage_without_an_entry_but_what_failed() -> None:
+    """A ledger elsewhere, or lost, may point at any of them."""
+    snapshots = [make_snapshot(n, stage=stage) for n in range(1, 5) for stage in ("prd", "dev-y")]
+    snapshots.append(make_snapshot(5, stage="dev-y", state="error"))
+    judged = gc.judge(snapshots, points_at={}, in_use={}, published_in={"prd": [""]}, newest=1)
+    reasons = {v.snapshot.id: (v.verdict, v.reason) for v in judged}
+    assert {reasons[f"id-dev-y-{n}"] for n in range(1, 5)} == {
+        ("keep", "dev-y has no entry in this ledger")
     }
+    assert reasons["id-dev-y-5"] == ("delete", "failed")
+    assert [reasons[f"id-prd-{n}"][0] for n in (1, 2, 3, 4)] == ["delete"] * 3 + ["keep"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["prd", "stg", "dev-a", "dev-b"]), st.integers(1, 9))))
+def test_gc_with_an_empty_ledger_deletes_nothing(kinds: list[tuple[str, int]]) -> None:
+    snapshots = [make_snapshot(number, stage=stage) for stage, number in dict.fromkeys(kinds)]
+    assert set(verdicts(snapshots, published_in={}, newest=0).values()) <= {"keep"}
+
+
+def test_gc_keeps_the_newest_of_each_region() -> None:
+    us = [make_snapshot(n, regions=("us",)) for n in (1, 2, 3)]
+    eu = [replace(make_snapshot(n, regions=("eu",)), id=f"eu-{n}") for n in (4, 5, 6)]
+    judged = verdicts([*us, *eu], published_in={"dev-x": ["us", "eu"]}, newest=1)
+    assert [judged[f"id-dev-x-{n}"] for n in (1, 2, 3)] == ["delete", "delete", "keep"]
+    assert [judged[f"eu-{n}"] for n in (4, 5, 6)] == ["delete", "delete", "keep"]
+    judged = verdicts([*us, *eu], published_in={"dev-x": ["us"]}, newest=1)
+    assert [judged[f"eu-{n}"] for n in (4, 5, 6)] == ["keep"] * 3
 
 
 @pytest.mark.parametrize("state", ["pending", "building", "pulling", "removing", "a_new_state"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.base import stages
 from tasks.base.errors import BadInput
 from tasks.daytona import content, naming, snapshot, states
-from tasks.daytona.answers import Answer
+from tasks.daytona.answers import JsonAnswer
 from tasks.daytona.naming import SnapshotName
 from tasks.daytona.snapshot import Snapshot
 
@@ -206,7 +206,7 @@ def test_a_missing_snapshot_is_created() -> None:
 
 def test_a_snapshot_is_read_from_a_reply_with_few_fields() -> None:
     """Server v0.190.0 leaves out fields that SDK 0.226.1 insists on."""
-    minimal = Snapshot.from_answer(Answer({"id": "1", "name": "n"}, doing="asking"))
+    minimal = Snapshot.from_answer(JsonAnswer({"id": "1", "name": "n"}, doing="asking"))
     assert (minimal.state, minimal.bytes, minimal.contexts) == ("unknown", None, ())
     fields = {"id": "1", "name": "n", "size": 1.5, "state": "new"}
-    assert Snapshot.from_answer(Answer(fields, doing="asking")).state == "new"
+    assert Snapshot.from_answer(JsonAnswer(fields, doing="asking")).state == "new"
