@@ -204,21 +204,21 @@ class Client:
 
     def read(self, reply: urllib3.BaseHTTPResponse, *, size: int | None = None) -> bytes:
         """The body, unpacked. `size` is the most that it may have."""
-        most = self.limits.size if size is None else size
+        limit = self.limits.size if size is None else size
         blocks: list[bytes] = []
         length = 0
         try:
             while block := reply.read1(_BLOCK, decode_content=True):
                 blocks.append(block)
                 length += len(block)
-                if length > most:
+                if length > limit:
                     break
         except BaseException:
             reply.close()
             raise
-        if length > most:
+        if length > limit:
             reply.close()
-            raise _TooLargeError(most)
+            raise _TooLargeError(limit)
         reply.release_conn()
         return b"".join(blocks)
 
@@ -249,9 +249,9 @@ class Client:
     def _follow(self, url: str, location: str, doing: str) -> str:
         place = urljoin(url, location)
         if not addresses.is_same_origin(url, place):
-            shown = console.printable(addresses.host_of(place))[:100]
+            host = console.printable(addresses.host_of(place))[:100]
             raise RemoteFailed(
-                f"{doing}: {self.service.name} redirects to another place, {shown}, which is not"
+                f"{doing}: {self.service.name} redirects to another place, {host}, which is not"
                 " followed",
                 kind="rejected",
                 fix=self.service.elsewhere,
@@ -259,17 +259,17 @@ class Client:
         return place
 
     @contextlib.contextmanager
-    def _translated(self, doing: str, limit: str = "in time") -> Iterator[None]:
+    def _translated(self, doing: str, period: str = "in time") -> Iterator[None]:
         """urllib3's exceptions as failures that people understand."""
         try:
             yield
         except _TooLargeError as error:
             raise RemoteFailed(
-                f"{doing}: {self.service.name} sends more than {console.size(error.most)}",
+                f"{doing}: {self.service.name} sends more than {console.size(error.limit)}",
                 kind="rejected", fix=self.service.advice.get("rejected", ""),
             ) from None  # fmt: skip
         except self._transport.DeadlineError as error:
-            raise self._no_reply(f"{doing}: {self.service.name} did not answer {limit}") from error
+            raise self._no_reply(f"{doing}: {self.service.name} did not answer {period}") from error
         except self._transport.FAILURES as error:
             raise self._silence(doing, error) from error
 
@@ -292,8 +292,8 @@ class Client:
                 return self._proxy_refusal(doing, match[1])
         last = causes[-1]
         reason = getattr(last, "strerror", None) or str(last) or type(last).__name__
-        shown = redaction.redact(console.printable(str(reason)), self._secrets)[:160]
-        return self._no_reply(f"{doing}: no reply from {self.service.name}: {shown}")
+        excerpt = redaction.redact(console.printable(str(reason)), self._secrets)[:160]
+        return self._no_reply(f"{doing}: no reply from {self.service.name}: {excerpt}")
 
     def _proxy_refusal(self, doing: str, reply: str) -> RemoteFailed:
         status = int(reply[:3])
@@ -307,6 +307,6 @@ class Client:
 
 
 class _TooLargeError(Exception):
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit

@@ -111,9 +111,9 @@ def failure(
     kind, after = classify(status, message), asked_to_wait(headers or {})
     if kind in PASSING and after is not None and after >= 1:
         fix = f"wait {console.seconds(after)}, as it asks, then run it again"
-    shown = console.printable(message.strip())[:300] or "no message"
+    excerpt = console.printable(message.strip())[:300] or "no message"
     return RemoteFailed(
-        f"{doing}: {status} {shown}",
+        f"{doing}: {status} {excerpt}",
         kind=kind,
         status=status,
         message=message,
@@ -124,13 +124,13 @@ def failure(
 
 def asked_to_wait(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
     """Seconds from `Retry-After` and Daytona's `Retry-After-<throttler>`: the longest counts."""
-    found = [
+    waits = [
         seconds
         for name, value in headers.items()
         if name.lower() == "retry-after" or name.lower().startswith("retry-after-")
         if (seconds := _seconds(value, now)) is not None
     ]
-    return max(found, default=None)
+    return max(waits, default=None)
 
 
 def _seconds(value: str, now: float | None) -> float | None:
