@@ -19,13 +19,13 @@ from tasks.base import console, project
 from tasks.base.errors import TaskError
 from tasks.bump import locks, pins
 from tasks.commands import bump_versions
-from tests.support import registry as support
+from tests.support import package_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.registry import Registry
+    from tests.support.package_registry import PackageRegistry
 
 #: The pins as they stand in `Desk`.
 VERSIONS = {
@@ -45,7 +45,7 @@ class Desk:
     """A throw-away repository; `run` is the command as a user gives it."""
 
     root: Path
-    registry: Registry
+    registry: PackageRegistry
     more: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -105,8 +105,8 @@ class Desk:
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
-    with support.serving() as serving:
+def registry() -> Iterator[PackageRegistry]:
+    with package_registry.serving() as serving:
         for pin in pins.PINS:
             version = VERSIONS[pin.variable]
             if pin.origin == "npm":
@@ -117,7 +117,7 @@ def registry() -> Iterator[Registry]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, registry: Registry) -> Desk:
+def desk(tmp_path: Path, registry: PackageRegistry) -> Desk:
     """Every pin is the newest there is, and has its lock."""
     root = tmp_path / "repository"
     shutil.copytree(project.ROOT / "tasks", root / "tasks",

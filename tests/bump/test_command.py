@@ -16,7 +16,7 @@ from tasks.bump import pins, proposal
 from tests.bump.conftest import DOCKERFILE, VERSIONS
 from tests.support import github_runner
 from tests.support.loopback import Answer
-from tests.support.registry import integrity, packument
+from tests.support.package_registry import integrity, packument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,7 +199,7 @@ def test_credentials_and_scopes_of_npmrc(desk: Desk) -> None:
     desk.more = {"SECRET_TOKEN": "s3cret"}
     result = desk.run("--check")
     assert result.returncode == 0, result.stderr
-    sent = {path: headers.get("Authorization") for path, headers in desk.registry.asked}
+    sent = {path: headers.get("Authorization") for path, headers in desk.registry.requests}
     assert sent["/private/@anthropic-ai/claude-code"] == "Bearer s3cret"
     assert sent["/bun"] is None
     assert "s3cret" not in result.stderr
@@ -248,7 +248,7 @@ def test_accepting_a_new_install_script(desk: Desk) -> None:
 def test_wrong_arguments(desk: Desk, arguments: list[str]) -> None:
     result = desk.run(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
-    assert desk.registry.asked == []
+    assert desk.registry.requests == []
 
 
 def test_the_newest_that_installs(desk: Desk) -> None:
@@ -348,7 +348,7 @@ def test_the_cool_down_goes_by_the_registrys_clock(desk: Desk, skew: int) -> Non
     told = json.loads(result.stdout)
     assert told["now"].startswith("2026-11-23T10:00")
     assert "the registries' clock" in told["clock"]
-    desk.registry.now += timedelta(days=skew)
+    desk.registry.current_time += timedelta(days=skew)
     desk.dockerfile.write_bytes(DOCKERFILE.encode())
     taken = desk.told("--dry-run")[BUN]["to"]
     assert taken == ("1.4.1" if skew > 0 else "1.4.0")
@@ -412,7 +412,7 @@ def test_an_edit_meanwhile_is_not_lost(desk: Desk, tmp_path: Path) -> None:
     answer.after = 2.0
     child = subprocess.Popen(desk.command(), cwd=desk.root, env=desk.environment(), text=True,
                              stderr=subprocess.PIPE)  # fmt: skip
-    while not any(path == "/bun" for path, _ in desk.registry.asked):
+    while not any(path == "/bun" for path, _ in desk.registry.requests):
         assert child.poll() is None
     desk.dockerfile.write_bytes(DOCKERFILE.encode() + b"# mine\n")
     _, said = child.communicate(timeout=60)
@@ -440,7 +440,7 @@ def test_the_first_signal_ends_what_a_dripping_registry_holds_up(
     count = 1 if asker == "its own request" else 2
     child = subprocess.Popen(desk.command(), cwd=desk.root, env=desk.environment(), text=True,
                              stderr=subprocess.PIPE)  # fmt: skip
-    while sum(place == path for place, _ in desk.registry.asked) < count:
+    while sum(place == path for place, _ in desk.registry.requests) < count:
         assert child.poll() is None
     child.send_signal(signum)
     _, output = child.communicate(timeout=60)

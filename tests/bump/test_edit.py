@@ -22,7 +22,7 @@ from tasks.bump import bisect, edit, locks, pins, verify
 from tasks.bump.registries import npm
 from tasks.bump.survey import Outcome
 from tests.bump.conftest import DOCKERFILE, VERSIONS
-from tests.support.registry import packument
+from tests.support.package_registry import packument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

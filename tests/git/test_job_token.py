@@ -62,7 +62,7 @@ def test_the_ledger_moves_with_it(server: GitServer, tmp_path: Path) -> None:
     assert tip
     assert there.drop("dev-b", expected=tip)
     assert repos.git(server.root / "book.git", "for-each-ref") == ""
-    assert {seen for seen in server.seen if seen} == {f"basic {BASIC}"}
+    assert set(filter(None, server.authorizations)) == {f"basic {BASIC}"}
     assert TOKEN.encode() not in files(tmp_path)
     assert BASIC.encode() not in files(tmp_path)
 
@@ -118,7 +118,7 @@ def test_a_server_that_repeats_it(
     server.indiscreet = True
     with pytest.raises(LedgerFailed) as caught:
         book(server, tmp_path).refresh()
-    assert server.seen == [f"basic {BASIC}"]
+    assert server.authorizations == [f"basic {BASIC}"]
     error: BaseException | None = caught.value
     shown = "".join(capfd.readouterr())
     while error is not None:
@@ -134,8 +134,8 @@ def test_a_server_that_leads_elsewhere(server: GitServer, tmp_path: Path) -> Non
         server.redirect = other.url
         with pytest.raises(LedgerFailed):
             book(server, tmp_path).refresh()
-        assert server.seen == [f"basic {BASIC}"]
-        assert set(other.seen) == {None}
+        assert server.authorizations == [f"basic {BASIC}"]
+        assert set(other.authorizations) == {None}
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_to_its_own_server_alone(
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     with pytest.raises(LedgerFailed):
         book(server, tmp_path).refresh()
-    assert set(server.seen) == {None}
+    assert set(server.authorizations) == {None}

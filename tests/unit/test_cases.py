@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from tasks.base.project import ROOT
-from tests.support.cases import CASES, OTHER, Table
+from tests.support.cases import CASES, NO_CASE, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,4 +35,4 @@ def test_a_case_without_a_row_is_seen_in_the_table() -> None:
     text = table.markdown()
     assert "| F13 | 503 \\| three times | pushed | none |" in text
     assert text.count("NO TEST RAN") == len(CASES) - 1
-    assert OTHER not in {row[0] for row in table.lines()}
+    assert NO_CASE not in {row[0] for row in table.lines()}

@@ -17,7 +17,7 @@ from tasks.bump.pins import Pin, Policy
 from tasks.bump.policy import Ranking, Wish
 from tasks.bump.registries import npm, pypi
 from tasks.bump.registries.model import Unknown
-from tests.support.registry import NOW, integrity, packument
+from tests.support.package_registry import CURRENT_TIME, integrity, packument
 
 PIN = Pin("SANDBOX_TOOL_VERSION", "tool", "npm", "https://example.org/{version}")
 RECORDED = Path(__file__).parent / "recorded"
@@ -30,7 +30,7 @@ def rank(
     wish: Wish = Wish(),  # noqa: B008 - frozen
     its: Policy = Policy(),  # noqa: B008 - frozen
     node: str = "24.19.0",
-    now: datetime = NOW,
+    now: datetime = CURRENT_TIME,
     **more: Any,
 ) -> Ranking:
     document = packument("tool", {pinned: {}, **versions}, **more)
@@ -94,14 +94,14 @@ def test_ugly(versions: dict[str, dict[str, Any]], taken: str | None, said: str)
 
 def test_a_cool_down_ends_when_it_says() -> None:
     ranking = rank({"1.0.1": {"age": 1}})
-    assert ranking.held[0].until == NOW + timedelta(days=2)
-    assert best(rank({"1.0.1": {"age": 1}}, now=NOW + timedelta(days=2))) == "1.0.1"
+    assert ranking.held[0].until == CURRENT_TIME + timedelta(days=2)
+    assert best(rank({"1.0.1": {"age": 1}}, now=CURRENT_TIME + timedelta(days=2))) == "1.0.1"
 
 
 @pytest.mark.parametrize("days", [-1, 1])
 def test_a_clock_that_jumps_a_day_bumps_nothing_wrong(days: int) -> None:
     """What it takes at either time was published three days before that time."""
-    now = NOW + timedelta(days=days)
+    now = CURRENT_TIME + timedelta(days=days)
     versions = {f"1.0.{n}": {"age": 5 - n} for n in range(1, 5)}
     ranking = rank(versions, now=now)
     taken = ranking.candidates[0]
@@ -161,7 +161,7 @@ def test_what_a_stolen_account_looks_like(
     package = npm.parse(json.dumps(document).encode(), "tool")
 
     def take(wish: Wish) -> Ranking:
-        return policy.rank(PIN, package, "1.0.0", now=NOW, node="24.19.0", wish=wish)
+        return policy.rank(PIN, package, "1.0.0", now=CURRENT_TIME, node="24.19.0", wish=wish)
 
     ranking = take(Wish())
     assert (best(ranking) is None) == bool(said)
@@ -196,19 +196,19 @@ def test_a_wish_for_what_is_not_there() -> None:
     with pytest.raises(Unknown, match=r"tool 7.0.0 is not there"):
         rank({}, wish=Wish(to="7.0.0"))
     with pytest.raises(Unknown, match=r"tool 7.0.0 was unpublished"):
-        rank({}, wish=Wish(to="7.0.0"), gone=("7.0.0",))
+        rank({}, wish=Wish(to="7.0.0"), unpublished=("7.0.0",))
 
 
 def test_the_pin_itself_is_gone_or_deprecated() -> None:
-    document = packument("tool", {"1.0.1": {}}, gone=("1.0.0",))
+    document = packument("tool", {"1.0.1": {}}, unpublished=("1.0.0",))
     package = npm.parse(json.dumps(document).encode(), "tool")
-    ranking = policy.rank(PIN, package, "1.0.0", now=NOW, node="24.19.0")
+    ranking = policy.rank(PIN, package, "1.0.0", now=CURRENT_TIME, node="24.19.0")
     assert best(ranking) == "1.0.1"
     assert "was unpublished" in ranking.notices[0]
-    ranking = policy.rank(PIN, package, "0.5.0", now=NOW, node="24.19.0")
+    ranking = policy.rank(PIN, package, "0.5.0", now=CURRENT_TIME, node="24.19.0")
     assert "is not in the registry" in ranking.notices[0]
     with pytest.raises(Unknown, match="no version of tool"):
-        policy.rank(PIN, package, "latest", now=NOW, node="24.19.0")
+        policy.rank(PIN, package, "latest", now=CURRENT_TIME, node="24.19.0")
 
 
 def recorded(pin: Pin, package: str) -> Any:
@@ -234,7 +234,7 @@ def test_the_real_registries_of_a_day(
 ) -> None:
     pin = pins.find(name)
     package = recorded(pin, pin.package)
-    ranking = policy.rank(pin, package, version, now=NOW, node="24.19.0")
+    ranking = policy.rank(pin, package, version, now=CURRENT_TIME, node="24.19.0")
     assert best(ranking) == taken
     assert [h.version for h in ranking.held] == held
 
@@ -243,10 +243,10 @@ def test_pi_under_its_old_name_is_said_to_be_silent() -> None:
     """It moved in May 2026; the old name offered nothing newer and looked up to date."""
     pin = pins.find("pi-coding-agent")
     package = recorded(pin, "@mariozechner/pi-coding-agent")
-    ranking = policy.rank(pin, package, "0.73.1", now=NOW, node="24.19.0")
+    ranking = policy.rank(pin, package, "0.73.1", now=CURRENT_TIME, node="24.19.0")
     assert best(ranking) is None
     assert "was it renamed?" in ranking.notices[-1]
-    assert policy.silent(package, NOW)
+    assert policy.silent(package, CURRENT_TIME)
     assert policy.successors(package) == ["@badlogic/pi-coding-agent"]
     newest = replace(package.releases["0.73.1"], deprecated="Please use @earendil-works/"
                      "pi-coding-agent instead going forward")  # fmt: skip

@@ -13,7 +13,7 @@ from tasks.base.transport import Tls
 from tasks.bump import locks
 from tasks.bump.registries import client, config, pypi
 from tasks.bump.registries.model import Unknown
-from tests.support import registry as support
+from tests.support import package_registry
 from tests.support.loopback import Answer
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_a_bundle_that_cannot_be_read() -> None:
     Answer(b"{}", after=3.0), Answer(b" " * 1000, drip=0.05, length=1_000_000),
 ], ids=["silent", "dripping"])  # fmt: skip
 def test_slow_answers_end_at_the_deadline(answer: Answer) -> None:
-    with support.serving() as registry:
+    with package_registry.serving() as registry:
         registry.answers["/bun"] = answer
         asking = client.Client(client.Access(registry.url, {}))
         with pytest.raises(Unknown, match="did not answer"):

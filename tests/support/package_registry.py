@@ -19,30 +19,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: When everything below happens, for whoever asks this registry.
-NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+CURRENT_TIME = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
 @dataclass
-class Registry:
-    """`answers` by path; a list is worked off, its last member stays. `asked` is what came in."""
+class PackageRegistry:
+    """`answers` by path; of a list, each is given once, the last one always. `requests`
+    are the paths and headers that came in.
+    """
 
     url: str
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    now: datetime = NOW
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    current_time: datetime = CURRENT_TIME
 
-    def npm(self, name: str, versions: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
-        self.answers[f"/{name}"] = Answer(json.dumps(packument(name, versions, **more)).encode())
+    def npm(self, name: str, versions: Mapping[str, Mapping[str, Any]], **fields: Any) -> None:
+        self.answers[f"/{name}"] = Answer(json.dumps(packument(name, versions, **fields)).encode())
 
     def pypi(self, name: str, versions: Mapping[str, float]) -> None:
         """Versions with their age in days."""
         self.answers[f"/simple/{name}/"] = Answer(json.dumps(index(name, versions)).encode())
 
     def reply(self, path: str) -> Answer:
-        found = self.answers.get(unquote(path), Answer(b'{"error":"not found"}', 404))
-        if isinstance(found, list):
-            return found.pop(0) if len(found) > 1 else found[0]
-        return found
+        answer = self.answers.get(unquote(path), Answer(b'{"error":"not found"}', 404))
+        if isinstance(answer, list):
+            return answer.pop(0) if len(answer) > 1 else answer[0]
+        return answer
 
 
 def integrity(name: str, version: str) -> str:
@@ -54,22 +56,24 @@ def packument(
     versions: Mapping[str, Mapping[str, Any]],
     *,
     latest: str | None = None,
-    gone: tuple[str, ...] = (),
-    **more: Any,
+    unpublished: tuple[str, ...] = (),
+    **fields: Any,
 ) -> dict[str, Any]:
     """`versions` by number: `age` in days (None for no date), the rest goes into the manifest."""
     manifests, times = {}, {}
-    for version, given in versions.items():
-        own = dict(given)
-        age = own.pop("age", 30.0)
+    for version, values in versions.items():
+        manifest = dict(values)
+        age = manifest.pop("age", 30.0)
         if age is not None:
-            times[version] = (NOW - timedelta(days=age)).isoformat()
+            times[version] = (CURRENT_TIME - timedelta(days=age)).isoformat()
         tarball = f"http://localhost/{name}/-/{version}.tgz"
-        dist = {"integrity": integrity(name, version), "tarball": tarball} | own.pop("dist", {})
-        manifests[version] = {"name": name, "version": version, "dist": dist, **own}
-    times |= dict.fromkeys(gone, NOW.isoformat())
+        dist = {"integrity": integrity(name, version), "tarball": tarball} | manifest.pop(
+            "dist", {}
+        )
+        manifests[version] = {"name": name, "version": version, "dist": dist, **manifest}
+    times |= dict.fromkeys(unpublished, CURRENT_TIME.isoformat())
     tags = {"latest": latest or next(reversed(manifests))}
-    return {"name": name, "dist-tags": tags, "versions": manifests, "time": times, **more}
+    return {"name": name, "dist-tags": tags, "versions": manifests, "time": times, **fields}
 
 
 def index(name: str, versions: Mapping[str, float]) -> dict[str, Any]:
@@ -77,7 +81,7 @@ def index(name: str, versions: Mapping[str, float]) -> dict[str, Any]:
         {
             "filename": f"{name.replace('-', '_')}-{version}-py3-none-{platform}.whl",
             "hashes": {"sha256": hashlib.sha256(f"{name}{version}{platform}".encode()).hexdigest()},
-            "upload-time": (NOW - timedelta(days=age)).isoformat(),
+            "upload-time": (CURRENT_TIME - timedelta(days=age)).isoformat(),
             "yanked": False,
         }
         for version, age in versions.items()
@@ -87,13 +91,13 @@ def index(name: str, versions: Mapping[str, float]) -> dict[str, Any]:
 
 
 @contextmanager
-def serving() -> Iterator[Registry]:
+def serving() -> Iterator[PackageRegistry]:
     def answer(request: Request) -> Answer:
-        registry.asked.append((unquote(request.path), dict(request.headers)))
+        registry.requests.append((unquote(request.path), dict(request.headers)))
         reply = registry.reply(request.path)
-        date = format_datetime(registry.now, usegmt=True)
+        date = format_datetime(registry.current_time, usegmt=True)
         return replace(reply, headers={"Date": date, **reply.headers})
 
     with loopback.answering(answer) as host:
-        registry = Registry(f"http://{host}/")
+        registry = PackageRegistry(f"http://{host}/")
         yield registry
