@@ -33,9 +33,9 @@ def main(arguments: list[str]) -> None:
 def shell_scripts() -> list[str]:
     """Every tracked shell script, by its ending or, among the services', by its first line."""
     listed = git.open_repo(ROOT).git("ls-files", "-z", "--", "*.sh", ".ci/run", _SERVICES)
-    names = listed.decode().split("\0")
-    return [name for name in names if name and _is_shell(name)]
+    paths = listed.decode().split("\0")
+    return [path for path in paths if path and _is_shell(path)]
 
 
-def _is_shell(name: str) -> bool:
-    return name.endswith(".sh") or (ROOT / name).read_bytes()[:2] == b"#!"
+def _is_shell(path: str) -> bool:
+    return path.endswith(".sh") or (ROOT / path).read_bytes()[:2] == b"#!"
