@@ -116,10 +116,10 @@ def _pack(repo: Path, into: Path) -> Cost:
 
 def _pack_here(repo: Path, into: Path) -> None:
     start = time.monotonic()
-    packed = builder.pack(repo, into)
+    context = builder.pack(repo, into)
     cost = Cost(
         seconds=time.monotonic() - start,
-        parts={part.digest: part.bytes for part in packed.parts},
+        parts={part.digest: part.bytes for part in context.parts},
         own_kb=_most_memory(),
         git_kb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
     )
@@ -152,11 +152,11 @@ def merge(repo: Path, path: str, count: int) -> None:
 
 
 def _tree(repo: Path, path: str, content: str) -> str:
-    made = subprocess.run(
+    blob = subprocess.run(
         ["git", "-C", str(repo), "hash-object", "-w", "--stdin"],
         input=content.encode(), check=True, capture_output=True, env=repos.GIT_ENV,
     ).stdout.decode().strip()  # fmt: skip
-    repos.git(repo, "update-index", "--add", "--cacheinfo", f"100644,{made},{path}")
+    repos.git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
     return repos.git(repo, "write-tree").strip()
 
 

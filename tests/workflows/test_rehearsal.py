@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import registry
+from tests.support import package_registry
 from tests.workflows.rehearsal import HOSTILE, HOSTILE_BRANCHES
 
 if TYPE_CHECKING:
@@ -239,8 +239,8 @@ def test_versions_are_bumped(rehearsal: Rehearsal) -> None:
     from tasks.base.project import DOCKERFILE, ROOT
     from tasks.bump import pins
 
-    now = pins.current((ROOT / DOCKERFILE).read_text())
-    with registry.serving() as serving:
+    now = pins.current_versions((ROOT / DOCKERFILE).read_text())
+    with package_registry.serving() as serving:
         for pin in pins.PINS:
             version = now[pin.variable]
             if pin.origin == "npm":
