@@ -26,9 +26,9 @@ def find_culprits(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) ->
 
 def _reduce(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
     """Neither half fails alone: leave out one change after another while the rest still fails."""
-    needed = list(changes)
-    for change in [*needed]:
-        rest = [c for c in needed if c is not change]
+    remaining = list(changes)
+    for change in [*remaining]:
+        rest = [c for c in remaining if c is not change]
         if len(rest) > 1 and fails(rest):
-            needed = rest
-    return needed
+            remaining = rest
+    return remaining

@@ -79,8 +79,8 @@ class BumpRun:
         version that may not be taken, `OutOfDate` for `--check` with work to do.
         """
         if errors := self.survey.errors:
-            failed = ", ".join(outcome.pin.name for outcome in errors)
-            raise SourceError(f"could not decide about {failed}", fix="see the lines above")
+            failed_pins = ", ".join(outcome.pin.name for outcome in errors)
+            raise SourceError(f"could not decide about {failed_pins}", fix="see the lines above")
         for outcome in self.survey.outcomes:
             request = self.options.requests.get(outcome.pin.variable, PinRequest())
             if request.to and request.to != outcome.target:
@@ -137,17 +137,17 @@ def _prepare(
 ) -> BumpRun:
     document = documents.read(root, DOCKERFILE)
     versions = current_versions(document.text, pins)
-    pinned = [(pin, versions[pin.variable]) for pin in pins]
-    leftovers = edit.find_leftovers(root, pinned)
+    pairs = [(pin, versions[pin.variable]) for pin in pins]
+    leftovers = edit.find_leftovers(root, pairs)
     if options.writes:
-        edit.tidy(root, pinned, work=work)
+        edit.tidy(root, pairs, work=work)
     variables = options.pins | set(options.requests)
     decisions = survey(
         pins,
         versions,
         places=SurveyPlaces(root, state, work),
         requests=options.requests,
-        chosen=frozenset(variables or versions),
+        variables=frozenset(variables or versions),
     )
     change = edit.prepare(root, document, decisions.outcomes, work=work)
     return BumpRun(root, state, options, decisions, change, leftovers)

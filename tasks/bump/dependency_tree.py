@@ -80,13 +80,13 @@ class TreeChanges:
     `new_scripts` are packages that run a script at installation and did not before, or are new.
     """
 
-    added: Mapping[str, frozenset[str]]
-    removed: Mapping[str, frozenset[str]]
-    replaced: Mapping[str, Replacement]
+    additions: Mapping[str, frozenset[str]]
+    removals: Mapping[str, frozenset[str]]
+    replacements: Mapping[str, Replacement]
     new_scripts: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.replaced or self.new_scripts)
+        return bool(self.additions or self.removals or self.replacements or self.new_scripts)
 
 
 def compare(old: DependencyTree, new: DependencyTree) -> TreeChanges:
@@ -96,9 +96,9 @@ def compare(old: DependencyTree, new: DependencyTree) -> TreeChanges:
         for name in sorted(old_names & new_names)
     }
     return TreeChanges(
-        added={name: new.packages[name].versions for name in sorted(new_names - old_names)},
-        removed={name: old.packages[name].versions for name in sorted(old_names - new_names)},
-        replaced={name: pair for name, pair in shared.items() if pair.old != pair.new},
+        additions={name: new.packages[name].versions for name in sorted(new_names - old_names)},
+        removals={name: old.packages[name].versions for name in sorted(old_names - new_names)},
+        replacements={name: pair for name, pair in shared.items() if pair.old != pair.new},
         new_scripts=tuple(
             name
             for name, dependency in new.packages.items()
@@ -116,8 +116,8 @@ def _gains_script(old: Dependency | None, new: Dependency) -> bool:
 
 def find_script_risks(changes: TreeChanges) -> Iterator[str]:
     for name in changes.new_scripts:
-        if name in changes.added:
-            versions = ", ".join(sorted(changes.added[name]))
+        if name in changes.additions:
+            versions = ", ".join(sorted(changes.additions[name]))
             yield f"its new dependency {name} {versions} runs an install script"
         else:
             yield f"its dependency {name} runs an install script now"

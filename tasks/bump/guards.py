@@ -22,8 +22,8 @@ def find_risks(old: Release, new: Release) -> Iterator[str]:
     """What is suspicious about `new` after `old`, of the same package, as predicates: `has …`."""
     if has_lost_provenance(old, new):
         yield "has lost its provenance"
-    if added := new.scripts - old.scripts:
-        yield f"runs a new install script ({', '.join(sorted(added))})"
+    if scripts := new.scripts - old.scripts:
+        yield f"runs a new install script ({', '.join(sorted(scripts))})"
     yield from find_new_people(old, new)
 
 
@@ -34,9 +34,9 @@ def has_lost_provenance(old: Release, new: Release) -> bool:
 def find_new_people(old: Release, new: Release) -> Iterator[str]:
     """Maintainers and a publisher that `old` did not have, as predicates."""
     if old.maintainers is not None and new.maintainers is not None:
-        added = new.maintainers - old.maintainers
-        if added:
-            yield f"has a new maintainer ({', '.join(sorted(added))})"
+        maintainers = new.maintainers - old.maintainers
+        if maintainers:
+            yield f"has a new maintainer ({', '.join(sorted(maintainers))})"
     people = {old.publisher, *(old.maintainers or ())} - {None}
     if new.publisher and old.publisher and new.publisher not in people:
         yield f"was published by somebody new ({new.publisher})"

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tasks.bump.outcome import Outcome, Survey
 
 
-def record(survey: Survey, *, written: bool, verified: bool | None) -> dict[str, Any]:
+def record(survey: Survey, *, is_written: bool, verified: bool | None) -> dict[str, Any]:
     """`verified` is None where no verification was asked for."""
     return {
         "schema": 1,
         "now": survey.time.isoformat(timespec="seconds"),
         "clock": survey.clock,
-        "written": written,
+        "written": is_written,
         "verified": verified,
         "pins": [_pin(outcome) for outcome in survey.outcomes],
     }
@@ -55,11 +55,11 @@ def _tree(tree: TreeChanges) -> dict[str, Any]:
         return {name: sorted(packages[name]) for name in packages}
 
     return {
-        "added": versions(tree.added),
-        "removed": versions(tree.removed),
+        "added": versions(tree.additions),
+        "removed": versions(tree.removals),
         "replaced": {
             name: {"from": sorted(replacement.old), "to": sorted(replacement.new)}
-            for name, replacement in tree.replaced.items()
+            for name, replacement in tree.replacements.items()
         },
         "install_scripts": list(tree.new_scripts),
     }

@@ -24,7 +24,7 @@ from tasks.base.project import SANDBOX_DIR
 from tasks.bump import documents
 from tasks.bump.ranges import any_satisfies
 from tasks.bump.registries import npm_program
-from tasks.bump.registries.model import mapping
+from tasks.bump.registries.model import SourceError, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 FOLDER: Final = f"{SANDBOX_DIR}/locks"
 #: Seconds for npm to resolve one tree; Pi's, with 130 packages, takes 7.
 RESOLVE_TIMEOUT: Final = 180
+#: Codes of npm that say nothing about a release: the registry could not be asked.
+_NETWORK: Final = re.compile(
+    r"code (?:E(?:5\d\d|429|401|403)|ECONN\w+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EPIPE|EPROTO|"
+    r"ERR_SOCKET_TIMEOUT|\w*CERT\w*|UNABLE_TO_\w+)\b"
+)
 
 
 class NotInstallable(TaskError):
@@ -67,7 +72,7 @@ def make_npm_lock(pin: Pin, release: Release, *, cutoff: datetime, root: Path, w
     """Npm's lock of the release; no dependency is younger than `cutoff`.
 
     `root` is the repository, whose `.npmrc` applies; `work` is a folder for temporary files. Raises
-    `NotInstallable`.
+    `NotInstallable`, and `SourceError` where the registry could not be asked.
     """
     package = {"private": True, "dependencies": {pin.package: release.text}}
     with tempfile.TemporaryDirectory(dir=work, ignore_cleanup_errors=True) as name:
@@ -119,9 +124,15 @@ def _resolve(folder: Path, cutoff: datetime) -> None:
     try:
         process.capture(command, cwd=folder, timeout=RESOLVE_TIMEOUT)
     except CommandFailed as error:
-        raise NotInstallable(explain_npm(error.output)) from error
+        reason = explain_npm(error.output)
+        if _NETWORK.search(error.output):
+            raise SourceError(reason, fix="try again later") from error
+        raise NotInstallable(reason) from error
     except TimedOut as error:
-        raise NotInstallable(f"npm did not resolve it within {RESOLVE_TIMEOUT} s") from error
+        raise SourceError(
+            f"npm did not resolve the dependencies within {RESOLVE_TIMEOUT} s",
+            fix="try again later",
+        ) from error
 
 
 def explain_npm(output: str) -> str:

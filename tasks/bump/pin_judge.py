@@ -73,7 +73,7 @@ class _Case:
     request: PinRequest
 
     @property
-    def pinned(self) -> Release | None:
+    def pinned_release(self) -> Release | None:
         return self.package.releases.get(self.version)
 
     def decide(self) -> Outcome:
@@ -84,14 +84,14 @@ class _Case:
             held_releases=ranking.held_releases,
             notices=(*ranking.notices, *self._successor_notices()),
             package=self.package,
-            unchecked=self._unchecked(self.pinned),
+            unchecked=self._unchecked(self.pinned_release),
         )
         return self._first_that_installs(outcome, ranking.candidates)
 
     def _unchecked(self, release: Release | None) -> frozenset[Guard]:
         """Of the pin's own releases; a pin that stays is compared with itself."""
         newest = release or selection.newest_first(self.package)[0]
-        unchecked = guards.find_unchecked(self.pinned, newest)
+        unchecked = guards.find_unchecked(self.pinned_release, newest)
         # What pip installs from a wheel runs no script.
         return unchecked - {"install scripts"} if self.pin.origin == "pypi" else unchecked
 
@@ -143,13 +143,15 @@ class _Case:
         """A pin that stays, but whose lock file does not exist."""
         if self._lock_file(self.version).exists():
             return outcome
-        if self.pinned is None:
+        if self.pinned_release is None:
             raise SourceError(
                 f"{self.pin.package} {self.version} has no lock file and is not in the registry"
             )
-        lock = self._make_lock(self.pinned)
+        lock = self._make_lock(self.pinned_release)
         reason = "its lock file is missing"
-        return replace(outcome, release=self.pinned, lock=lock, reason=reason, lacks_lock=True)
+        return replace(
+            outcome, release=self.pinned_release, lock=lock, reason=reason, lacks_lock=True
+        )
 
     def _lock_file(self, version: str) -> Path:
         return self.judge.root / lock_files.lock_path(self.pin, version)

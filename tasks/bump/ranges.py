@@ -131,8 +131,8 @@ def _alternative(text: str, lowest: str) -> Comparators:
     text = _SPACE_AFTER_SIGN.sub(r"\1\2\3", text)
     text = _SPACE_AFTER_CARET.sub("^", _SPACE_AFTER_TILDE.sub("~", text))
     comparators = [c for word in text.split(" ") for c in _comparators(word, lowest)]
-    everything = Comparator(">=", f"0.0.0{lowest}")
-    return tuple(c for c in comparators if c != everything)
+    any_version = Comparator(">=", f"0.0.0{lowest}")
+    return tuple(c for c in comparators if c != any_version)
 
 
 def _lower_end(match: re.Match[str], lowest: str) -> str:

@@ -120,8 +120,10 @@ class _ReleaseJudge:
         self._situation = situation
         self._request = request
         self._latest = package.releases.get(package.latest)
-        self._pinned = package.releases.get(version)
-        self.pinned_key = self._pinned.key if self._pinned else _version_key(pin, version)
+        self._pinned_release = package.releases.get(version)
+        self.pinned_key = (
+            self._pinned_release.key if self._pinned_release else _version_key(pin, version)
+        )
 
     def follows(self, release: Release) -> bool:
         """Whether it is news: pre-releases are not, for a pin that does not follow them."""
@@ -132,17 +134,17 @@ class _ReleaseJudge:
         reasons = chain(self._dependents(release), self._facts(release), self._choices(release))
         for reason in reasons:
             return HeldRelease(release.text, reason)
-        if self._pinned and not self._request.accept_risks:
-            risks = " and ".join(find_risks(self._pinned, release))
+        if self._pinned_release and not self._request.accept_risks:
+            risks = " and ".join(find_risks(self._pinned_release, release))
             if risks:
                 return HeldRelease(release.text, with_consent(self._pin, f"it {risks}"))
         return self._age(release)
 
     def _dependents(self, release: Release) -> Iterator[str]:
-        for dependent, needed in self._situation.dependents.items():
+        for dependent, requirement in self._situation.dependents.items():
             try:
-                if not ranges.satisfies(release.text, needed):
-                    yield f"{dependent} needs Node {needed}"
+                if not ranges.satisfies(release.text, requirement):
+                    yield f"{dependent} needs Node {requirement}"
             except ValueError:
                 continue  # it is reported as a reason to hold that tool
 
@@ -198,13 +200,13 @@ def with_consent(pin: Pin, risks: str) -> str:
 
 def _notices(package: Package, version: str, time: datetime) -> Iterator[str]:
     yield from package.notes
-    pinned = package.releases.get(version)
+    pinned_release = package.releases.get(version)
     if version in package.unpublished:
         yield f"{package.name} {version}, the pinned version, was unpublished"
-    elif pinned is None:
+    elif pinned_release is None:
         yield f"{package.name} {version}, the pinned version, is not in the registry"
-    elif pinned.deprecated:
-        reason = pinned.deprecated[:200]
+    elif pinned_release.deprecated:
+        reason = pinned_release.deprecated[:200]
         yield f"{package.name} {version}, the pinned version, is deprecated: {reason}"
     dates = [r.date for r in package.releases.values() if r.date and r.date <= time]
     if dates and time - max(dates) > SILENT:

@@ -44,10 +44,10 @@ def survey(
     *,
     places: SurveyPlaces,
     requests: Mapping[str, PinRequest],
-    chosen: frozenset[str],
+    variables: frozenset[str],
 ) -> Survey:
-    """Decide for every pin in `chosen` (variables). `versions` are the Dockerfile's. A pin whose
-    source fails does not stop the others.
+    """Decide for every pin whose variable is in `variables`; `versions` are the Dockerfile's. A pin
+    whose source fails does not stop the others.
     """
     registries = PackageRegistries(places.root)
 
@@ -55,9 +55,9 @@ def survey(
         process.end_captures()
         registries.close()
 
-    selected = [pin for pin in pins if pin.variable in chosen]
+    selected = [pin for pin in pins if pin.variable in variables]
     # A Node is chosen with regard to all tools that run on it.
-    asked_for = pins if NODE in chosen else selected
+    asked_for = pins if NODE in variables else selected
     with Workers(_THREADS, cancel=cancel) as workers, Workers(_THREADS, cancel=cancel) as look_ups:
         workers.submit(registries.load)
         packages = workers.map(partial(_package, registries), asked_for)

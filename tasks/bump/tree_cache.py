@@ -50,13 +50,13 @@ class TreeCache:
             entries = mapping(json.loads(self.file.read_text()))
         except (OSError, ValueError, RecursionError):
             return {}
-        now = time.time()
+        current_time = time.time()
         return {
             name: entry
             for name, entry in entries.items()
             if isinstance(entry, dict)
             and isinstance(entry.get("at"), int | float)
-            and 0 <= now - entry["at"] < FRESH
+            and 0 <= current_time - entry["at"] < FRESH
             and ("lock" in entry or "reason" in entry)
         }
 

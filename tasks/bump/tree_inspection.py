@@ -62,7 +62,7 @@ class TreeInspector:
         """A lost provenance is a risk. New people are common in large trees: they are named."""
         upgrades = [
             upgrade
-            for name, replacement in changes.replaced.items()
+            for name, replacement in changes.replacements.items()
             for upgrade in _upgrades(name, replacement)
         ]
         risks, notices = list(report.risks), []

@@ -62,8 +62,8 @@ def _find_cause(bump: Edit, works: Callable[[], bool]) -> str:
         return "the sandbox does not work without any bump either; the Dockerfile is as it was"
     culprits = bisect.find_culprits(bump.moves, fails)
     names = " and ".join(map(str, culprits))
-    together = " (only together)" if len(culprits) > 1 and not fails(culprits[:1]) else ""
-    return f"the verification failed because of {names}{together}; the Dockerfile is as it was"
+    suffix = " (only together)" if len(culprits) > 1 and not fails(culprits[:1]) else ""
+    return f"the verification failed because of {names}{suffix}; the Dockerfile is as it was"
 
 
 def sandbox_works() -> bool:

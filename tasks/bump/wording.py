@@ -27,11 +27,11 @@ def age(release: Release, time: datetime) -> str:
 
 def step(outcome: Outcome) -> str:
     """`minor`; `down, major` for an older version."""
-    pinned = outcome.package.releases.get(outcome.version) if outcome.package else None
-    if pinned is None or outcome.release is None:
+    pinned_release = outcome.package.releases.get(outcome.version) if outcome.package else None
+    if pinned_release is None or outcome.release is None:
         return ""
-    direction = "down, " if outcome.release.key < pinned.key else ""
-    return direction + semver.step(pinned.key, outcome.release.key)
+    direction = "down, " if outcome.release.key < pinned_release.key else ""
+    return direction + semver.step(pinned_release.key, outcome.release.key)
 
 
 def reason(outcome: Outcome) -> str:
@@ -63,9 +63,11 @@ def unchecked_note(outcome: Outcome) -> str:
     """A sentence about the guards that could not work; "" where all could."""
     if not outcome.unchecked:
         return ""
+    *guards, last = outcome.unchecked_guards
+    names = f"{', '.join(guards)} and {last}" if guards else last
     return (
-        f"{outcome.pin.name}: its registry gives no information to check these for changes: "
-        f"{unchecked(outcome)}"
+        f"{outcome.pin.name} could not be checked for a change of {names}, because its registry "
+        "does not say enough"
     )
 
 
@@ -74,12 +76,12 @@ def _held_reason(release: HeldRelease) -> str:
 
 
 def _tree_parts(tree: TreeChanges) -> Iterator[str]:
-    if tree.added:
-        yield f"{len(tree.added)} new ({_shortened(tree.added)})"
-    if tree.removed:
-        yield f"{len(tree.removed)} removed ({_shortened(tree.removed)})"
-    if tree.replaced:
-        yield f"{len(tree.replaced)} in other versions ({_shortened(tree.replaced)})"
+    if tree.additions:
+        yield f"{len(tree.additions)} new ({_shortened(tree.additions)})"
+    if tree.removals:
+        yield f"{len(tree.removals)} removed ({_shortened(tree.removals)})"
+    if tree.replacements:
+        yield f"{len(tree.replacements)} in other versions ({_shortened(tree.replacements)})"
 
 
 def _shortened(names: Iterable[str]) -> str:
@@ -90,12 +92,12 @@ def _shortened(names: Iterable[str]) -> str:
 def tree_lines(tree: TreeChanges) -> Iterator[str]:
     """One line for each package that differs, for instance `left 1.0.0 → 1.0.1`."""
     scripts = dict.fromkeys(tree.new_scripts, ", runs an install script now")
-    for name, versions in tree.added.items():
+    for name, versions in tree.additions.items():
         yield f"{name} {_versions(versions)} (new{scripts.get(name, '')})"
-    for name, replacement in tree.replaced.items():
+    for name, replacement in tree.replacements.items():
         change = f"{_versions(replacement.old)} → {_versions(replacement.new)}"
         yield f"{name} {change}{scripts.get(name, '')}"
-    for name, versions in tree.removed.items():
+    for name, versions in tree.removals.items():
         yield f"{name} {_versions(versions)} (removed)"
 
 
@@ -107,12 +109,12 @@ def releases_between(outcome: Outcome) -> list[Release]:
     """The releases that a bump brings, newest first; pre-releases only where the bump is one."""
     if outcome.package is None or outcome.release is None:
         return []
-    pinned, target = outcome.package.releases.get(outcome.version), outcome.release
-    if pinned is None or pinned.key > target.key:
+    pinned_release, target = outcome.package.releases.get(outcome.version), outcome.release
+    if pinned_release is None or pinned_release.key > target.key:
         return [target]
     return [
         release
         for release in selection.newest_first(outcome.package)
-        if pinned.key < release.key <= target.key
+        if pinned_release.key < release.key <= target.key
         and release.key.is_prerelease <= target.key.is_prerelease
     ]

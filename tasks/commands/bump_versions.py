@@ -39,13 +39,13 @@ def main(arguments: list[str]) -> None:
         terminal.show_diff(run.edit.document.text, run.edit.new_text)
         verified: bool | None = None
         failure: VerificationFailed | None = None
-        written = bump_options.writes and bool(run.edit.moves)
-        if written:
+        is_written = bump_options.writes and bool(run.edit.moves)
+        if is_written:
             try:
                 verified = run.write()
             except VerificationFailed as error:
-                verified, written, failure = False, False, error
-    _report(run, options, written=written, verified=verified)
+                verified, is_written, failure = False, False, error
+    _report(run, options, is_written=is_written, verified=verified)
     if failure:
         raise failure
     for outcome in run.survey.errors:
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _report(
-    run: BumpRun, options: argparse.Namespace, *, written: bool, verified: bool | None
+    run: BumpRun, options: argparse.Namespace, *, is_written: bool, verified: bool | None
 ) -> None:
     """Files, a job's outputs, and JSON on stdout."""
     text = pull_request.text(run.survey, verified=verified)
@@ -67,10 +67,10 @@ def _report(
     if ci.is_github_job():
         (run.state / proposal.TEXT_FILE).write_text(text, encoding="utf-8")
     moved = ", ".join(f"{move.name} {move.new_version}" for move in run.edit.moves)
-    job.write_outputs(changed=written, verified=verified, moved=moved if written else "")
+    job.write_outputs(changed=is_written, verified=verified, moved=moved if is_written else "")
     job.write_summary(f"### Pinned versions\n\n{text}")
     if options.json:
-        console.emit_json(json_record.record(run.survey, written=written, verified=verified))
+        console.emit_json(json_record.record(run.survey, is_written=is_written, verified=verified))
 
 
 def _requests(options: argparse.Namespace, pins: Sequence[Pin]) -> dict[str, PinRequest]:

@@ -20,10 +20,10 @@ from tasks.bump.registries import npm_program
 CHECK = [sys.executable, "-m", "tasks", "bump-versions", "--check"]
 
 
-def seconds(command: list[str], allowed: set[int]) -> float:
+def seconds(command: list[str], statuses: set[int]) -> float:
     start = time.monotonic()
     result = subprocess.run(command, check=False, capture_output=True, timeout=120)
-    if result.returncode not in allowed:
+    if result.returncode not in statuses:
         sys.exit(result.stderr.decode())
     return time.monotonic() - start
 
@@ -35,10 +35,10 @@ def main(rounds: int) -> int:
     bumper_times: list[float] = []
     slowest: list[float] = []
     for _ in range(rounds):
-        each = {name: seconds(command, {0}) for name, command in view.items()}
+        times = {name: seconds(command, {0}) for name, command in view.items()}
         bumper_times.append(seconds(CHECK, {0, 1}))
-        slowest.append(max(each.values()))
-        name = max(each, key=lambda package: each[package])
+        slowest.append(max(times.values()))
+        name = max(times, key=lambda package: times[package])
         console.say(
             f"npm view {name}: {slowest[-1]:.2f} s; bump_versions --check: {bumper_times[-1]:.2f} s"
         )

@@ -73,7 +73,7 @@ class BumpWorkspace:
     def state(self) -> Path:
         return self.root / ".sandbox"
 
-    def pinned(self) -> dict[str, str]:
+    def pinned_versions(self) -> dict[str, str]:
         return pins.current_versions(self.dockerfile.read_bytes().decode())
 
     def locks(self) -> set[str]:
@@ -84,8 +84,8 @@ class BumpWorkspace:
 
     def offer(self, name: str, *versions: str, **manifest: Any) -> None:
         """Newer versions beside the pinned one."""
-        pinned = VERSIONS[pins.find_pin(name).variable]
-        self.registry.npm(name, {pinned: {}, **dict.fromkeys(versions, manifest)})
+        pinned_version = VERSIONS[pins.find_pin(name).variable]
+        self.registry.npm(name, {pinned_version: {}, **dict.fromkeys(versions, manifest)})
 
     def environment(self) -> dict[str, str]:
         """Nothing of the machine's own configuration."""

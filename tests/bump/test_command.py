@@ -105,20 +105,20 @@ def test_only_bumps_just_the_named_pin(workspace: BumpWorkspace) -> None:
     workspace.offer("bun", "1.4.1")
     workspace.offer("pnpm", "12.22.0")
     assert set(workspace.record("--only", "bun")) == {BUN}
-    assert workspace.pinned() == VERSIONS | {BUN: "1.4.1"}
+    assert workspace.pinned_versions() == VERSIONS | {BUN: "1.4.1"}
 
 
 def test_to_moves_a_pin_up_and_down(workspace: BumpWorkspace) -> None:
     workspace.offer("bun", "1.3.0", "1.4.1", "1.4.2")
     assert workspace.run("--to", "bun=1.4.1").returncode == 0
-    assert workspace.pinned()[BUN] == "1.4.1"
-    refused = workspace.run("--to", "bun=1.3.0")
-    assert refused.returncode == 1
-    assert "--allow-downgrade" in refused.stderr
-    assert workspace.pinned()[BUN] == "1.4.1"
+    assert workspace.pinned_versions()[BUN] == "1.4.1"
+    result = workspace.run("--to", "bun=1.3.0")
+    assert result.returncode == 1
+    assert "--allow-downgrade" in result.stderr
+    assert workspace.pinned_versions()[BUN] == "1.4.1"
     assert workspace.run("--to", "bun=7.7.7").returncode == 2
     assert workspace.run("--to", "bun=1.3.0", "--allow-downgrade").returncode == 0
-    assert workspace.pinned()[BUN] == "1.3.0"
+    assert workspace.pinned_versions()[BUN] == "1.3.0"
 
 
 def test_now_passes_over_the_cool_down_with_a_reason(workspace: BumpWorkspace) -> None:
@@ -132,7 +132,7 @@ def test_a_new_install_script_needs_consent(workspace: BumpWorkspace) -> None:
     workspace.offer("bun", "1.4.1", scripts={"postinstall": "node x"})
     result = workspace.run()
     assert "! bun 1.4.1 is held back: it runs a new install script (postinstall)" in result.stderr
-    assert workspace.pinned() == VERSIONS
+    assert workspace.pinned_versions() == VERSIONS
     assert workspace.record("--accept", "bun")[BUN]["to"] == "1.4.1"
 
 
@@ -162,8 +162,8 @@ def test_the_newest_release_that_installs_is_taken(workspace: BumpWorkspace) -> 
     record = workspace.record()[PI]
     assert record["to"] == "0.88.0"
     assert [(release["version"], release["why"]) for release in record["held"]] == [
-        (version, f"it does not install: it needs {lost}, which the registry does not have")
-        for version, lost in (
+        (version, f"it does not install: it needs {dependency}, which the registry does not have")
+        for version, dependency in (
             ("1.6.0", "pi-linux-x64@1.6.0"),
             ("1.5.2", "@earendil-works/pi-codemode@1.5.2"),
             ("0.89.0", "lost@^1.0.0"),
@@ -231,9 +231,9 @@ def test_a_missing_lock_is_made(workspace: BumpWorkspace) -> None:
 def test_a_stray_lock_is_deleted(workspace: BumpWorkspace) -> None:
     stray = workspace.lock("bun", "9.9.9")
     stray.write_text("{}")
-    checked = workspace.run("--check")
-    assert checked.returncode == 1
-    assert "bun-9.9.9.json" in checked.stderr
+    result = workspace.run("--check")
+    assert result.returncode == 1
+    assert "bun-9.9.9.json" in result.stderr
     assert stray.exists()
     assert workspace.run().returncode == 0
     assert not stray.exists()
@@ -253,17 +253,17 @@ def test_a_dockerfile_that_cannot_be_rewritten_is_refused(workspace: BumpWorkspa
     outside.write_text(DOCKERFILE)
     workspace.dockerfile.unlink()
     workspace.dockerfile.symlink_to(outside)
-    refused = workspace.run()
-    assert refused.returncode == 2
-    assert "out of the repository" in refused.stderr
+    result = workspace.run()
+    assert result.returncode == 2
+    assert "out of the repository" in result.stderr
     workspace.dockerfile.unlink()
     workspace.dockerfile.mkdir()
     assert "is not a file" in workspace.run().stderr
     workspace.dockerfile.rmdir()
     workspace.dockerfile.write_text(DOCKERFILE)
     workspace.dockerfile.chmod(0o444)
-    refused = workspace.run()
-    assert (refused.returncode, "read-only" in refused.stderr) == (2, True)
+    result = workspace.run()
+    assert (result.returncode, "read-only" in result.stderr) == (2, True)
 
 
 def test_the_mode_of_the_dockerfile_stays(workspace: BumpWorkspace) -> None:
@@ -282,7 +282,7 @@ def test_a_second_run_ends_at_once(workspace: BumpWorkspace) -> None:
     assert sorted(child.returncode for child in children) == [0, 1]
     loser = outputs[0 if children[0].returncode else 1]
     assert "bump_versions is running in this repository already (process " in loser
-    assert workspace.pinned() == VERSIONS | {BUN: "1.4.1"}
+    assert workspace.pinned_versions() == VERSIONS | {BUN: "1.4.1"}
 
 
 def test_an_edit_during_the_run_is_not_lost(workspace: BumpWorkspace, tmp_path: Path) -> None:

@@ -45,10 +45,10 @@ def bump(root: Path, work: Path | None = None) -> edit.Edit:
     """Bun's and pnpm's pins to the other of two versions."""
     work = work or root / ".sandbox"
     document = documents.read(root, project.DOCKERFILE)
-    pinned = pins.current_versions(document.text)
+    versions = pins.current_versions(document.text)
     outcomes = []
     for name, first, second in (("bun", "1.4.0", "1.4.1"), ("pnpm", "12.21.0", "12.22.0")):
-        version = pinned[pins.find_pin(name).variable]
+        version = versions[pins.find_pin(name).variable]
         outcomes.append(outcome(name, version, second if version == first else first))
     return edit.prepare(root, document, outcomes, work=work)
 
@@ -72,23 +72,23 @@ def kill(root: str, times: str) -> None:
     """Bump forth and back in a child, kill it, look at what it left; again and again."""
     dockerfile = Path(root, project.DOCKERFILE)
     texts = {DOCKERFILE, bump(Path(root)).new_text}
-    seen = set()
+    texts_seen = set()
     for _ in killed_children(lambda: run_once(Path(root)), int(times)):
         text = dockerfile.read_bytes().decode()
         assert text in texts
         assert dockerfile.stat().st_mode & 0o777 == 0o640
         assert_locks(Path(root), text)
-        seen.add(text)
-    assert seen == texts
+        texts_seen.add(text)
+    assert texts_seen == texts
 
 
 def kill_trials(root: str, times: str) -> None:
     """Kill a child in the middle of trials; then the next run restores the old versions."""
     path, state = Path(root), Path(root, ".sandbox")
     dockerfile = path / project.DOCKERFILE
-    broken = 0
+    hits = 0
     for _ in killed_children(lambda: run_trial(path), int(times)):
-        broken += dockerfile.read_bytes().decode() != DOCKERFILE
+        hits += dockerfile.read_bytes().decode() != DOCKERFILE
         with work_folder.work_folder(state) as work:
             if journal.is_open(state):
                 journal.restore(path, state, work=work)
@@ -97,7 +97,7 @@ def kill_trials(root: str, times: str) -> None:
         assert not journal.is_open(state)
         assert_locks(path, DOCKERFILE)
         assert '"pnpm@12.21.0"' in (path / "package.json").read_text()
-    assert broken, "no kill hit a trial"
+    assert hits, "no kill hit a trial"
 
 
 def killed_children(work: Callable[[], None], times: int) -> Iterator[int]:
@@ -178,7 +178,7 @@ def test_the_folder_of_a_living_run_is_not_swept(workspace: BumpWorkspace) -> No
 
 def test_a_working_bump_is_kept(workspace: BumpWorkspace) -> None:
     verification.verify(bump(workspace.root), workspace.state, lambda: True)
-    assert workspace.pinned()["SANDBOX_BUN_VERSION"] == "1.4.1"
+    assert workspace.pinned_versions()["SANDBOX_BUN_VERSION"] == "1.4.1"
     assert {"bun-1.4.1.json", "pnpm-12.22.0.json"} < workspace.locks()
     assert not journal.is_open(workspace.state)
 
@@ -188,7 +188,7 @@ def snapshot(workspace: BumpWorkspace) -> dict[str, bytes]:
             if p.is_file() and ".sandbox" not in p.parts}  # fmt: skip
 
 
-@pytest.mark.parametrize(("broken", "message"), [
+@pytest.mark.parametrize(("bad_versions", "message"), [
     ({"bun": "1.4.1"}, "because of bun 1.4.0 → 1.4.1; the"),
     ({"pnpm": "12.22.0"}, "because of pnpm 12.21.0 → 12.22.0; the"),
     ({"bun": "1.4.1", "pnpm": "12.22.0"},
@@ -196,13 +196,15 @@ def snapshot(workspace: BumpWorkspace) -> dict[str, bytes]:
     ({}, "does not work without any bump either"),
 ])  # fmt: skip
 def test_a_failing_bump_is_taken_back_and_its_culprit_named(
-    workspace: BumpWorkspace, broken: dict[str, str], message: str
+    workspace: BumpWorkspace, bad_versions: dict[str, str], message: str
 ) -> None:
     untouched = snapshot(workspace)
 
     def works() -> bool:
-        pinned = workspace.pinned()
-        return not all(pinned[pins.find_pin(name).variable] == bad for name, bad in broken.items())
+        versions = workspace.pinned_versions()
+        return not all(
+            versions[pins.find_pin(name).variable] == bad for name, bad in bad_versions.items()
+        )
 
     with pytest.raises(journal.VerificationFailed, match="Dockerfile is as it was") as failure:
         verification.verify(bump(workspace.root), workspace.state, works)
@@ -259,7 +261,7 @@ def killed_trial(workspace: BumpWorkspace) -> BumpWorkspace:
     command = [sys.executable, "-c", KILLED_TRIAL, str(workspace.root)]
     status = subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode
     assert status == -signal.SIGKILL
-    assert workspace.pinned()["SANDBOX_BUN_VERSION"] == "1.4.1"
+    assert workspace.pinned_versions()["SANDBOX_BUN_VERSION"] == "1.4.1"
     return workspace
 
 
@@ -279,7 +281,7 @@ def test_a_run_that_writes_takes_a_killed_trial_back_first(killed_trial: BumpWor
     result = killed_trial.run()
     assert result.returncode == 0, result.stderr
     assert "taken back: bun 1.4.0 → 1.4.1, pnpm 12.21.0 → 12.22.0" in result.stderr
-    assert killed_trial.pinned() == VERSIONS
+    assert killed_trial.pinned_versions() == VERSIONS
     assert {"bun-1.4.0.json", "pnpm-12.21.0.json"} < killed_trial.locks()
     assert len(killed_trial.locks()) == len(VERSIONS)
     assert killed_trial.run("--check").returncode == 0
@@ -307,9 +309,9 @@ def test_bisecting_finds_all_that_fail_alone(case: tuple[int, set[int]]) -> None
     count, bad = case
     attempts: list[Sequence[int]] = []
 
-    def fails(some: Sequence[int]) -> bool:
-        attempts.append(some)
-        return bool(bad & set(some))
+    def fails(changes: Sequence[int]) -> bool:
+        attempts.append(changes)
+        return bool(bad & set(changes))
 
     assert set(bisect.find_culprits(range(count), fails)) == bad
     if len(bad) == 1:
@@ -318,4 +320,4 @@ def test_bisecting_finds_all_that_fail_alone(case: tuple[int, set[int]]) -> None
 
 @given(st.sets(st.integers(0, 6), min_size=2))
 def test_bisecting_finds_what_fails_only_together(bad: set[int]) -> None:
-    assert bad == set(bisect.find_culprits(range(7), lambda some: bad <= set(some)))
+    assert bad == set(bisect.find_culprits(range(7), lambda changes: bad <= set(changes)))

@@ -29,7 +29,7 @@ def test_a_failing_source_does_not_stop_the_others(workspace: BumpWorkspace) -> 
     result = workspace.run()
     assert result.returncode == 2
     assert "opencode-ai: the registry sent a web page" in result.stderr
-    assert workspace.pinned() == VERSIONS | {BUN: "1.4.1"}
+    assert workspace.pinned_versions() == VERSIONS | {BUN: "1.4.1"}
     assert workspace.run("--check").returncode == 2
 
 
@@ -117,9 +117,11 @@ def test_an_npmrc_gives_scopes_and_credentials(workspace: BumpWorkspace) -> None
     workspace.variables = {"SECRET_TOKEN": "s3cret"}
     result = workspace.run("--check")
     assert result.returncode == 0, result.stderr
-    sent = {path: headers.get("Authorization") for path, headers in workspace.registry.requests}
-    assert sent["/private/@anthropic-ai/claude-code"] == "Bearer s3cret"
-    assert sent["/bun"] is None
+    authorizations = {
+        path: headers.get("Authorization") for path, headers in workspace.registry.requests
+    }
+    assert authorizations["/private/@anthropic-ai/claude-code"] == "Bearer s3cret"
+    assert authorizations["/bun"] is None
     assert "s3cret" not in result.stderr
 
 
@@ -160,3 +162,19 @@ def test_the_first_signal_ends_a_run_that_a_registry_holds_up(
     assert child.returncode == 128 + signum
     assert "interrupted" in output
     assert workspace.dockerfile.read_bytes() == DOCKERFILE.encode()
+
+
+@pytest.mark.parametrize("answer", [Answer(b"{}", 503), Answer(b"", status=0), Answer(b"{}", 403)])
+def test_a_registry_that_fails_npm_is_no_verdict_on_a_release(
+    workspace: BumpWorkspace, answer: Answer
+) -> None:
+    """The bumper itself gets an answer, npm does not; the next run asks again."""
+    workspace.offer("bun", "1.4.1", dependencies={"left": "1"})
+    workspace.registry.npm("left", {"1.0.0": {}})
+    good = workspace.registry.answer("/left")
+    workspace.registry.answers["/left"] = [good, answer]
+    result = workspace.run("--only", "bun")
+    assert result.returncode == 2
+    assert "npm cannot resolve it" in result.stderr
+    workspace.registry.answers["/left"] = good
+    assert workspace.record("--only", "bun")[BUN]["to"] == "1.4.1"

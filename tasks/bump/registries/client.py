@@ -44,7 +44,7 @@ _SERVICE: Final = Service(
 
 
 @dataclass(frozen=True)
-class RegistryAccess:
+class PackageRegistryAccess:
     """How to reach one registry; `url` ends with a slash, `headers` may hold secrets."""
 
     url: str
@@ -53,7 +53,7 @@ class RegistryAccess:
     tls: Tls = field(default_factory=Tls)
 
     def __repr__(self) -> str:
-        return f"RegistryAccess({urlsplit(self.url).hostname})"
+        return f"PackageRegistryAccess({urlsplit(self.url).hostname})"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class RegistryReply:
 class RegistryClient:
     """Connections to one registry."""
 
-    def __init__(self, access: RegistryAccess) -> None:
+    def __init__(self, access: PackageRegistryAccess) -> None:
         self.access = access
         self._client = http.Client(_SERVICE, choose_proxy=lambda _: access.proxy, tls=access.tls)
         self._client.manager_for(access.url)  # a wrong setting is found before anything is asked
@@ -89,7 +89,7 @@ class RegistryClient:
         def attempt() -> Response:
             nonlocal attempts
             attempts += 1
-            return self._once(path, accept, package, end - time.monotonic())
+            return self._send(path, accept, package, end - time.monotonic())
 
         policy = retry.Policy(attempts=3, base=0.6, cap=2.0, longest=deadline, total=deadline)
         try:
@@ -101,7 +101,7 @@ class RegistryClient:
         date = retry.parse_date(response.headers.get("Date"))
         return RegistryReply(response.status, response.body, date)
 
-    def _once(self, path: str, accept: str, package: str, seconds: float) -> Response:
+    def _send(self, path: str, accept: str, package: str, seconds: float) -> Response:
         response = self._client.send(
             "GET",
             urljoin(self.access.url, path),

@@ -18,7 +18,7 @@ from tasks.base import process, proxies
 from tasks.base.errors import BadInput
 from tasks.base.transport import Tls
 from tasks.bump.registries import npm_program
-from tasks.bump.registries.client import RegistryAccess
+from tasks.bump.registries.client import PackageRegistryAccess
 from tasks.bump.registries.client_settings import (
     basic_authorization,
     extra_bundle,
@@ -48,7 +48,7 @@ def npm_settings(root: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def npm_access(settings: Mapping[str, Any], name: str, *, root: Path) -> RegistryAccess:
+def npm_access(settings: Mapping[str, Any], name: str, *, root: Path) -> PackageRegistryAccess:
     """How npm would reach the registry of the package `name`."""
     scope = name.partition("/")[0] if name.startswith("@") else ""
     address = str(settings.get(f"{scope}:registry") or settings.get("registry") or "")
@@ -56,7 +56,7 @@ def npm_access(settings: Mapping[str, Any], name: str, *, root: Path) -> Registr
     files = [root / ".npmrc", *(Path(str(settings.get(setting) or "")) for setting in _FILES)]
     values = find_credentials(url, _read_npmrc(files))
     authority = settings.get("ca")
-    return RegistryAccess(
+    return PackageRegistryAccess(
         url=url,
         headers=headers | _authorization(values),
         proxy=_proxy(url, settings),

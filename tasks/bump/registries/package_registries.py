@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.bump.pins import Pin
-    from tasks.bump.registries.client import RegistryAccess
+    from tasks.bump.registries.client import PackageRegistryAccess
     from tasks.bump.registries.model import Package, Release
 
 _FULL: Final = "application/json"
@@ -98,8 +98,8 @@ class PackageRegistries:
         if abs(drift) < _SKEW.total_seconds():
             return time, "the registries' clock"
         direction = "behind" if drift > 0 else "ahead"
-        away = console.seconds(abs(drift))
-        return time, f"the registries' clock; this machine's is {away} {direction}"
+        difference = console.seconds(abs(drift))
+        return time, f"the registries' clock; this machine's is {difference} {direction}"
 
     def npm_address(self, name: str) -> str:
         """The registry of that package."""
@@ -112,10 +112,10 @@ class PackageRegistries:
         client = self._client(f"npm {scope}", partial(self._npm_access, name))
         return self._get(client, quote(name, safe="@") + path, accept, name)
 
-    def _npm_access(self, name: str) -> RegistryAccess:
+    def _npm_access(self, name: str) -> PackageRegistryAccess:
         return npm_config.npm_access(self._settings.result(), name, root=self.root)
 
-    def _client(self, key: str, access: Callable[[], RegistryAccess]) -> RegistryClient:
+    def _client(self, key: str, access: Callable[[], PackageRegistryAccess]) -> RegistryClient:
         with self._lock:
             client = self._clients.get(key)
         if client is None:

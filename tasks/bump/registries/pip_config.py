@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tasks.base import proxies
 from tasks.base.errors import BadInput
 from tasks.base.transport import Tls
-from tasks.bump.registries.client import RegistryAccess
+from tasks.bump.registries.client import PackageRegistryAccess
 from tasks.bump.registries.client_settings import extra_bundle, split_address
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def pip_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _files(environment: Mapping[str, str]) -> list[Path]:
-    chosen = environment.get("PIP_CONFIG_FILE")
-    if chosen == os.devnull:
+    config_file = environment.get("PIP_CONFIG_FILE")
+    if config_file == os.devnull:
         return []
     home = Path(os.path.expanduser("~"))
     files = [
@@ -52,10 +52,10 @@ def _files(environment: Mapping[str, str]) -> list[Path]:
         Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf",
         home / "Library/Application Support/pip/pip.conf", Path(sys.prefix) / "pip.conf",
     ]  # fmt: skip
-    return [*files, Path(chosen)] if chosen else files
+    return [*files, Path(config_file)] if config_file else files
 
 
-def pip_access() -> RegistryAccess:
+def pip_access() -> PackageRegistryAccess:
     """How pip would reach its index."""
     from pip._internal.models.index import PyPI  # noqa: PLC0415 - pip's own default
 
@@ -63,7 +63,7 @@ def pip_access() -> RegistryAccess:
     address = settings.get("index-url") or PyPI.simple_url
     url, headers = split_address(address, fix="pip config get global.index-url")
     trusted = settings.get("trusted-host", "").split()
-    return RegistryAccess(
+    return PackageRegistryAccess(
         url=url,
         headers=headers,
         proxy=_proxy(url, settings),

@@ -13,7 +13,7 @@ from tasks.base.transport import Tls
 from tasks.bump import lock_files
 from tasks.bump.pins import find_pin
 from tasks.bump.registries import npm_config, pip_config, pypi
-from tasks.bump.registries.client import RegistryAccess, RegistryClient
+from tasks.bump.registries.client import PackageRegistryAccess, RegistryClient
 from tasks.bump.registries.model import SourceError
 from tasks.bump.registries.package_registries import PackageRegistries
 from tests.support import package_registry
@@ -111,7 +111,9 @@ def test_credentials_are_taken_out_of_the_address(monkeypatch: pytest.MonkeyPatc
 
 def test_an_unreadable_bundle_is_refused() -> None:
     with pytest.raises(BadInput, match="certificates"):
-        RegistryClient(RegistryAccess("https://corp.example/", {}, tls=Tls(bundle="/nowhere.pem")))
+        RegistryClient(
+            PackageRegistryAccess("https://corp.example/", {}, tls=Tls(bundle="/nowhere.pem"))
+        )
 
 
 @pytest.mark.parametrize("answer", [
@@ -120,7 +122,7 @@ def test_an_unreadable_bundle_is_refused() -> None:
 def test_slow_answers_end_at_the_deadline(answer: Answer) -> None:
     with package_registry.serving() as registry:
         registry.answers["/bun"] = answer
-        client = RegistryClient(RegistryAccess(registry.url, {}))
+        client = RegistryClient(PackageRegistryAccess(registry.url, {}))
         with pytest.raises(SourceError, match="did not answer"):
             client.get("bun", accept="*/*", package="bun", deadline=0.3)
 
@@ -128,7 +130,7 @@ def test_slow_answers_end_at_the_deadline(answer: Answer) -> None:
 WHEEL = "uv-1.0.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 
 
-@pytest.mark.parametrize(("file", "taken"), [
+@pytest.mark.parametrize(("file", "is_read"), [
     ({}, True),
     ({"yanked": "broken"}, True),
     ({"hashes": {}}, True),
@@ -140,14 +142,14 @@ WHEEL = "uv-1.0.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
     ({"filename": "uv-1.0.0\nRUN-py3-none-linux_x86_64.whl"}, False),
     ({"filename": 7}, False),
 ])  # fmt: skip
-def test_only_wheels_for_linux_are_read(file: dict[str, object], taken: bool) -> None:
+def test_only_wheels_for_linux_are_read(file: dict[str, object], is_read: bool) -> None:
     base = {
         "filename": WHEEL,
         "hashes": {"sha256": "0" * 64},
         "upload-time": "2026-01-01T00:00:00Z",
     }
     body = json.dumps({"name": "uv", "files": [base | file, 7]}).encode()
-    if not taken:
+    if not is_read:
         with pytest.raises(SourceError, match="no wheels for Linux"):
             pypi.parse(body, "uv")
         return

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tasks.base.errors import BadInput
-from tasks.bump import pins, ranges, selection, semver, successors
+from tasks.bump import pins, ranges, selection, successors
 from tasks.bump.pin_policy import PinPolicy
 from tasks.bump.pins import Pin
 from tasks.bump.registries import npm, pypi
@@ -28,16 +27,16 @@ RECORDED = Path(__file__).parent / "recorded"
 def rank(
     versions: dict[str, dict[str, Any]],
     *,
-    pinned: str = "1.0.0",
+    pinned_version: str = "1.0.0",
     request: PinRequest | None = None,
     policy: PinPolicy | None = None,
     time: datetime = NOW,
     **fields: Any,
 ) -> Ranking:
-    document = packument("tool", {pinned: {}, **versions}, **fields)
+    document = packument("tool", {pinned_version: {}, **versions}, **fields)
     package = npm.parse(json.dumps(document).encode(), "tool")
     pin = replace(PIN, policy=policy or PinPolicy())
-    return selection.rank(pin, package, pinned, Situation(time, "24.19.0"), request)
+    return selection.rank(pin, package, pinned_version, Situation(time, "24.19.0"), request)
 
 
 def best(ranking: Ranking) -> str | None:
@@ -48,7 +47,7 @@ OLD: dict[str, Any] = {"maintainers": [{"name": "ann"}], "_npmUser": {"name": "a
 SIGNED = {"dist": {"attestations": {"provenance": {}}, "signatures": []}}
 ATTESTED = {"dist": {"attestations": {"provenance": {"predicateType": "x"}}, "signatures": []}}
 
-#: What a registry offers above 1.0.0 → what is taken, and what must be said of the rest.
+#: What a registry offers above 1.0.0 → what is expected, and what must be said of the rest.
 UGLY: list[tuple[str, dict[str, dict[str, Any]], str | None, str]] = [
     ("newer", {"1.0.1": {}}, "1.0.1", ""),
     ("nothing newer", {"0.9.0": {}}, None, ""),
@@ -81,16 +80,16 @@ UGLY: list[tuple[str, dict[str, dict[str, Any]], str | None, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("versions", "taken", "reason"), [row[1:] for row in UGLY],
+@pytest.mark.parametrize(("versions", "expected", "reason"), [row[1:] for row in UGLY],
                          ids=[row[0] for row in UGLY])  # fmt: skip
 def test_the_best_release_of_an_ugly_registry_is_taken(
-    versions: dict[str, dict[str, Any]], taken: str | None, reason: str
+    versions: dict[str, dict[str, Any]], expected: str | None, reason: str
 ) -> None:
     latest = next((v for v in reversed(versions) if v[0] == "1" and "\n" not in v), "1.0.0")
     latest = "1.0.0" if "name" in versions.get(latest, {}) or "-" in latest else latest
     latest = "1.0.0" if "version" in versions.get(latest, {}) else latest
     ranking = rank(versions, latest=latest)
-    assert best(ranking) == taken
+    assert best(ranking) == expected
     reasons = " / ".join(release.reason for release in ranking.held_releases)
     assert reason in reasons
     assert bool(reason) == bool(ranking.held_releases)
@@ -115,8 +114,11 @@ def test_a_clock_that_jumps_a_day_bumps_nothing_wrong(days: int) -> None:
 
 def test_a_pre_release_pin_moves_on_to_newer_ones() -> None:
     versions: dict[str, dict[str, Any]] = {"1.0.0-beta.10": {}, "1.0.0-beta.9": {}}
-    assert best(rank(versions, pinned="1.0.0-beta.2", latest="1.0.0-beta.9")) == "1.0.0-beta.10"
-    assert best(rank({**versions, "1.0.0": {}}, pinned="1.0.0-beta.2")) == "1.0.0"
+    assert (
+        best(rank(versions, pinned_version="1.0.0-beta.2", latest="1.0.0-beta.9"))
+        == "1.0.0-beta.10"
+    )
+    assert best(rank({**versions, "1.0.0": {}}, pinned_version="1.0.0-beta.2")) == "1.0.0"
 
 
 def test_a_release_beyond_the_recommended_one_is_held_back() -> None:
@@ -172,11 +174,11 @@ def test_a_release_like_a_stolen_accounts_needs_consent(
     reasons = [release.reason for release in ranking.held_releases]
     assert all(risk in reason and "--accept tool" in reason for reason in reasons)
     assert best(take(PinRequest(accept_risks=True))) == "1.0.1"
-    requested = best(take(PinRequest(to="1.0.1")))
-    assert (requested is None) == bool(risk), "a request is not consent"
+    candidate = best(take(PinRequest(to="1.0.1")))
+    assert (candidate is None) == bool(risk), "a request is not consent"
 
 
-@pytest.mark.parametrize(("pin_request", "versions", "taken"), [
+@pytest.mark.parametrize(("pin_request", "versions", "expected"), [
     (PinRequest(to="1.0.1"), {"1.0.1": {}, "1.0.2": {}}, "1.0.1"),
     (PinRequest(to="0.9.0"), {"0.9.0": {}}, None),
     (PinRequest(to="0.9.0", allow_downgrade=True), {"0.9.0": {}}, "0.9.0"),
@@ -191,13 +193,13 @@ def test_a_release_like_a_stolen_accounts_needs_consent(
     (PinRequest(to="1.0.1"), {"1.0.1": {"dist": {"integrity": ""}}}, None),
 ])  # fmt: skip
 def test_a_request_overrides_choices_but_no_facts(
-    pin_request: PinRequest, versions: dict[str, dict[str, Any]], taken: str | None
+    pin_request: PinRequest, versions: dict[str, dict[str, Any]], expected: str | None
 ) -> None:
     ranking = rank(versions, request=pin_request, latest="1.0.0")
     if pin_request.reason and not pin_request.to:
         ranking = rank(versions, request=pin_request)
-    assert best(ranking) == taken
-    assert bool(ranking.held_releases) == (taken is None)
+    assert best(ranking) == expected
+    assert bool(ranking.held_releases) == (expected is None)
 
 
 def test_a_request_for_a_version_that_does_not_exist_is_an_error() -> None:
@@ -237,15 +239,15 @@ REAL = [
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "taken", "held_versions"), REAL, ids=[row[0] for row in REAL]
+    ("name", "version", "expected", "held_versions"), REAL, ids=[row[0] for row in REAL]
 )
 def test_the_real_registries_of_a_day_are_judged(
-    name: str, version: str, taken: str | None, held_versions: list[str]
+    name: str, version: str, expected: str | None, held_versions: list[str]
 ) -> None:
     pin = pins.find_pin(name)
     package = recorded(pin, pin.package)
     ranking = selection.rank(pin, package, version, SITUATION)
-    assert best(ranking) == taken
+    assert best(ranking) == expected
     assert [release.version for release in ranking.held_releases] == held_versions
 
 
@@ -260,8 +262,8 @@ def test_pi_under_its_old_name_looks_given_up() -> None:
     assert successors.find_successors(package) == ["@badlogic/pi-coding-agent"]
     newest = replace(package.releases["0.73.1"], deprecated="Please use @earendil-works/"
                      "pi-coding-agent instead going forward")  # fmt: skip
-    renamed = replace(package, releases={"0.73.1": newest})
-    assert successors.find_successors(renamed)[0] == "@earendil-works/pi-coding-agent"
+    package = replace(package, releases={"0.73.1": newest})
+    assert successors.find_successors(package)[0] == "@earendil-works/pi-coding-agent"
 
 
 @pytest.mark.parametrize(("text", "names"), [
@@ -271,29 +273,6 @@ def test_pi_under_its_old_name_looks_given_up() -> None:
 def test_a_deprecation_names_the_successor(text: str, names: list[str]) -> None:
     document = packument("tool", {"1.0.0": {"deprecated": text}})
     assert successors.find_successors(npm.parse(json.dumps(document).encode(), "tool")) == names
-
-
-def test_overrides_apply_to_all_pins_and_to_one() -> None:
-    text = """
-    [tool.sandbox.pins]
-    cool-down = 7
-    [tool.sandbox.pins.SANDBOX_BUN_VERSION]
-    allowed = "<2"
-    cool-down = 1.5
-    """
-    by_name = {pin.name: pin.policy for pin in pins.with_overrides(text)}
-    assert by_name["bun"] == PinPolicy(cool_down=1.5, allowed="<2")
-    assert by_name["node"] == PinPolicy(cool_down=7, allowed=">=24,<25")
-    assert pins.with_overrides("") == pins.PINS
-
-
-@pytest.mark.parametrize("table", [
-    "cooldown = 1", "cool-down = '3'", "cool-down = -1", "cool-down = true", "prereleases = 1",
-    "allowed = '>>1'", "SANDBOX_BUN_VERSION = 3", "SANDBOX_BUM_VERSION = {}", "allowed = 3",
-])  # fmt: skip
-def test_overrides_that_make_no_sense_are_refused(table: str) -> None:
-    with pytest.raises(BadInput, match="pyproject"):
-        pins.with_overrides(f"[tool.sandbox.pins]\n{table}\n")
 
 
 def test_pis_newer_versions_could_not_be_installed_that_day() -> None:
@@ -310,36 +289,3 @@ def test_pis_newer_versions_could_not_be_installed_that_day() -> None:
     }
     assert missing.pop("0.87.1") == []
     assert all(missing.values()), missing
-
-
-@pytest.mark.parametrize(("allowed", "version", "is_allowed"), [
-    (">=1,<2", "1.5.0", True), (">=1,<2", "2.0.0", False), (">=1,<2", "2.0.0-rc.1", False),
-    ("^1.4.0", "1.9.0", True), ("1.x || 3.x", "3.1.0", True), ("==1.0.*", "1.0.7", True),
-    ("==1.0.*", "1.1.0", False), ("!=1.4.2", "1.4.2", False), ("!=1.4.2", "1.4.3", True),
-    (">=1,!=1.4.*", "1.4.9", False), ("~=1.4.2", "1.4.9", True), ("~=1.4.2", "1.5.0", False),
-    ("~=1.4", "1.9.0", True), ("~=1.4", "2.0.0", False), ("1.0.0-rc.1", "1.0.0", False),
-    ("1.0.0-rc.1", "1.0.0-rc.1", True), (">1.0.0-rc.1", "1.0.0-rc.2", True),
-    ("<1.0.0-rc.2", "1.0.0-rc.3", False), ("<1.0.0-rc.2", "1.0.0-rc.1", True), ("", "9.9.9", True),
-])  # fmt: skip
-def test_the_allowed_range_of_an_npm_pin_is_a_range_of_npm(
-    allowed: str, version: str, *, is_allowed: bool
-) -> None:
-    assert PinPolicy(allowed=allowed).allows(version, semver.key(version), "npm") == is_allowed
-
-
-@pytest.mark.parametrize(("variable", "allowed"), [
-    ("SANDBOX_BUN_VERSION", "- - 0"), ("SANDBOX_BUN_VERSION", ">=1,"), ("SANDBOX_UV_VERSION", "^1"),
-    ("SANDBOX_BUN_VERSION", "~=1"), ("SANDBOX_UV_VERSION", "1.x"),
-])  # fmt: skip
-def test_an_allowed_range_of_the_other_registry_is_refused(variable: str, allowed: str) -> None:
-    with pytest.raises(BadInput, match="`allowed` cannot be"):
-        pins.with_overrides(f"[tool.sandbox.pins.{variable}]\nallowed = '{allowed}'\n")
-
-
-@pytest.mark.parametrize("text", [
-    "tool = 3", "[tool]\nsandbox = []", "[tool.sandbox]\npins = 'x'", "[tool.sandbox.pins",
-    "[[tool.sandbox.pins]]", "a = " + "[" * 5000,
-])  # fmt: skip
-def test_a_pyproject_of_any_shape_is_one_error(text: str) -> None:
-    with pytest.raises(BadInput, match="pyproject"):
-        pins.with_overrides(text)

@@ -124,15 +124,15 @@ def judge(pin: Pin, package: Package, request: PinRequest) -> None:
     for release in ranking.candidates:
         lock_files.make_requirement(pin, release)
     best = next(iter(ranking.candidates), None)
-    pinned = package.releases.get("1.0.0")
+    pinned_release = package.releases.get("1.0.0")
     outcome = Outcome(
         pin, "1.0.0", best, lock="x", reason="r", held_releases=ranking.held_releases,
         notices=ranking.notices, package=package,
-        unchecked=find_unchecked(pinned, best) if best else frozenset(),
+        unchecked=find_unchecked(pinned_release, best) if best else frozenset(),
     )  # fmt: skip
     survey = Survey((outcome,), NOW, "clock")
     terminal.show(survey)
-    json.dumps(json_record.record(survey, written=False, verified=None))
+    json.dumps(json_record.record(survey, is_written=False, verified=None))
     pull_request.text(survey, verified=None).encode()
 
 
@@ -246,7 +246,9 @@ def test_a_wheel_with_a_long_name_takes_no_time(name: str) -> None:
     assert time.process_time() - start < 5
 
 
-@given(needed=st.text(max_size=20))
-def test_whatever_a_tool_needs_of_node_is_survived(needed: str) -> None:
+@given(requirement=st.text(max_size=20))
+def test_whatever_a_tool_needs_of_node_is_survived(requirement: str) -> None:
     package = pypi.parse(json.dumps(INDEX).encode(), "tool")
-    selection.rank(PYPI_PIN, package, "1.0.0", Situation(NOW, "24.19.0", {"bun 1.4.0": needed}))
+    selection.rank(
+        PYPI_PIN, package, "1.0.0", Situation(NOW, "24.19.0", {"bun 1.4.0": requirement})
+    )

@@ -75,10 +75,10 @@ def fake_engine(path: Path, version: Any = VERSION, *, raw: bytes | None = None)
 
 def failure() -> errors.EngineError:
     """The error of `require`, which came in time and is one line with something to do."""
-    started = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(errors.EngineError) as caught:
         discovery.require()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - start < 2
     error = caught.value
     assert "\n" not in str(error)
     assert error.fix

@@ -170,7 +170,9 @@ def test_a_context_brings_its_certificates(tmp_path: Path) -> None:
         )
     )
     tls = endpoint.parse_context(inspected[0]).tls
-    assert tls == endpoint.Tls(folder / "ca.pem", folder / "cert.pem", folder / "key.pem", True)
+    assert tls == endpoint.EngineTls(
+        folder / "ca.pem", folder / "cert.pem", folder / "key.pem", True
+    )
 
 
 def test_require_discovers_a_rootless_engine(
