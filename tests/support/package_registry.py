@@ -1,4 +1,4 @@
-"""A package registry of our own: npm's and PyPI's forms on loopback, well-behaved or as wanted."""
+"""A package registry on loopback, in npm's and PyPI's forms: well-behaved, or as a test needs."""
 
 from __future__ import annotations
 
@@ -19,32 +19,48 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: When everything below happens, for whoever asks this registry.
-CURRENT_TIME = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
 @dataclass
 class PackageRegistry:
-    """`answers` by path; of a list, each is given once, the last one always. `requests`
-    are the paths and headers that came in.
+    """`answers` by path; of a list each is given once, and the last one for ever. `requests` are
+    the paths and headers that came in. `date` is the server's clock, or the header as it is.
     """
 
     url: str
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    current_time: datetime = CURRENT_TIME
+    date: datetime | str = NOW
 
     def npm(self, name: str, versions: Mapping[str, Mapping[str, Any]], **fields: Any) -> None:
-        self.answers[f"/{name}"] = Answer(json.dumps(packument(name, versions, **fields)).encode())
+        """Serve a package, and the manifest of each version at a path of its own."""
+        document = packument(name, versions, **fields)
+        self.answers[f"/{name}"] = Answer(json.dumps(document).encode())
+        for version, manifest in document["versions"].items():
+            self.answers[f"/{name}/{version}"] = Answer(json.dumps(manifest).encode())
 
     def pypi(self, name: str, versions: Mapping[str, float]) -> None:
         """Versions with their age in days."""
         self.answers[f"/simple/{name}/"] = Answer(json.dumps(index(name, versions)).encode())
+
+    def answer(self, path: str) -> Answer:
+        """The only answer of a path, to be changed."""
+        answer = self.answers[path]
+        assert isinstance(answer, Answer)
+        return answer
+
+    def requested(self, path: str) -> int:
+        return sum(requested_path == path for requested_path, _ in self.requests)
 
     def reply(self, path: str) -> Answer:
         answer = self.answers.get(unquote(path), Answer(b'{"error":"not found"}', 404))
         if isinstance(answer, list):
             return answer.pop(0) if len(answer) > 1 else answer[0]
         return answer
+
+    def date_header(self) -> str:
+        return self.date if isinstance(self.date, str) else format_datetime(self.date, usegmt=True)
 
 
 def integrity(name: str, version: str) -> str:
@@ -61,27 +77,27 @@ def packument(
 ) -> dict[str, Any]:
     """`versions` by number: `age` in days (None for no date), the rest goes into the manifest."""
     manifests, times = {}, {}
-    for version, values in versions.items():
-        manifest = dict(values)
+    for version, description in versions.items():
+        manifest = dict(description)
         age = manifest.pop("age", 30.0)
         if age is not None:
-            times[version] = (CURRENT_TIME - timedelta(days=age)).isoformat()
+            times[version] = (NOW - timedelta(days=age)).isoformat()
         tarball = f"http://localhost/{name}/-/{version}.tgz"
-        dist = {"integrity": integrity(name, version), "tarball": tarball} | manifest.pop(
-            "dist", {}
-        )
+        dist = {"integrity": integrity(name, version), "tarball": tarball}
+        dist |= manifest.pop("dist", {})
         manifests[version] = {"name": name, "version": version, "dist": dist, **manifest}
-    times |= dict.fromkeys(unpublished, CURRENT_TIME.isoformat())
+    times |= dict.fromkeys(unpublished, NOW.isoformat())
     tags = {"latest": latest or next(reversed(manifests))}
     return {"name": name, "dist-tags": tags, "versions": manifests, "time": times, **fields}
 
 
 def index(name: str, versions: Mapping[str, float]) -> dict[str, Any]:
+    """An index page of PEP 691 for `versions` with their age in days."""
     files = [
         {
             "filename": f"{name.replace('-', '_')}-{version}-py3-none-{platform}.whl",
             "hashes": {"sha256": hashlib.sha256(f"{name}{version}{platform}".encode()).hexdigest()},
-            "upload-time": (CURRENT_TIME - timedelta(days=age)).isoformat(),
+            "upload-time": (NOW - timedelta(days=age)).isoformat(),
             "yanked": False,
         }
         for version, age in versions.items()
@@ -95,8 +111,7 @@ def serving() -> Iterator[PackageRegistry]:
     def answer(request: Request) -> Answer:
         registry.requests.append((unquote(request.path), dict(request.headers)))
         reply = registry.reply(request.path)
-        date = format_datetime(registry.current_time, usegmt=True)
-        return replace(reply, headers={"Date": date, **reply.headers})
+        return replace(reply, headers={"Date": registry.date_header(), **reply.headers})
 
     with loopback.answering(answer) as host:
         registry = PackageRegistry(f"http://{host}/")

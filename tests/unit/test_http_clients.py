@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tasks.base import project
-from tasks.bump.registries import config
-from tasks.bump.registries.client import Client as RegistryClient
+from tasks.bump.registries import npm_config, pip_config
+from tasks.bump.registries.client import RegistryClient
 from tasks.github import rest
 from tasks.sandbox import readiness
 from tests.support import forward_proxy
@@ -59,8 +59,8 @@ def test_github_is_asked_through_the_proxy(network: Network) -> None:
 
 def test_npm_registry_is_asked_through_the_proxy(network: Network, tmp_path: Path) -> None:
     network.serve("npm.example", answer_json({}))
-    access = config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
-    assert RegistryClient(access).get("bun", accept="*/*", what="bun").body == b"{}"
+    access = npm_config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
+    assert RegistryClient(access).get("bun", accept="*/*", package="bun").body == b"{}"
     assert len(network.requests_to("npm.example")) == 1
 
 
@@ -75,8 +75,8 @@ def test_npm_settings_take_precedence_over_the_environment(
     }
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("SANDBOX_CA_BUNDLE", "")
-    access = config.npm_access(settings, "bun", root=tmp_path)
-    assert RegistryClient(access).get("bun", accept="*/*", what="bun").body == b"{}"
+    access = npm_config.npm_access(settings, "bun", root=tmp_path)
+    assert RegistryClient(access).get("bun", accept="*/*", package="bun").body == b"{}"
 
 
 def test_python_index_is_asked_through_the_proxy(
@@ -87,8 +87,8 @@ def test_python_index_is_asked_through_the_proxy(
     monkeypatch.setenv("PIP_INDEX_URL", "https://u:secret@pypi.example/simple")
     for name in ("PIP_CERT", "PIP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    access = config.pip_access()
-    assert RegistryClient(access).get("uv/", accept="*/*", what="uv").body == b"{}"
+    access = pip_config.pip_access()
+    assert RegistryClient(access).get("uv/", accept="*/*", package="uv").body == b"{}"
     [request] = network.requests_to("pypi.example")
     assert request.headers["Authorization"].startswith("Basic ")
 
@@ -131,10 +131,10 @@ def test_no_secret_reaches_another_host_by_a_redirect(network: Network, tmp_path
         token="ghs_x", repository="a/b", api_url="https://api.github.example"
     )
     (tmp_path / ".npmrc").write_text("//npm.example/:_auth" + "Token=npm_x\n")
-    registry = config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
+    registry = npm_config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
     for ask in (
         lambda: rest.GitHubApi(access).get("looking", "{repo}"),
-        lambda: RegistryClient(registry).get("bun", accept="*/*", what="bun"),
+        lambda: RegistryClient(registry).get("bun", accept="*/*", package="bun"),
     ):
         with pytest.raises(Exception, match="redirects to another place, elsewhere"):
             ask()

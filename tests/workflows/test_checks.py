@@ -119,21 +119,21 @@ class Bumps:
 
 @pytest.fixture
 def bumps() -> Iterator[Bumps]:
-    versions = pins.current((ROOT / DOCKERFILE).read_text())
-    with package_registry.serving() as serving:
+    versions = pins.current_versions((ROOT / DOCKERFILE).read_text())
+    with package_registry.serving() as server:
         for pin in pins.PINS:
             version = versions[pin.variable]
             if pin.origin == "npm":
-                serving.npm(pin.package, {version: {}})
+                server.npm(pin.package, {version: {}})
             else:
-                serving.pypi(pin.package, {version: 30.0})
+                server.pypi(pin.package, {version: 30.0})
         # What the registry offers are names alone: an image of it cannot be built.
-        yield Bumps(versions, serving, {
+        yield Bumps(versions, server, {
             "without": ["--verify"],
             "env": {
-                "npm_config_registry": serving.url, "npm_config_userconfig": "/dev/null",
+                "npm_config_registry": server.url, "npm_config_userconfig": "/dev/null",
                 "npm_config_fetch_retries": "0", "PIP_CONFIG_FILE": "/dev/null",
-                "PIP_INDEX_URL": f"{serving.url}simple/", "PIP_FIND_LINKS": "",
+                "PIP_INDEX_URL": f"{server.url}simple/", "PIP_FIND_LINKS": "",
                 "no_proxy": "127.0.0.1",
             },
         })  # fmt: skip
