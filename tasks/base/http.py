@@ -59,7 +59,7 @@ class Service:
     name: str
     advice: Mapping[Kind, str] = field(default_factory=dict)
     #: What to do when it redirects to another host.
-    elsewhere: str = ""
+    redirect_advice: str = ""
 
     def failure(
         self, doing: str, response: Response, *, message: str | None = None
@@ -154,7 +154,7 @@ class Client:
                     return response
                 place = self._follow(place, str(location), doing)
         raise RemoteFailed(f"{doing}: {self.service.name} redirects in circles",
-                           kind="rejected", fix=self.service.elsewhere)  # fmt: skip
+                           kind="rejected", fix=self.service.redirect_advice)  # fmt: skip
 
     def stream(
         self, url: str, *, doing: str, headers: Mapping[str, str], idle: float
@@ -254,7 +254,7 @@ class Client:
                 f"{doing}: {self.service.name} redirects to another place, {host}, which is not"
                 " followed",
                 kind="rejected",
-                fix=self.service.elsewhere,
+                fix=self.service.redirect_advice,
             )
         return place
 
@@ -273,8 +273,8 @@ class Client:
         except self._transport.FAILURES as error:
             raise self._silence(doing, error) from error
 
-    def _no_reply(self, what: str) -> RemoteFailed:
-        return RemoteFailed(what, kind="network", fix=self.service.advice.get("network", ""))
+    def _no_reply(self, message: str) -> RemoteFailed:
+        return RemoteFailed(message, kind="network", fix=self.service.advice.get("network", ""))
 
     def _silence(self, doing: str, error: BaseException) -> RemoteFailed:
         """No reply. Certificates and the proxy's refusals are the same at the next try, too."""
@@ -297,13 +297,13 @@ class Client:
 
     def _proxy_refusal(self, doing: str, reply: str) -> RemoteFailed:
         status = int(reply[:3])
-        what = f"{doing}: the proxy refuses: {console.printable(reply)[:100]}"
+        message = f"{doing}: the proxy refuses: {console.printable(reply)[:100]}"
         if status == 407:
             fix = "set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"
-            return RemoteFailed(what, kind="rejected", fix=fix)
+            return RemoteFailed(message, kind="rejected", fix=fix)
         kind = retry.classify(status)
         fix = "check HTTPS_PROXY, or let NO_PROXY name the host"
-        return RemoteFailed(what, kind=kind if kind in retry.PASSING else "rejected", fix=fix)
+        return RemoteFailed(message, kind=kind if kind in retry.PASSING else "rejected", fix=fix)
 
 
 class _TooLargeError(Exception):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SERVICE = Service(
     name="the shop",
     advice={"network": "check the line", "rejected": "ask the shop", "scope": "get a permission"},
-    elsewhere="check the address",
+    redirect_advice="check the address",
 )
 SECRET = "sk-a-secret-of-the-shop"
 HEADERS = {"Authorization": f"Bearer {SECRET}"}

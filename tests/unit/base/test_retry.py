@@ -72,7 +72,7 @@ def test_a_status_and_its_text_have_a_kind(status: int, message: str, kind: str)
     ],
 )
 def test_headers_say_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry.asked_to_wait(headers, now=CURRENT_TIME) == seconds
+    assert retry.asked_to_wait(headers, current_time=CURRENT_TIME) == seconds
 
 
 def test_a_failure_that_may_pass_is_tried_again() -> None:
