@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks import git
@@ -16,7 +17,7 @@ from tasks.daytona.cleanup import Cleanup
 from tasks.daytona.credentials import is_local, read_credentials
 from tasks.daytona.ledger import open_ledger
 from tasks.daytona.ledger_store import VARIABLE as LEDGER_VARIABLE
-from tasks.daytona.retirement import Retirement, count_sandboxes
+from tasks.daytona.retirement import Retirement
 from tasks.daytona.snapshots_parser import make_parser
 from tasks.github import job
 from tasks.sandbox import release_checks
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import argparse
 
     from tasks.daytona.api import Daytona
-    from tasks.daytona.gc import SnapshotVerdict
     from tasks.daytona.ledger import Ledger
     from tasks.daytona.moves import StageMove
     from tasks.daytona.snapshot import Snapshot
@@ -191,20 +191,13 @@ def _tell_move(move: StageMove, ledger: Ledger) -> dict[str, Any]:
 
 
 def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
-    def judge() -> list[SnapshotVerdict]:
-        return gc.judge(
-            api.snapshots.list_all(),
-            points_at=ledger.points_at(),
-            in_use=count_sandboxes(api),
-            published_in=ledger.published_in(),
-            newest=options.keep,
-            only_stages=None if options.stage is None else {options.stage},
-        )
-
-    def judge_again() -> list[SnapshotVerdict]:
-        ledger.refresh()
-        return judge()
-
+    judge = partial(
+        cleanup.judge,
+        api,
+        ledger,
+        newest=options.keep,
+        only_stages=None if options.stage is None else {options.stage},
+    )
     outcome = Cleanup(verdicts=judge())
     rows = [
         [
@@ -227,7 +220,7 @@ def _gc(api: Daytona, ledger: Ledger, options: argparse.Namespace) -> Any:
             " gc --yes deletes them"
         )
     else:
-        outcome = cleanup.delete_doomed(api, outcome.verdicts, judge_again=judge_again)
+        outcome = cleanup.delete_doomed(api, outcome.verdicts, judge_again=judge)
         console.good(f"deleted {len(outcome.deleted_names)} of {len(outcome.doomed)}")
     _report_cleanup("Clean-up", outcome, dry_run=not options.yes)
     return {

@@ -31,7 +31,7 @@ class UnexpectedAnswer(RemoteFailed):
 
     def __init__(self, doing: str, problem: str) -> None:
         super().__init__(
-            f"{doing}: {problem}", kind="rejected", message=problem, fix=DAYTONA.elsewhere
+            f"{doing}: {problem}", kind="rejected", message=problem, fix=DAYTONA.redirect_advice
         )
 
 

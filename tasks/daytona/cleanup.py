@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.daytona import deletion
+from tasks.daytona import deletion, gc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from tasks.daytona.api import Daytona
     from tasks.daytona.gc import SnapshotVerdict
+    from tasks.daytona.ledger import Ledger
     from tasks.daytona.snapshot import Snapshot
 
 
@@ -42,6 +44,26 @@ class Cleanup:
                 for v in self.verdicts
             ],
         }
+
+
+def judge(
+    api: Daytona, ledger: Ledger, *, newest: int, only_stages: Collection[str] | None
+) -> list[SnapshotVerdict]:
+    """What `gc.judge` says, as things stand at this moment."""
+    ledger.refresh()
+    return gc.judge(
+        api.snapshots.list_all(),
+        points_at=ledger.points_at(),
+        in_use=count_sandboxes(api),
+        published_in=ledger.published_in(),
+        newest=newest,
+        only_stages=only_stages,
+    )
+
+
+def count_sandboxes(api: Daytona) -> Counter[str]:
+    """Snapshot → sandboxes that were made from it."""
+    return Counter(sandbox.snapshot for sandbox in api.sandboxes.list_all() if sandbox.snapshot)
 
 
 def delete_doomed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from tasks.base import console, project
@@ -71,7 +70,7 @@ def activate(api: Daytona, snapshot: Snapshot, *, resume_command: str) -> Snapsh
     def refuse_creation() -> Snapshot:
         raise TaskError(f"snapshot {snapshot.name} was deleted meanwhile", fix="choose another")
 
-    log = project.state_dir() / "logs" / f"daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    log = project.new_log("activation")
     order = SnapshotOrder(
         name=snapshot.name,
         identity=identity,

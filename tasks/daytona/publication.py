@@ -6,12 +6,11 @@ push:   the image is built here and tested here; its very layers go to Daytona's
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.base import console
-from tasks.base.project import state_dir
+from tasks.base.project import new_log
 from tasks.daytona.ensure import Misplaced, SnapshotOrder, ensure_active
 from tasks.daytona.push_road import PushRoad
 from tasks.daytona.remote_road import RemoteRoad
@@ -106,7 +105,7 @@ def _publish(
 ) -> Publication:
     placement = Placement(region=api.credentials.target, resources=request.request.resources)
     name = _choose_name(api, request, placement)
-    log = state_dir() / "logs" / f"snapshot-daytona-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    log = new_log("snapshot-daytona")
     road: Road
     if request.request.via == "push":
         road = PushRoad(api, request, name, log, check_image)

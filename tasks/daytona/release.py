@@ -13,7 +13,7 @@ from tasks.daytona.ledger_entry import new_entry
 from tasks.daytona.publication import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from tasks.build.image import Image
@@ -70,27 +70,19 @@ def release(
 
     The stage is moved only from what it was when this began.
     """
-    stage = request.request.stage
     ledger.refresh()
-    earlier_entries = ledger.history(stage)
-    try:
+    earlier_entries = ledger.history(request.request.stage)
+    with _naming_what_holds(api, request, ledger):
         _tell_direction(api, request, earlier_entries)
         with section(f"Snapshot {request.snapshot_name}"):
+            # What cannot be recorded is better known before the build than after it.
+            check_access = ledger.check_access
             publication = publish(
-                api,
-                request,
-                check_image=checks.image,
-                # What cannot be recorded is better known before the build than after it.
-                before_creation=ledger.check_access,
+                api, request, check_image=checks.image, before_creation=check_access
             )
         with section(f"Verify {publication.name}"):
             verified = _verify(publication, ledger, checks)
         replaced_entry = _move(publication, ledger, earlier_entries)
-    except (TaskError, KeyboardInterrupt, Interrupted) as error:
-        current = ledger.current(stage, api.credentials.target or "")
-        name = current.snapshot if current else "without a snapshot"
-        error.add_note(f"{stage} is still {name}")
-        raise
     if ledger.remote is None and not api.credentials.is_local:
         console.warn("there is no remote `origin`: the ledger is lost with this machine")
     console.good(publication.name)
@@ -100,6 +92,18 @@ def release(
         place=ledger.place,
         replaced_entry=replaced_entry,
     )
+
+
+@contextlib.contextmanager
+def _naming_what_holds(api: Daytona, request: ResolvedRequest, ledger: Ledger) -> Iterator[None]:
+    """Whatever ends the block early is told with the snapshot that the stage uses still."""
+    try:
+        yield
+    except (TaskError, KeyboardInterrupt, Interrupted) as error:
+        current = ledger.current(request.request.stage, api.credentials.target or "")
+        name = current.snapshot if current else "without a snapshot"
+        error.add_note(f"{request.request.stage} is still {name}")
+        raise
 
 
 def _tell_direction(

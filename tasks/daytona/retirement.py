@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from tasks.base import console
 from tasks.base.errors import TaskError
 from tasks.daytona import retire
+from tasks.daytona.cleanup import count_sandboxes
 
 if TYPE_CHECKING:
     from tasks.daytona.api import Daytona
     from tasks.daytona.gc import SnapshotVerdict
     from tasks.daytona.ledger import Ledger
-
-
-def count_sandboxes(api: Daytona) -> Counter[str]:
-    """Snapshot → sandboxes that were made from it."""
-    return Counter(sandbox.snapshot for sandbox in api.sandboxes.list_all() if sandbox.snapshot)
 
 
 class Retirement:

@@ -39,7 +39,7 @@ DAYTONA: Final = Service(
         "network": "check DAYTONA_API_URL and the network, then run it again: it goes on where it"
         " stopped",
     },
-    elsewhere=_ADDRESS,
+    redirect_advice=_ADDRESS,
 )
 
 #: "Disk request 10GB exceeds maximum allowed per sandbox (5GB)."

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from tasks.base import console, process
 
 if TYPE_CHECKING:
-    from tasks.engine.endpoint import Endpoint, Tls
+    from tasks.engine.endpoint import Endpoint, EngineTls
 
 #: Bytes; what this project asks an engine for has a few kB.
 MOST_BYTES: Final = 32_000_000
@@ -115,7 +115,7 @@ def _resolve(host: str, port: int, deadline: float) -> tuple[str, int]:
     return results[0]
 
 
-def _wrap(connection: socket.socket, tls: Tls, host: str) -> socket.socket:
+def _wrap(connection: socket.socket, tls: EngineTls, host: str) -> socket.socket:
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if not tls.verify:
@@ -131,7 +131,7 @@ def _wrap(connection: socket.socket, tls: Tls, host: str) -> socket.socket:
 
 def _exchange(connection: socket.socket, path: str, deadline: float) -> EngineReply:
     """Speaks HTTP/1.0, so that the reply ends where the connection does."""
-    received = bytearray()
+    reply = bytearray()
     try:
         connection.settimeout(_remaining(deadline))
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
@@ -140,18 +140,18 @@ def _exchange(connection: socket.socket, path: str, deadline: float) -> EngineRe
             chunk = connection.recv(65536)
             if not chunk:
                 break
-            received += chunk
-            if time.monotonic() > deadline or len(received) > MOST_BYTES:
+            reply += chunk
+            if time.monotonic() > deadline or len(reply) > MOST_BYTES:
                 raise NoAnswer("the reply does not end")
     except TimeoutError as error:
         raise NoAnswer("no reply came in time") from error
-    return _parse(bytes(received))
+    return _parse(bytes(reply))
 
 
-def _parse(received: bytes) -> EngineReply:
+def _parse(reply: bytes) -> EngineReply:
     class ReceivedBytes:
         def makefile(self, *_args: object) -> io.BytesIO:
-            return io.BytesIO(received)
+            return io.BytesIO(reply)
 
     response = http.client.HTTPResponse(ReceivedBytes())  # type: ignore[arg-type]
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tasks.daytona.registry.client import RegistryClient
+    from tasks.daytona.registry.client import ImageRegistryClient
     from tasks.daytona.registry.layers import ImageBlob
 
 CHUNK: Final = 16 * 1024 * 1024
@@ -31,7 +31,7 @@ class UploadForgotten(RemoteFailed):
 class BlobUpload:
     def __init__(
         self,
-        client: RegistryClient,
+        client: ImageRegistryClient,
         blob: ImageBlob,
         notes: Path,
         *,

@@ -44,7 +44,7 @@ class PushTarget:
         return f"{'http' if local else 'https'}://{self.registry}"
 
 
-class RegistryClient:
+class ImageRegistryClient:
     def __init__(
         self,
         target: PushTarget,

@@ -20,7 +20,7 @@ from tasks.base.retry import RemoteFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.daytona.registry.client import RegistryClient
+    from tasks.daytona.registry.client import ImageRegistryClient
 
 #: What a registry says of an upload that it does not know, or holds half a piece of: CNCF's
 #: distribution lets no client reach such a one any more, and sweeps it itself.
@@ -34,7 +34,7 @@ _EXPIRY: Final = 7 * 86400
 class OpenPush:
     """One layer that is under way; `place` is the address at which it goes on."""
 
-    def __init__(self, client: RegistryClient, note: Path) -> None:
+    def __init__(self, client: ImageRegistryClient, note: Path) -> None:
         self._client = client
         self._note = note
         self.place = ""
@@ -76,11 +76,11 @@ class OpenPush:
         files.write(self._note, json.dumps({"place": self.place, "owner": owner}))
 
 
-def open_push(client: RegistryClient, folder: Path) -> OpenPush:
+def open_push(client: ImageRegistryClient, folder: Path) -> OpenPush:
     return OpenPush(client, folder / f"{secrets.token_hex(8)}.json")
 
 
-def sweep(client: RegistryClient, folder: Path) -> None:
+def sweep(client: ImageRegistryClient, folder: Path) -> None:
     """Take back what runs that surely live no more had begun at this registry."""
     for note in folder.glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

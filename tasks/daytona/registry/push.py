@@ -20,7 +20,7 @@ from tasks.base.project import state_dir
 from tasks.daytona.registry import layers as image_layers
 from tasks.daytona.registry import open_pushes
 from tasks.daytona.registry.blob_upload import BlobUpload
-from tasks.daytona.registry.client import TIMEOUT, RegistryClient
+from tasks.daytona.registry.client import TIMEOUT, ImageRegistryClient
 from tasks.daytona.transfer import TransferProgress, TransferReport
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def send(
     """Blobs, then the manifest that names them. `notes` is the folder of `open_pushes`."""
     start = time.monotonic()
     notes = notes or state_dir() / "pushes"
-    client = RegistryClient(target, policy=policy, timeout=timeout)
+    client = ImageRegistryClient(target, policy=policy, timeout=timeout)
     open_pushes.sweep(client, notes)
     distinct = list({blob.digest: blob for blob in [*layers, config]}.values())
     missing = [blob for blob in distinct if not client.has(blob)]
@@ -94,7 +94,7 @@ def send(
 
 
 def _put_manifest(
-    client: RegistryClient, config: ImageBlob, layers: list[ImageBlob], tag: str
+    client: ImageRegistryClient, config: ImageBlob, layers: list[ImageBlob], tag: str
 ) -> str:
     manifest = json.dumps(
         {

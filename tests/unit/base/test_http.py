@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SERVICE = Service(
     name="the shop",
     advice={"network": "check the line", "rejected": "ask the shop", "scope": "get a permission"},
-    elsewhere="check the address",
+    redirect_advice="check the address",
 )
 SECRET = "sk-a-secret-of-the-shop"
 HEADERS = {"Authorization": f"Bearer {SECRET}"}
@@ -45,8 +45,8 @@ def client(**environment: str) -> Client:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
-    with forward_proxy.network(tmp_path) as made:
-        yield made
+    with forward_proxy.network(tmp_path) as company:
+        yield company
 
 
 # ── replies ─────────────────────────────────────────────────────────────────────────────────
@@ -61,17 +61,17 @@ def test_a_reply_of_any_status_is_returned() -> None:
     assert (response.status, response.body, response.headers["x-tea"]) == (418, b"PUT!", "green")
 
 
-def test_a_compressed_body_is_unpacked() -> None:
+def test_a_compressed_body_is_uncompressed() -> None:
     body = gzip.compress(b"tea" * 1000)
     with loopback.answering(lambda _: Answer(body, headers={"Content-Encoding": "gzip"})) as host:
         assert client().send("GET", f"http://{host}", doing="brewing").body == b"tea" * 1000
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_body_that_is_too_large_is_refused(*, packed: bool) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_body_that_is_too_large_is_refused(*, compressed: bool) -> None:
     body = b"x" * 3_000_000
-    headers = {"Content-Encoding": "gzip"} if packed else {}
-    reply = Answer(gzip.compress(body) if packed else body, headers=headers)
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    reply = Answer(gzip.compress(body) if compressed else body, headers=headers)
     with (
         loopback.answering(lambda _: reply) as host,
         pytest.raises(RemoteFailed, match=r"sends more than 1\.0 MB") as caught,
@@ -135,22 +135,22 @@ def test_redirects_in_circles_end() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["http", "//", "user@"])
 def test_no_secret_crosses_a_redirect_to_another_host(status: int, scheme: str) -> None:
-    seen: list[Request] = []
+    stolen: list[Request] = []
 
     def thief(request: Request) -> Answer:
-        seen.append(request)
+        stolen.append(request)
         return Answer(b"thank you")
 
     with loopback.answering(thief) as address:
-        other = address.replace("127.0.0.1", "localhost")
-        places = {"http": f"http://{other}/", "//": f"//{other}/", "user@": f"http://u@{other}/"}
+        name = address.replace("127.0.0.1", "localhost")
+        places = {"http": f"http://{name}/", "//": f"//{name}/", "user@": f"http://u@{name}/"}
         reply = Answer(status=status, headers={"Location": places[scheme]})
         with (
             loopback.answering(lambda _: reply) as host,
             pytest.raises(RemoteFailed, match="redirects to another place, localhost") as caught,
         ):
             client().send("GET", f"http://{host}/", doing="brewing", headers=HEADERS, redirects=3)
-    assert not seen
+    assert not stolen
     assert caught.value.kind == "rejected"
 
 
@@ -161,7 +161,7 @@ def test_no_secret_crosses_a_redirect_from_https_to_http(network: Network) -> No
         client(**network.environment, HTTP_PROXY=f"http://{network.proxy}").send(
             "GET", "https://shop.example/", doing="brewing", headers=HEADERS, redirects=3
         )
-    assert len(network.asked("shop.example")) == 1
+    assert len(network.requests_to("shop.example")) == 1
 
 
 def test_a_redirected_post_is_not_sent_again() -> None:
@@ -188,7 +188,7 @@ def test_a_proxy_gets_its_credentials_and_the_server_does_not(network: Network) 
     assert response.body == b"tea"
     assert network.tunnels == ["shop.example:443"]
     assert network.refusals == 0
-    [request] = network.asked("shop.example")
+    [request] = network.requests_to("shop.example")
     assert request.headers["Authorization"] == f"Bearer {SECRET}"
     assert request.headers["Proxy-Authorization"] is None
 
@@ -216,7 +216,7 @@ def test_an_unknown_authority_is_not_trusted_and_not_asked_again(network: Networ
         client(**environment).send("GET", "https://shop.example/", doing="brewing")
     assert not caught.value.passing
     assert "SANDBOX_CA_BUNDLE" in caught.value.fix
-    assert not network.asked("shop.example")
+    assert not network.requests_to("shop.example")
 
 
 def test_a_certificate_of_another_host_is_not_trusted(network: Network) -> None:

@@ -4,11 +4,9 @@ never a word that holds the key.
 
 from __future__ import annotations
 
-import base64
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,11 +22,11 @@ from tasks.daytona.sandbox_client import RemoteSandbox
 from tasks.daytona.snapshot import Snapshot
 from tests.support import loopback
 from tests.support.loopback import Answer
+from tests.unit.daytona.test_masking import FORMS, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-KEY = "dtn_" + "0123456789abcdef" * 4
 QUICK = Policy(attempts=3, base=0.01, cap=0.02)
 SNAPSHOT = Snapshot(id="1", name="n", state="active")
 SANDBOX = RemoteSandbox(id="1", name="n", state="started")
@@ -255,25 +253,6 @@ def test_a_long_wait_is_not_waited_for_but_told(name: str) -> None:
     assert (caught.value.kind, caught.value.exit_status, caught.value.after) == ("rate", 75, 3600)
 
 
-# ── the key ─────────────────────────────────────────────────────────────────────────────────
-
-FORMS = [
-    KEY,
-    KEY.upper(),
-    KEY[:30],
-    KEY[20:50],
-    KEY[::-1],
-    quote(KEY, safe=""),
-    f"Authorization: Bearer {KEY}",
-    f"https://x/?key={KEY}&y",
-    base64.b64encode(KEY.encode()).decode(),
-    base64.b64encode(f":{KEY}".encode()).decode(),
-    base64.b64encode(f"u:{KEY}".encode()).decode(),
-    KEY.encode().hex(),
-    json.dumps({"authorization": KEY}),
-]
-
-
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 409, 422, 500])
 @pytest.mark.parametrize("form", FORMS)
 def test_an_answer_that_repeats_the_key_is_not_repeated(form: str, status: int) -> None:
@@ -291,22 +270,6 @@ def test_an_answer_that_repeats_the_key_is_not_repeated(form: str, status: int) 
             api.snapshots.list_all()
         check(caught.value)
         assert form not in str(caught.value)
-
-
-@given(st.text(), st.sampled_from(FORMS))
-def test_masking_leaves_nothing_of_the_key(text: str, form: str) -> None:
-    masked = masking.mask(f"{text} {form}", KEY)
-    assert masking.mask(masked, KEY) == masked
-    assert form not in masked
-    assert "\n" not in masked
-
-
-@given(st.text(st.characters(codec="ascii", exclude_characters=" "), max_size=200))
-def test_masking_keeps_other_words(word: str) -> None:
-    assert masking.mask("exceeds maximum allowed per sandbox", KEY) == (
-        "exceeds maximum allowed per sandbox"
-    )
-    masking.mask(word, KEY)
 
 
 JSON = st.recursive(
