@@ -62,7 +62,7 @@ def test_the_ledger_is_moved_with_the_token(server: GitServer, tmp_path: Path) -
     assert tip
     assert ledger_elsewhere.drop("dev-b", expected=tip)
     assert repos.git(server.root / "book.git", "for-each-ref") == ""
-    assert {seen for seen in server.seen if seen} == {f"basic {BASIC}"}
+    assert {header for header in server.seen if header} == {f"basic {BASIC}"}
     assert TOKEN.encode() not in files(tmp_path)
     assert BASIC.encode() not in files(tmp_path)
 
@@ -130,12 +130,12 @@ def test_a_server_that_repeats_the_token_is_redacted(
 
 
 def test_a_redirect_does_not_get_the_token(server: GitServer, tmp_path: Path) -> None:
-    with git_http.serving(server.root, user="x", password="y") as elsewhere:
-        server.redirect = elsewhere.url
+    with git_http.serving(server.root, user="x", password="y") as foreign_server:
+        server.redirect = foreign_server.url
         with pytest.raises(LedgerFailed):
             book(server, tmp_path).refresh()
         assert server.seen == [f"basic {BASIC}"]
-        assert set(elsewhere.seen) == {None}
+        assert set(foreign_server.seen) == {None}
 
 
 @pytest.mark.parametrize(

@@ -143,15 +143,15 @@ class WorkflowRun(WorkflowSteps):
 def run(text: str, event: Webhook, machine: Machine) -> WorkflowRun:
     """Run the workflow in `text` for `event`."""
     workflow = workflow_rules.parse(text)
-    finished = WorkflowRun(event=event)
+    workflow_run = WorkflowRun(event=event)
     if _is_triggered(workflow["on"], event):
         machine.runs += 1
         machine.artifacts.clear()
         for name, spec in workflow["jobs"].items():
-            job = WorkflowJob(name, spec, event, machine, finished.jobs).run()
-            finished.jobs[name] = job
-            finished.steps += job.steps
-    return finished
+            job = WorkflowJob(name, spec, event, machine, workflow_run.jobs).run()
+            workflow_run.jobs[name] = job
+            workflow_run.steps += job.steps
+    return workflow_run
 
 
 def _is_triggered(triggers: dict[str, Any], event: Webhook) -> bool:
