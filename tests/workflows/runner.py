@@ -133,6 +133,12 @@ class WorkflowRun(WorkflowSteps):
         return {name: job.result for name, job in self.jobs.items()}
 
     @property
+    def failure(self) -> str:
+        """The end of the log of the first job that failed."""
+        logs = [job.log for job in self.jobs.values() if job.result == "failure"]
+        return next(iter(logs), "")[-6000:]
+
+    @property
     def result(self) -> Result:
         results = {*self.results.values()}
         if results <= {"skipped"}:
