@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
             report=show,
         )
         run.judge(results)
-        console.good("every area has passed")
+        console.good("every area that was run has passed")
 
 
 def require(prerequisites: set[Prerequisite]) -> None:
