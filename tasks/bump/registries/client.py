@@ -39,7 +39,7 @@ _SERVICE: Final = Service(
         "transient": _TRY_LATER,
         "network": _TRY_LATER,
     },
-    elsewhere="configure the registry that you mean to use",
+    redirect_advice="configure the registry that you mean to use",
 )
 
 
