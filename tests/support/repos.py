@@ -97,9 +97,7 @@ def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
 
 def same(outside: Path, inside: Path) -> None:
     """What the image gets equals what is outside: files, modes, `git status`, history."""
-    listing_of_ignored = git(
-        outside, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory"
-    )
+    ignored_names = git(outside, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
     left_out = [os.fsencode(name.rstrip("/")) for name in ignored_names.split("\0") if name]
     expected = {
         path: entry
