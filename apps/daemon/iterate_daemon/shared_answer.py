@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
+class SharedAnswer(Generic[T]):
     """Shares one call of `ask` among concurrent callers, and its answer for `seconds` after it.
 
     So a client without a token cannot make the daemon probe faster than that.
