@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks import console, github
+from tasks import console, github, proxies
 from tasks.errors import Interrupted, TaskError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def main(arguments: list[str]) -> int:
+    os.environ.update(proxies.exempt_loopback(os.environ))  # for us and all that we start
     name, *rest = arguments or ["--help"]
     if name in {"-h", "--help"}:
         console.say("usage: python -m tasks COMMAND [--help]\ncommands: " + " ".join(COMMANDS))

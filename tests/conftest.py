@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tasks import settings
+from tasks import proxies, settings
 from tests.support import cases, repos
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def _surroundings() -> Iterator[None]:
         if name in _NOT_OURS or name.startswith("GIT_"):
             del os.environ[name]
     os.environ |= {name: value for name, value in repos.GIT_ENV.items() if name.startswith("GIT_")}
-    if any(name.lower() in {"http_proxy", "all_proxy"} for name in before):
-        for name in ("no_proxy", "NO_PROXY"):
-            os.environ[name] = ",".join(filter(None, [before.get(name), "127.0.0.1,localhost"]))
+    os.environ.update(proxies.exempt_loopback(before))
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -28,15 +28,17 @@ class Compiled:
 
 
 DAEMON: Final = "apps/daemon/requirements.txt"
+SANDBOX: Final = "apps/os/sandbox/requirements.txt"
 #: In order: the image's own pins decide the tests', which decide the checks'.
 FILES: Final = (
     Compiled(DAEMON, ("apps/daemon/pyproject.toml",)),
-    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON,)),
+    Compiled(SANDBOX, (), "sandbox"),
+    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON, SANDBOX)),
     Compiled(
         "requirements/test.txt",
         ("apps/daemon/pyproject.toml",),
         "test",
-        (DAEMON, "requirements/daytona.txt"),
+        (DAEMON, SANDBOX, "requirements/daytona.txt"),
     ),
     Compiled("requirements/nox.txt", (), "nox", ("requirements/test.txt",)),
     Compiled(

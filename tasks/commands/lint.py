@@ -72,7 +72,8 @@ def broken_rules(root: Path) -> list[str]:
 
 def shell_scripts() -> list[str]:
     """Every tracked shell script, by its ending or, among the services', by its first line."""
-    listed = git.open_repo(ROOT).git("ls-files", "-z", "--", "*.sh", ".ci/run", _SERVICES)
+    places = ["*.sh", ".ci/run", _SERVICES, f"{SANDBOX_DIR}/lib/shell"]
+    listed = git.open_repo(ROOT).git("ls-files", "-z", "--", *places)
     names = listed.decode().split("\0")
     return [name for name in names if name and _is_shell(name)]
 

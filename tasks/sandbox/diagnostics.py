@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from tasks import console, settings
+from tasks import console, envfile, settings
 from tasks.errors import TaskError
 from tasks.sandbox import redaction
 
@@ -96,9 +96,7 @@ def _secrets(sandbox: Sandbox) -> set[str]:
         with suppress(TaskError):
             secrets.add(sandbox.read(path).decode(errors="replace").strip())
     with suppress(TaskError):
-        secrets |= set(
-            redaction.parse_env_file(sandbox.read(_ENV_FILE).decode(errors="replace")).values()
-        )
+        secrets |= set(envfile.parse(sandbox.read(_ENV_FILE)).values.values())
     return secrets
 
 

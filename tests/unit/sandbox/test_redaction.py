@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tasks.sandbox.redaction import (
     MASK,
     names_a_secret,
-    parse_env_file,
     redact,
     secrets_in,
 )
@@ -88,8 +87,3 @@ def test_names_of_no_secrets(name: str) -> None:
 
 def test_secrets_of_an_environment() -> None:
     assert secrets_in({"A_TOKEN": "1", "PLAIN": "2"}) == {"1"}
-
-
-def test_env_files() -> None:
-    text = "# note\nA=1\nexport B='two words'\n\nnot a line\n C=\"x=y\"\n#D=4\n"
-    assert parse_env_file(text) == {"A": "1", "B": "two words", "C": "x=y"}

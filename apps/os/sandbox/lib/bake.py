@@ -10,8 +10,10 @@ hand from a plain clone the same code does both here.
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
+import py_compile
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -23,9 +25,10 @@ from tasks.errors import BadInput, TaskError
 from tasks.git import gitdir
 
 PINS = Path("/pins")
+INSTALLED_LIB = "/usr/local/lib/sandbox"
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "console", "context", "errors", "process", "secretscan",
+    "__init__", "console", "context", "envfile", "errors", "process", "proxies", "secretscan",
     "git/__init__", "git/gitdir", "git/indexfile", "git/worktree",
 )  # fmt: skip
 
@@ -51,8 +54,13 @@ def _lay_out_lib(tree: Path, lib: Path) -> None:
         file = f"tasks/{module}.py"
         (lib / file).parent.mkdir(exist_ok=True)
         shutil.copy(tree / file, lib / file)
-    for script in lib.glob("*.sh"):
+    for script in [*lib.glob("*.sh"), *lib.glob("shell/*")]:
         script.chmod(0o755)
+    # By hash: a time stamp would make two builds differ.
+    by_hash = py_compile.PycInvalidationMode.CHECKED_HASH
+    compileall.compile_dir(
+        lib, stripdir=lib, prependdir=INSTALLED_LIB, quiet=1, invalidation_mode=by_hash
+    )
 
 
 def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
