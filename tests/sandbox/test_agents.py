@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,18 @@ def test_it_answers_and_knows_its_instructions(model: Model, agent: Agent) -> No
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda a: a.name)
 def test_it_answers_in_a_login_shell(model: Model, agent: Agent) -> None:
     assert model.answer in ask(model, agent, "once more", login=True).stdout
+
+
+@pytest.mark.parametrize("agent", AGENTS[:2], ids=lambda a: a.name)  # Pi's are in a file
+@pytest.mark.parametrize("login", [False, True], ids=["docker exec", "login shell"])
+def test_it_finds_its_settings_in_the_env_file(model: Model, agent: Agent, login: bool) -> None:
+    path = f"{settings.HOME}/.iterate/.env"
+    lines = [f"{name}={value}\n" for name, value in agent.env.items()]
+    model.sandbox.write(path, "".join(lines).encode(), mode=0o600)
+    try:
+        assert model.answer in ask(model, replace(agent, env={}), "hello", login=login).stdout
+    finally:
+        model.sandbox.exec(["rm", path])
 
 
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda a: a.name)

@@ -85,12 +85,12 @@ def test_every_command_exempts_loopback_for_itself_and_its_children() -> None:
         " print(os.environ['no_proxy'], os.environ['NO_PROXY'], file=sys.stderr)"
     )
     clean = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
-    said = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env={**clean, "HTTP_PROXY": PROXY},
         check=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     exempt = ",".join(proxies.LOOPBACK)
-    assert said.stderr.splitlines()[-1] == f"{exempt} {exempt}"
+    assert answer.stderr.splitlines()[-1] == f"{exempt} {exempt}"
 
 
 def _surround(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> None:

@@ -73,8 +73,8 @@ def _hosts(text: str) -> tuple[str, ...]:
     for number, name in enumerate(names, 1):
         if not _HOST_PATTERN.fullmatch(name):
             raise ConfigError(
-                f"ITERATE_ALLOWED_HOSTS has an entry that is not a host name (number {number}) → a "
-                "comma list of host names without scheme and port; `*.example.com` allows every name "
-                "below example.com"
+                f"ITERATE_ALLOWED_HOSTS has an entry that is not a host name (number {number}) → "
+                "make it a comma list of host names without scheme and port; `*.example.com` "
+                "allows every name below example.com"
             )
     return names

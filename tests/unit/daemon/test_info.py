@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from iterate_daemon.info import BuildInfo, Problem, Source, State, read_build_info, read_state
+from iterate_daemon.info import (
+    BuildInfo,
+    Problem,
+    Source,
+    State,
+    read_build_info,
+    read_environment_problems,
+    read_state,
+)
 
 from tests.unit.daemon.support import BUILD_INFO, SHA, write_json
 
@@ -39,6 +47,15 @@ def test_state(tmp_path: Path) -> None:
         source=Source(SHA, None, dirty=True),
         problems=(Problem("ui", "vite build failed"),),
     )
+
+
+def test_environment_problems(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    assert read_environment_problems(path) == ()
+    write_json(path, {"problems": [{"step": "environment", "message": "line 3"}]})
+    assert read_environment_problems(path) == (Problem("environment", "line 3"),)
+    path.write_text("[]")
+    assert read_environment_problems(path)[0].step == "environment"
 
 
 def test_outside_a_sandbox_there_is_nothing_and_no_problem(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """What services, shells and agents find in their environment, as shell text for `eval`.
 
 `environment.py shell` is for login shells, `shell NAME` for an agent that was started without one,
-`service NAME` for a service. All load `~/.iterate/.env`, which takes precedence over the container's own environment,
-and keep loopback requests away from proxies. A secret of a service goes to that service alone. What
-is wrong with the file is said by line number, and a service also notes it for the daemon's health.
+`service NAME` for a service. All of them load `~/.iterate/.env`, which takes precedence over the
+container's own environment, and keep loopback requests away from proxies. A service's secret is
+given to that service alone. What is wrong with the file is said by line number, and a service also
+notes it for the daemon's health.
 
 Every value is quoted, so the shell that evaluates the text runs nothing of it. Names that would
 change how that shell works, or what the sandbox's own programs are, are left out.
