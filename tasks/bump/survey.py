@@ -9,6 +9,7 @@ import re
 import statistics
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,21 +17,21 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from tasks import console, semver
-from tasks.bump import locks, policy
+from tasks.base import console, process
+from tasks.base.errors import TaskError
+from tasks.bump import locks, policy, semver
 from tasks.bump.pins import NODE
 from tasks.bump.policy import Held, Wish
-from tasks.errors import TaskError
-from tasks.registry import config, npm, pypi
-from tasks.registry.client import Client
-from tasks.registry.model import Unknown, mapping, read_json
+from tasks.bump.registries import config, npm, pypi
+from tasks.bump.registries.client import Client
+from tasks.bump.registries.model import NotPublished, Unknown, mapping, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tasks.bump.pins import Pin
-    from tasks.registry.model import Package, Release
+    from tasks.bump.registries.model import Package, Release
 
 _FULL: Final = "application/json"
 _SHORT: Final = "application/vnd.npm.install-v1+json"
@@ -122,9 +123,7 @@ class Registries:
             try:
                 document = read_json(self._npm(name, _SHORT), name)
                 self._short[name] = frozenset(mapping(document.get("versions")))
-            except Unknown as error:
-                if "status 404" not in error.what:
-                    raise
+            except NotPublished:
                 self._short[name] = frozenset()
         return self._short[name]
 
@@ -152,6 +151,13 @@ class Registries:
         )
         return self._get(client, quote(name, safe="@"), accept, name)
 
+    def close(self) -> None:
+        """End what other threads are asking."""
+        with self._lock:
+            clients = list(self._clients.values())
+        for client in clients:
+            client.close()
+
     def _client(self, which: str, access: Any) -> Client:
         with self._lock:
             if which not in self._clients:
@@ -163,6 +169,19 @@ class Registries:
         if answer.date:
             self._dates.append((answer.date, datetime.now(UTC)))
         return answer.body
+
+
+@contextmanager
+def _threads(registries: Registries) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end at once when this one is interrupted: what they ask is ended for them."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            registries.close()
+            process.end_captures()
+            raise
 
 
 def survey(
@@ -180,7 +199,7 @@ def survey(
     """
     registries = Registries(root)
     asked = [pin for pin in pins if pin.variable in chosen]
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    with _threads(registries) as pool:
         pool.submit(registries.load)
         # A Node is chosen with regard to all who run on it.
         needed = pins if NODE in chosen else asked

@@ -8,16 +8,16 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, github
-from tasks.commands.arguments import Once, Parser
+from tasks.base import console, markdown
+from tasks.base.errors import TaskError
+from tasks.base.options import Once, Parser
+from tasks.base.project import ROOT, state_dir
 from tasks.commands.daytona_test import use
 from tasks.commands.retiring import Retirement, in_use
 from tasks.daytona import adapter, gc, ledger, retire, snapshot
 from tasks.daytona.publish import delete
-from tasks.errors import TaskError
-from tasks.github import markdown
+from tasks.github import job
 from tasks.sandbox import verify
-from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
     from tasks.daytona.adapter import Daytona
@@ -192,9 +192,9 @@ def _current(book: Ledger, options: argparse.Namespace) -> Any:
         "sha": entry.pop("sha", None),
         "identity": entry.pop("identity", None),
     }
-    github.outputs(**told)
+    job.write_outputs(**told)
     said = f"is {markdown.code(now.snapshot)}" if now else "has no snapshot"
-    github.summary(f"{markdown.code(options.stage)} {said}")
+    job.write_summary(f"{markdown.code(options.stage)} {said}")
     return {**told, **entry}
 
 
@@ -227,7 +227,7 @@ def _promote(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
 
 def _verified(api: Daytona, found: Snapshot) -> str:
     """Boot it and compare what it is with what its identity says; the commit it holds."""
-    from tasks.sandbox.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
+    from tasks.sandbox.providers.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
 
     return verify.look(DaytonaProvider(api), found.name, identity=snapshot.identity_of(found))
 
@@ -258,8 +258,8 @@ def _moved(book: Ledger, stage: str, wanted: Entry, now: Entry | None) -> Any:
         "previous": now.snapshot if now else None,
         "moved": moved,
     }
-    github.outputs(**result)
-    github.summary(
+    job.write_outputs(**result)
+    job.write_summary(
         f"### {markdown.code(stage)} {verb} {markdown.code(wanted.snapshot)}\n\n"
         + markdown.facts({"commit": wanted.sha, "before": result["previous"]}.items())
     )
@@ -319,7 +319,7 @@ def _report_deletions(
 ) -> None:
     """Into the step's outputs and summary."""
     kept = [j for j in judged if j.verdict == "keep"]
-    github.outputs(deleted=len(deleted), kept=len(kept), failed=len(failed), dry_run=dry_run)
+    job.write_outputs(deleted=len(deleted), kept=len(kept), failed=len(failed), dry_run=dry_run)
     rows = []
     for one in judged:
         name = one.snapshot.name
@@ -331,7 +331,7 @@ def _report_deletions(
         why = failed.get(name) or one.reason
         rows.append([markdown.code(name), became, markdown.plain(why)])
     text = markdown.table(["snapshot", "", "why"], rows) if rows else "There was nothing to delete."
-    github.summary(f"### {title}{' (dry run)' if dry_run else ''}\n\n{text}")
+    job.write_summary(f"### {title}{' (dry run)' if dry_run else ''}\n\n{text}")
 
 
 def _raise_failed(result: dict[str, Any], options: argparse.Namespace) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from tasks import console, process
-from tasks.errors import BadInput, CommandFailed, TaskError
+from tasks.base import console, process
+from tasks.base.errors import BadInput, CommandFailed, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

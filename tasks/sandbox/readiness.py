@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
-from tasks import console, settings, waiting
-from tasks.errors import TaskError
-from tasks.sandbox.interface import SandboxEnded, ServiceFailed
+from tasks.base import console, project, waiting
+from tasks.base.errors import TaskError
+from tasks.base.http import Client, Limits, Service
+from tasks.base.retry import RemoteFailed
+from tasks.sandbox.sandbox import SandboxEnded, ServiceFailed
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
 #: How often the supervisors are asked whether a service has given up, in seconds.
 _SUPERVISOR_INTERVAL: Final = 2.0
 #: The live scan directory; s6-svstat reads it whatever the repo's copy looks like.
 _SCAN: Final = "/run/service"
+#: A sandbox, as a service that is asked over HTTP; what it says is short.
+SERVICE: Final = Service(name="the sandbox")
+_LIMITS: Final = Limits(connect=5, idle=5, total=15, size=1_000_000)
 
 
 def wait_until_ready(sandbox: Sandbox, *, timeout: float) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def given_up(sandbox: Sandbox) -> list[str]:
     """Services that are down for good: down, not wanted up any more, though normally up."""
     script = "; ".join(
         f"echo {service} $(s6-svstat -o up,wantedup,normallyup {_SCAN}/{service})"
-        for service in settings.SERVICES
+        for service in project.SERVICES
     )
     answer = sandbox.exec(["sh", "-c", script], check=False, timeout=10)
     return parse_given_up(answer.stdout)
@@ -49,7 +53,7 @@ class _Wait:
         self._ask_supervisors_at = time.monotonic() + _SUPERVISOR_INTERVAL
 
     def until_ready(self, *, timeout: float) -> dict[str, Any]:
-        with httpx.Client(trust_env=False, timeout=5) as client:
+        with contextlib.closing(Client(SERVICE, limits=_LIMITS)) as client:
             return waiting.until(
                 lambda: self._probe(client),
                 what=f"readiness of {self._sandbox.name}",
@@ -57,25 +61,27 @@ class _Wait:
                 state=lambda: f"{self._last}; {last_lines(self._sandbox)}",
             )
 
-    def _probe(self, client: httpx.Client) -> dict[str, Any] | None:
+    def _probe(self, client: Client) -> dict[str, Any] | None:
         if how := self._sandbox.ended():
             raise SandboxEnded(
                 f"{self._sandbox.name} {how} before it was ready: {last_lines(self._sandbox)}"
             )
+        port = project.DAEMON_PORT
         try:
-            port = settings.DAEMON_PORT
-            answer = client.get(
-                f"{self._sandbox.url(port)}/readyz", headers=dict(self._sandbox.headers(port))
-            )
-            said = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            self._last = f"/readyz: {console.printable(str(error)) or type(error).__name__}"
+            url, headers = self._sandbox.url(port), self._sandbox.headers(port)
         except SandboxEnded:
             return None  # between two questions; the next round says how
-        else:
-            self._last = f"/readyz: {answer.status_code} {console.printable(answer.text)[:300]}"
-            if answer.status_code == httpx.codes.OK:
-                return dict(said)
+        try:
+            response = client.send("GET", f"{url}/readyz", doing="/readyz", headers=headers)
+            self._last = f"/readyz: {response.status} {console.printable(response.text)[:300]}"
+            if response.status == 200:
+                return dict(json.loads(response.body))
+        except RemoteFailed as error:
+            if not error.passing:
+                raise
+            self._last = error.what
+        except (ValueError, TypeError) as error:
+            self._last = f"/readyz: {console.printable(str(error))}"
         self._end_if_given_up()
         return None
 
@@ -97,7 +103,7 @@ class _Wait:
 
 def last_lines(sandbox: Sandbox, *, count: int = 5) -> str:
     """The end of the console on one line, for an error message."""
-    with suppress(TaskError):
+    with contextlib.suppress(TaskError):
         lines = sandbox.console(tail=count).strip().splitlines()[-count:]
         return "its last lines: " + " | ".join(console.printable(line) for line in lines)
     return "its console cannot be read"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tasks.bump import pins
 from tasks.commands import bump_versions
 from tests.bump.conftest import DOCKERFILE, VERSIONS
 from tests.support import github_runner
-from tests.support.registry import Answer, integrity, packument
+from tests.support.loopback import Answer
+from tests.support.registry import integrity, packument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,7 +174,7 @@ def test_a_passing_fault_is_tried_again(desk: Desk) -> None:
 
 def test_a_slow_source_does_not_hold_up_the_others(desk: Desk) -> None:
     """All at once: four slow answers take as long as one."""
-    from tasks import console
+    from tasks.base import console
 
     usual = console.Stopwatch()
     assert desk.run("--check").returncode == 0
@@ -419,7 +421,33 @@ def test_an_edit_meanwhile_is_not_lost(desk: Desk, tmp_path: Path) -> None:
     assert "was changed meanwhile" in said
     assert desk.dockerfile.read_bytes() == DOCKERFILE.encode() + b"# mine\n"
     assert "bun-1.4.1.json" not in desk.locks()
-    assert (tmp_path / "repository" / settings.DOCKERFILE).exists()
+    assert (tmp_path / "repository" / project.DOCKERFILE).exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asker", ["its own request", "npm"])
+def test_the_first_signal_ends_what_a_dripping_registry_holds_up(
+    desk: Desk, signum: signal.Signals, asker: str
+) -> None:
+    dripping = Answer(b" " * 100, drip=1.0, length=1_000_000)
+    offer(desk, "bun", "1.4.1", dependencies={"left": "1"})
+    desk.registry.npm("left", {"1.0.0": {}})
+    path, good = "/left", desk.registry.answers["/left"]
+    if asker == "its own request":
+        path = "/bun"
+        desk.registry.answers[path] = dripping
+    else:  # asks for it after the bumper itself
+        desk.registry.answers[path] = [good, dripping] if isinstance(good, Answer) else good
+    count = 1 if asker == "its own request" else 2
+    child = subprocess.Popen(desk.command(), cwd=desk.root, env=desk.environment(), text=True,
+                             stderr=subprocess.PIPE)  # fmt: skip
+    while sum(place == path for place, _ in desk.registry.asked) < count:
+        assert child.poll() is None
+    child.send_signal(signum)
+    _, output = child.communicate(timeout=20)
+    assert child.returncode == 128 + signum
+    assert "interrupted" in output
+    assert desk.dockerfile.read_bytes() == DOCKERFILE.encode()
 
 
 @pytest.mark.parametrize("line", ["ENV SANDBOX_NEW_VERSION=1", "ENV SANDBOX_BUN_VERSION=1.4.1"])

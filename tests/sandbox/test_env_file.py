@@ -6,15 +6,15 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
-from tasks import settings
+from tasks.base import project
 from tests.sandbox.support import health, pid, until_ready, up_again
 from tests.sandbox.test_services import SERVICES
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Provider, Sandbox
+    from tasks.sandbox.sandbox import Provider, Sandbox
     from tests.sandbox.conftest import Maker
 
-ENV_FILE = f"{settings.HOME}/.iterate/.env"
+ENV_FILE = f"{project.HOME}/.iterate/.env"
 LINES = (
     ("GREETING=hello brave world", "GREETING", "hello brave world"),
     ("LITERAL=a$b&c#d", "LITERAL", "a$b&c#d"),
@@ -156,7 +156,7 @@ def test_what_is_not_a_text_file_costs_the_settings_only(make: Maker) -> None:
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_its_place(make: Maker) -> None:
     sandbox = make()
-    folder = f"{settings.HOME}/.iterate"
+    folder = f"{project.HOME}/.iterate"
     sandbox.exec(f"rm -r {folder}; sudo install -d -o root {folder}")
     restart(sandbox, *SERVICES)
     until_ready(sandbox)

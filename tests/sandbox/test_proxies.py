@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tasks import addresses, proxies, waiting
+from tasks.base import addresses, loopback, waiting
 from tasks.sandbox import diagnostics
 from tests.sandbox import recording_proxy
 from tests.sandbox.support import (
@@ -25,12 +25,12 @@ from tests.sandbox.support import (
     up_again,
 )
 from tests.sandbox.test_services import SERVICES
-from tests.support import loopback
+from tests.support.loopback import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 LOG = "/tmp/proxy.jsonl"
@@ -118,7 +118,7 @@ def test_behind_a_proxy_loopback_is_reached_directly(
     assert f"{ELSEWHERE}?{sandbox.name}" in recorder.targets()
     entries = sandbox.login("echo $no_proxy; echo $NO_PROXY").stdout.split()
     assert entries[0] == entries[1]
-    assert {*proxies.LOOPBACK, *filter(None, exempt.values())} == set(entries[0].split(","))
+    assert {*loopback.HOSTS, *filter(None, exempt.values())} == set(entries[0].split(","))
 
 
 def test_a_proxy_in_the_env_file_counts_alike(make: Maker, recorder: Recorder) -> None:
@@ -154,7 +154,7 @@ def test_this_machines_own_requests_go_to_no_proxy(
 
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    with loopback.serving(Handler) as host:
+    with serving(Handler) as host:
         for name, value in variables(f"http://{host}", **exempt).items():
             monkeypatch.setenv(name, value)
         sandbox.wait_until_ready(timeout=20)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
 from tasks.sandbox import diagnostics
 from tests.sandbox.support import (
     DAEMON,
@@ -24,7 +24,7 @@ from tests.sandbox.support import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 SECRETS = {"ITERATE_DAEMON_TOKEN", "OPENCODE_SERVER_PASSWORD"}
@@ -33,7 +33,7 @@ GUARDED = [(DAEMON, "/api/status"), (OPENCODE, "/"), (OPENCODE, "/session"), (OP
 
 @pytest.mark.parametrize("path", [TOKEN_FILE, PASSWORD_FILE])
 def test_a_generated_secret_is_the_users_alone(sandbox: Sandbox, path: str) -> None:
-    assert sandbox.exec(["stat", "-c", "%a %U", path]).stdout.split() == ["600", settings.USER]
+    assert sandbox.exec(["stat", "-c", "%a %U", path]).stdout.split() == ["600", project.USER]
     assert len(secret(sandbox, path)) >= 32
 
 
@@ -101,7 +101,7 @@ def test_shells_that_opencode_starts_have_no_secret(make: Maker) -> None:
     values = {name: f"given-{name}" for name in SECRETS}
     sandbox = make(env=values)
     auth = ("opencode", values["OPENCODE_SERVER_PASSWORD"])
-    sandbox.write(f"{settings.HOME}/.iterate/.env", b"MARK=of the file\n")
+    sandbox.write(f"{project.HOME}/.iterate/.env", b"MARK=of the file\n")
     with client(sandbox, OPENCODE, auth=auth) as http:
         session = http.post("/session", json={}).raise_for_status().json()["id"]
         order = {
@@ -129,7 +129,7 @@ def _content(sandbox: Sandbox, file: str) -> str:
 def test_login_shells_and_agents_have_no_secret(make: Maker) -> None:
     sandbox = make(env={name: f"given-{name}" for name in SECRETS})
     text = "".join(f"{name}=of-the-file\n" for name in SECRETS)
-    sandbox.write(f"{settings.HOME}/.iterate/.env", text.encode())
+    sandbox.write(f"{project.HOME}/.iterate/.env", text.encode())
     assert not any(name in sandbox.login("env").stdout for name in SECRETS)
     # In place of the program, its environment.
     sandbox.exec("sudo mv /opt/pi/bin/pi /opt/pi/bin/old && sudo ln -s /usr/bin/env /opt/pi/bin/pi")
@@ -162,7 +162,7 @@ def test_secrets_are_not_on_the_console(sandbox: Sandbox) -> None:
 def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> None:
     given = "very-secret-" + "c" * 20
     sandbox = make(env={"SOME_API_KEY": given, "PLAIN_SETTING": "plain"})
-    sandbox.write(f"{settings.HOME}/.iterate/.env", b"OTHER_TOKEN=othersecret123456\n", mode=0o600)
+    sandbox.write(f"{project.HOME}/.iterate/.env", b"OTHER_TOKEN=othersecret123456\n", mode=0o600)
     hidden = [given, "othersecret123456"]
     hidden += [secret(sandbox, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
     # Where secrets get by accident: a log line, a command line.
@@ -187,7 +187,7 @@ def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> Non
     assert "SOME_API_KEY" in files["environment.txt"]
     assert "plain" not in files["environment.txt"]
     assert (
-        sandbox.read_json(settings.BUILD_INFO)["pins"]["SANDBOX_NODE_VERSION"]
+        sandbox.read_json(project.BUILD_INFO)["pins"]["SANDBOX_NODE_VERSION"]
         in (files["versions.txt"])
     )
     assert "iterate_daemon" in files["processes.txt"]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import proxies
+from tasks.base import loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -306,7 +306,7 @@ def test_where_a_proxy_is_set_loopback_is_exempt(home: Home, text: Text, place: 
             home.monkeypatch.setenv(name, value)
     result = evaluate(text("shell"))
     for name in ("no_proxy", "NO_PROXY"):
-        assert result[name].split(",") == [".corp.example", *proxies.LOOPBACK]
+        assert result[name].split(",") == [".corp.example", *loopback.HOSTS]
 
 
 def test_where_none_is_set_nothing_is_added(home: Home, text: Text) -> None:

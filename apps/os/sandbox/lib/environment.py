@@ -23,7 +23,7 @@ LIB: Final = os.path.dirname(os.path.abspath(__file__))
 # Started with -I and -S, so that neither `-e PYTHONPATH` nor a user's packages have a say.
 sys.path[:0] = [LIB, f"{LIB}/packages"]
 
-from tasks import envfile, proxies  # noqa: E402
+from tasks.base import envfile, loopback  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -70,7 +70,7 @@ def main(kind: str, name: str = "") -> int:
     file = envfile.read(f"{home}/{ENV_FILE}", environment=os.environ)
     reserved = [a.line for a in file.assignments if is_reserved(a.name)]
     values = {n: value for n, value in file.values.items() if not is_reserved(n)}
-    values |= proxies.exempt_loopback({**os.environ, **values})
+    values |= loopback.exempt({**os.environ, **values})
     repo = f"{home}/src/github.com/iterate/iterate"
     values |= {MARK: "1", "SANDBOX_REPO": repo, "S6DIR": f"{repo}/apps/os/sandbox/s6-daemons"}
     if name == "opencode":
