@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base import project, waiting
+from tests.sandbox.support import ENV_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,13 +152,12 @@ def test_it_answers_in_a_login_shell(model: Model, agent: Agent) -> None:
 @pytest.mark.parametrize("agent", AGENTS[:2], ids=lambda a: a.name)  # Pi's are in a file
 @pytest.mark.parametrize("login", [False, True], ids=["docker exec", "login shell"])
 def test_it_finds_its_settings_in_the_env_file(model: Model, agent: Agent, login: bool) -> None:
-    path = f"{project.HOME}/.iterate/.env"
     lines = [f"{name}={value}\n" for name, value in agent.env.items()]
-    model.sandbox.write(path, "".join(lines).encode(), mode=0o600)
+    model.sandbox.write(ENV_FILE, "".join(lines).encode(), mode=0o600)
     try:
         assert model.answer in ask(model, replace(agent, env={}), "hello", login=login).stdout
     finally:
-        model.sandbox.exec(["rm", path])
+        model.sandbox.exec(["rm", ENV_FILE])
 
 
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda a: a.name)

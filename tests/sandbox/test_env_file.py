@@ -7,14 +7,13 @@ import secrets
 from typing import TYPE_CHECKING
 
 from tasks.base import project
-from tests.sandbox.support import health, pid, until_ready, up_again
+from tests.sandbox.support import ENV_FILE, health, pid, restart, until_ready
 from tests.sandbox.test_services import SERVICES
 
 if TYPE_CHECKING:
     from tasks.sandbox.sandbox import Provider, Sandbox
     from tests.sandbox.conftest import Maker
 
-ENV_FILE = f"{project.HOME}/.iterate/.env"
 LINES = (
     ("GREETING=hello brave world", "GREETING", "hello brave world"),
     ("LITERAL=a$b&c#d", "LITERAL", "a$b&c#d"),
@@ -59,13 +58,6 @@ BAD_LINES = (
     "BUN_BE_BUN=%s",
     "OPENCODE_SERVER_USERNAME=%s",
 )
-
-
-def restart(sandbox: Sandbox, *services: str) -> None:
-    for service in services:
-        old = pid(sandbox, service)
-        sandbox.exec(f"s6-svc -t /run/service/{service}")
-        up_again(sandbox, service, than=old)
 
 
 def variables_of(sandbox: Sandbox, process: int | str) -> dict[str, str]:

@@ -16,13 +16,13 @@ from tasks.sandbox import diagnostics
 from tests.sandbox import recording_proxy
 from tests.sandbox.support import (
     DAEMON,
+    ENV_FILE,
     OPENCODE,
     PASSWORD_FILE,
     get,
-    pid,
+    restart,
     secret,
     until_ready,
-    up_again,
 )
 from tests.sandbox.test_services import SERVICES
 from tests.support.loopback import serving
@@ -40,7 +40,7 @@ ELSEWHERE = "http://elsewhere.invalid/"
 
 
 class Recorder:
-    """A recording proxy in a sandbox of its sandbox."""
+    """A recording proxy in a sandbox, at an address that is not loopback."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -92,10 +92,7 @@ def test_behind_a_proxy_loopback_is_reached_directly(
 ) -> None:
     sandbox = make(env=variables(recorder.url, **exempt))
     waiting.until(lambda: sandbox.health() == "healthy", what="health", timeout=30)
-    for service in SERVICES:  # their own checks once more
-        old = pid(sandbox, service)
-        sandbox.exec(f"s6-svc -t /run/service/{service}")
-        up_again(sandbox, service, than=old)
+    restart(sandbox, *SERVICES)  # their own checks once more
     until_ready(sandbox)
 
     # What an agent or a person would do, with programs that each have rules of their sandbox.
@@ -121,12 +118,13 @@ def test_behind_a_proxy_loopback_is_reached_directly(
     assert {*loopback.HOSTS, *filter(None, exempt.values())} == set(entries[0].split(","))
 
 
-def test_a_proxy_in_the_env_file_counts_alike(make: Maker, recorder: Recorder) -> None:
+def test_a_proxy_in_the_env_file_counts_alike(make: Maker) -> None:
     sandbox = make()
+    recorder = Recorder(sandbox)
     lines = [f"{name}={value}\n" for name, value in variables(recorder.url).items()]
-    sandbox.write("/home/iterate/.iterate/.env", "".join(lines).encode(), mode=0o600)
-    sandbox.restart(grace=3)
-    sandbox.wait_until_ready()
+    sandbox.write(ENV_FILE, "".join(lines).encode(), mode=0o600)
+    restart(sandbox, *SERVICES)
+    until_ready(sandbox)
     assert sandbox.login(f"curl -sS http://127.0.0.1:{DAEMON}/healthz").stdout
     sandbox.login(f"curl -sS {ELSEWHERE}?{sandbox.name}", check=False)
     assert recorder.loopback() == []

@@ -12,6 +12,7 @@ from tasks.base import project, waiting
 from tasks.sandbox import diagnostics
 from tests.sandbox.support import (
     DAEMON,
+    ENV_FILE,
     OPENCODE,
     PASSWORD_FILE,
     TOKEN_FILE,
@@ -101,7 +102,7 @@ def test_shells_that_opencode_starts_have_no_secret(make: Maker) -> None:
     values = {name: f"given-{name}" for name in SECRETS}
     sandbox = make(env=values)
     auth = ("opencode", values["OPENCODE_SERVER_PASSWORD"])
-    sandbox.write(f"{project.HOME}/.iterate/.env", b"MARK=of the file\n")
+    sandbox.write(ENV_FILE, b"MARK=of the file\n")
     with client(sandbox, OPENCODE, auth=auth) as http:
         session = http.post("/session", json={}).raise_for_status().json()["id"]
         order = {
@@ -129,7 +130,7 @@ def _content(sandbox: Sandbox, file: str) -> str:
 def test_login_shells_and_agents_have_no_secret(make: Maker) -> None:
     sandbox = make(env={name: f"given-{name}" for name in SECRETS})
     text = "".join(f"{name}=of-the-file\n" for name in SECRETS)
-    sandbox.write(f"{project.HOME}/.iterate/.env", text.encode())
+    sandbox.write(ENV_FILE, text.encode())
     assert not any(name in sandbox.login("env").stdout for name in SECRETS)
     # In place of the program, its environment.
     sandbox.exec("sudo mv /opt/pi/bin/pi /opt/pi/bin/old && sudo ln -s /usr/bin/env /opt/pi/bin/pi")
