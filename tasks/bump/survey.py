@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import statistics
 import time
@@ -17,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from tasks.base import console, process
+from tasks.base import console, files, process
 from tasks.base.errors import TaskError
 from tasks.bump import locks, policy, semver
 from tasks.bump.pins import NODE
@@ -410,6 +409,4 @@ class Verdicts:
             now = time.time()
             fresh = {k: v for k, v in self._read().items() if now - float(v["at"]) < _FRESH}
             fresh[name] = {"at": now, **verdict}
-            temporary = self.file.with_suffix(f".{os.getpid()}.new")
-            temporary.write_text(json.dumps(fresh))
-            temporary.replace(self.file)
+            files.write(self.file, json.dumps(fresh))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks.base import console, project, waiting
 from tasks.base.errors import TaskError
 from tasks.base.http import Client, Limits, Service
+from tasks.base.progress import ProgressLine
 from tasks.base.retry import RemoteFailed
 from tasks.sandbox.sandbox import SandboxEnded, ServiceFailed
 
@@ -53,7 +54,9 @@ class _Wait:
         self._ask_supervisors_at = time.monotonic() + _SUPERVISOR_INTERVAL
 
     def until_ready(self, *, timeout: float) -> dict[str, Any]:
-        with contextlib.closing(Client(SERVICE, limits=_LIMITS)) as client:
+        watch = console.Stopwatch()
+        progress = ProgressLine(lambda: f"waiting for {self._sandbox.name}, {watch}: {self._last}")
+        with contextlib.closing(Client(SERVICE, limits=_LIMITS)) as client, progress:
             return waiting.until(
                 lambda: self._probe(client),
                 what=f"readiness of {self._sandbox.name}",

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base import project
-from tasks.bump import pins
-from tasks.commands import bump_versions
+from tasks.bump import pins, proposal
 from tests.bump.conftest import DOCKERFILE, VERSIONS
 from tests.support import github_runner
 from tests.support.loopback import Answer
@@ -73,7 +72,7 @@ def test_a_bump_end_to_end(desk: Desk) -> None:
 
 
 def test_in_a_job(desk: Desk) -> None:
-    """What bump_pull_request goes by: the outputs, and the text it finds."""
+    """The step that opens the pull request goes by the outputs, and by the text that is left."""
     files = {name: desk.root / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     desk.more = {"GITHUB_ACTIONS": "true", **{name: str(path) for name, path in files.items()}}
 
@@ -90,7 +89,7 @@ def test_in_a_job(desk: Desk) -> None:
     summary = files["GITHUB_STEP_SUMMARY"].read_text()
     row = "| bun | 1.4.0 | 1.4.1 | 30 d | patch | the newest release |"
     assert row in summary
-    assert row in (desk.root / ".sandbox" / bump_versions.BODY).read_text()
+    assert row in (desk.root / ".sandbox" / proposal.TEXT_FILE).read_text()
 
 
 @pytest.mark.parametrize(("flag", "status"), [("--dry-run", 0), ("--check", 1)])
@@ -444,7 +443,7 @@ def test_the_first_signal_ends_what_a_dripping_registry_holds_up(
     while sum(place == path for place, _ in desk.registry.asked) < count:
         assert child.poll() is None
     child.send_signal(signum)
-    _, output = child.communicate(timeout=20)
+    _, output = child.communicate(timeout=60)
     assert child.returncode == 128 + signum
     assert "interrupted" in output
     assert desk.dockerfile.read_bytes() == DOCKERFILE.encode()
