@@ -48,7 +48,7 @@ class Recorder:
         sandbox.write("/tmp/recording_proxy.py", program)
         start = f"setsid python3 /tmp/recording_proxy.py {LOG}"
         sandbox.exec(f"{start} >/tmp/proxy.log 2>&1 </dev/null &")
-        waiting.until(self._lines, what="the recording proxy", timeout=20)
+        waiting.until(lambda: self._lines() or None, what="the recording proxy", timeout=20)
         address = sandbox.exec(["hostname", "-I"]).stdout.split()[0]
         self.url = f"http://{address}:{self._lines()[0]['port']}"
 
