@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tasks import git
 from tasks.base import console, project
 from tasks.base.errors import BadInput
-from tasks.base.options import Once, Parser
+from tasks.base.options import Once, Parser, add_json
 from tasks.bump import proposal
 from tasks.github import job, pull_request, rest
 from tasks.github.pull_request import Change, ProposalBranch
@@ -48,7 +48,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dispatch", action=Once, default=WORKFLOW, metavar="FILE", help="(%(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     repo = git.open_repo(project.ROOT)
     bump = proposal.prepare(repo)
     branch = ProposalBranch(repo, BRANCH)
-    with closing(rest.Api(access)) as api:
+    with closing(rest.GitHubApi(access)) as api:
         base = options.base or str(api.get("looking at the repository", "{repo}")["default_branch"])
         if base == BRANCH:
             raise BadInput(f"{BRANCH} cannot be its own base", fix="name another --base")

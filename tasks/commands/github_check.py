@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import git
 from tasks.base import console, markdown
-from tasks.base.options import Parser
+from tasks.base.options import Parser, add_json
 from tasks.base.project import ROOT
 from tasks.github import job, rest, settings
 from tasks.github.settings import NotSetUp, State
@@ -31,20 +31,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         " GITHUB_TOKEN=$(gh auth token). GITHUB_REPOSITORY is OWNER/NAME; else the remote `origin`."
         " The exit status is 1 when something is missing.",
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     access = rest.access(repository=settings.repository_of(git.origin_url(ROOT)))
-    with closing(rest.Api(access)) as api:
+    with closing(rest.GitHubApi(access)) as api:
         checked = list(settings.check(api))
     show(access.repository, checked)
     if options.json:
         console.emit_json([asdict(setting) for setting in checked])
-    missing = [setting.what for setting in checked if setting.state == "missing"]
-    unknown = [setting.what for setting in checked if setting.state == "unknown"]
+    missing = [setting.name for setting in checked if setting.state == "missing"]
+    unknown = [setting.name for setting in checked if setting.state == "unknown"]
     if missing:
         raise NotSetUp(f"not set up: {', '.join(missing)}", fix="the table above says how")
     if unknown:
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
 
 def show(repository: str, checked: Sequence[CheckedSetting]) -> None:
     """The table, for the terminal and for the summary of a job."""
-    rows = [[_SIGNS[row.state], row.what, row.detail, row.fix] for row in checked]
+    rows = [[_SIGNS[row.state], row.name, row.detail, row.fix] for row in checked]
     printable = [list(map(console.printable, row)) for row in rows]
     console.say(console.table(printable, ["", repository, "", "what to do"]))
     cells = [list(map(markdown.plain, row)) for row in rows]

@@ -104,6 +104,7 @@ def test_shells_that_opencode_starts_have_no_secret(make: Maker) -> None:
     auth = ("opencode", values["OPENCODE_SERVER_PASSWORD"])
     sandbox.write(ENV_FILE, b"MARK=of the file\n")
     with client(sandbox, OPENCODE, auth=auth) as http:
+        http.timeout = 100  # the first request makes OpenCode look at the repository
         session = http.post("/session", json={}).raise_for_status().json()["id"]
         order = {
             "agent": "build",

@@ -48,8 +48,10 @@ def answer_json(value: Any) -> Callable[[Request], Answer]:
 
 def test_github_is_asked_through_the_proxy(network: Network) -> None:
     network.serve("api.github.example", answer_json({"full_name": "a/b"}))
-    access = rest.Access(token="ghs_x", repository="a/b", api_url="https://api.github.example")
-    assert rest.Api(access).get("looking", "{repo}") == {"full_name": "a/b"}
+    access = rest.GitHubAccess(
+        token="ghs_x", repository="a/b", api_url="https://api.github.example"
+    )
+    assert rest.GitHubApi(access).get("looking", "{repo}") == {"full_name": "a/b"}
     assert [r.headers["Authorization"] for r in network.asked("api.github.example")] == [
         "Bearer ghs_x"
     ]
@@ -125,11 +127,13 @@ def test_no_secret_reaches_another_host_by_a_redirect(network: Network, tmp_path
     network.serve("elsewhere.example", answer_json({}))
     for host in ("api.github.example", "npm.example"):
         network.serve(host, lambda _: away)
-    access = rest.Access(token="ghs_x", repository="a/b", api_url="https://api.github.example")
+    access = rest.GitHubAccess(
+        token="ghs_x", repository="a/b", api_url="https://api.github.example"
+    )
     (tmp_path / ".npmrc").write_text("//npm.example/:_auth" + "Token=npm_x\n")
     registry = config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
     for ask in (
-        lambda: rest.Api(access).get("looking", "{repo}"),
+        lambda: rest.GitHubApi(access).get("looking", "{repo}"),
         lambda: RegistryClient(registry).get("bun", accept="*/*", what="bun"),
     ):
         with pytest.raises(Exception, match="redirects to another place, elsewhere"):

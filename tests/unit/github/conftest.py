@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 TOKEN = "ghs_" + "0123456789" * 4
 
@@ -41,8 +41,8 @@ def hub(bare: Path) -> Iterator[GitHub]:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long commands would have slept."""
     slept: list[float] = []
-    patched = functools.partial(rest.Api, sleep=slept.append)
-    monkeypatch.setattr(rest, "Api", patched)
+    patched = functools.partial(rest.GitHubApi, sleep=slept.append)
+    monkeypatch.setattr(rest, "GitHubApi", patched)
     return slept
 
 
@@ -52,14 +52,14 @@ def job(hub: GitHub, naps: list[float], tmp_path: Path, monkeypatch: pytest.Monk
     assert naps == []
     for name in [n for n in os.environ if n.startswith("GITHUB_")]:
         monkeypatch.delenv(name)
-    given = {
+    variables = {
         **hub.environment(TOKEN),
         "GITHUB_ACTIONS": "true",
         "GITHUB_RUN_ID": "77",
         "GITHUB_OUTPUT": str(tmp_path / "output"),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
     }
-    for name, value in given.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(project, "state_dir", lambda: tmp_path)
     return hub

@@ -12,13 +12,13 @@ from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 from tasks.commands import github_check
 from tasks.github.settings import NotSetUp, repository_of
-from tests.support.github import ADMIN
+from tests.support.github_hub import ADMIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def states(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, str]]:
         with contextlib.suppress(NotSetUp):
             github_check.main(["--json"])
         rows = json.loads(capsys.readouterr().out)
-        return {row["what"]: row["state"] for row in rows}
+        return {row["name"]: row["state"] for row in rows}
 
     return run
 
@@ -58,7 +58,7 @@ def test_a_repository_that_is_set_up_has_no_missing_setting(
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "name"),
     [
         (lambda hub: hub.environments.pop("prd"), "environment prd"),
         (lambda hub: hub.environments["prd"].update(deployment_branch_policy=None),
@@ -86,10 +86,10 @@ def test_a_changed_setting_is_reported_as_missing(
     owned: GitHub,
     states: Callable[[], dict[str, str]],
     change: Callable[[GitHub], Any],
-    what: str,
+    name: str,
 ) -> None:
     change(owned)
-    assert states()[what] == "missing"
+    assert states()[name] == "missing"
 
 
 def test_the_older_branch_protection_counts_too(
@@ -132,7 +132,7 @@ def test_a_wrong_repository_or_token_is_one_line(
     monkeypatch.delenv("GITHUB_TOKEN")
     with pytest.raises(BadInput, match="GITHUB_TOKEN is not set"):
         github_check.main([])
-    assert owned.asked == ["GET /repos/iterate/other"] * 2
+    assert owned.requests == ["GET /repos/iterate/other"] * 2
 
 
 @pytest.mark.parametrize(
