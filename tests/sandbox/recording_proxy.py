@@ -17,7 +17,7 @@ class RecordingProxy(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, log: Path) -> None:
-        super().__init__(("0.0.0.0", 0), Request)  # noqa: S104 - for the sandbox beside it
+        super().__init__(("0.0.0.0", 0), ProxiedRequest)  # noqa: S104 - for the sandbox beside it
         self._log = log
         self._lock = threading.Lock()
         self.record({"port": self.server_port})
@@ -27,7 +27,7 @@ class RecordingProxy(ThreadingHTTPServer):
             log.write(json.dumps(entry) + "\n")
 
 
-class Request(BaseHTTPRequestHandler):
+class ProxiedRequest(BaseHTTPRequestHandler):
     server: RecordingProxy
 
     def log_message(self, *_args: object) -> None:

@@ -140,7 +140,7 @@ def test_this_machines_own_requests_go_to_no_proxy(
 ) -> None:
     targets: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class RefusingHandler(BaseHTTPRequestHandler):
         def log_message(self, *_args: object) -> None:
             pass
 
@@ -152,7 +152,7 @@ def test_this_machines_own_requests_go_to_no_proxy(
 
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    with serving(Handler) as host:
+    with serving(RefusingHandler) as host:
         for name, value in variables(f"http://{host}", **exempt).items():
             monkeypatch.setenv(name, value)
         sandbox.wait_until_ready(timeout=20)

@@ -54,11 +54,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def text(capfdbinary: pytest.CaptureFixture[bytes]) -> Text:
-    return Text(capfdbinary)
+def text(capfdbinary: pytest.CaptureFixture[bytes]) -> ShellText:
+    return ShellText(capfdbinary)
 
 
-class Text:
+class ShellText:
     """Runs the program; remembers what it wrote to stderr."""
 
     def __init__(self, capture: pytest.CaptureFixture[bytes]) -> None:
@@ -86,7 +86,7 @@ def evaluate(text: str, shell: str = SHELLS[0], **variables: str) -> dict[str, s
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_shell_gets_the_values_as_they_stand(home: Home, text: Text, shell: str) -> None:
+def test_every_shell_gets_the_values_as_they_stand(home: Home, text: ShellText, shell: str) -> None:
     home.env_file.write_text(
         "GREETING=hello brave world\nKEY=a$b&c#d\nRUN=$(touch CANARY)`touch CANARY`\n"
         "MULTI='one\ntwo'\nQUOTE=it's\nGRUß=x\nUMLAUT=grüße\nLAST=1"
@@ -125,7 +125,7 @@ SHELL_VARIABLES = """
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_no_name_makes_a_shell_run_or_repeat_a_value(
-    home: Home, text: Text, value: str, tmp_path: Path
+    home: Home, text: ShellText, value: str, tmp_path: Path
 ) -> None:
     """Bash evaluates a value for RANDOM as arithmetic, and so what that holds; others stop it."""
     canary = tmp_path / "canary"
@@ -155,7 +155,7 @@ def test_no_name_makes_a_shell_run_or_repeat_a_value(
      "PROMPT_COMMAND", "TMPDIR", "XDG_DATA_HOME", "BUN_BE_BUN", "S6DIR", "LC_ALL"],
 )  # fmt: skip
 def test_a_name_that_the_sandbox_needs_is_left_out_and_said(
-    home: Home, text: Text, name: str
+    home: Home, text: ShellText, name: str
 ) -> None:
     home.env_file.write_text(f"A=1\n{name}=canary\nB=2\n")
     variables = evaluate(text("service", "opencode"))
@@ -166,19 +166,19 @@ def test_a_name_that_the_sandbox_needs_is_left_out_and_said(
     assert "canary" not in problem + text.stderr
 
 
-def test_python_and_node_settings_are_for_what_the_user_runs(home: Home, text: Text) -> None:
+def test_python_and_node_settings_are_for_what_the_user_runs(home: Home, text: ShellText) -> None:
     home.env_file.write_text("PYTHONPATH=src\nNODE_OPTIONS=--max-old-space-size=4096\n")
     variables = evaluate(text("service", "opencode"))
     assert variables["PYTHONPATH"] == "src"
     assert home.problems() == []
 
 
-def test_the_file_takes_precedence_over_the_container(home: Home, text: Text) -> None:
+def test_the_file_takes_precedence_over_the_container(home: Home, text: ShellText) -> None:
     home.env_file.write_text("KEY=of the file\n")
     assert evaluate(text("shell"), KEY="of the container")["KEY"] == "of the file"
 
 
-def test_a_bad_line_is_noted_without_its_content(home: Home, text: Text) -> None:
+def test_a_bad_line_is_noted_without_its_content(home: Home, text: ShellText) -> None:
     home.env_file.write_text("A=1\nsome canary words\nB='canary\nC=3\n")
     variables = evaluate(text("service", "iterate-daemon"))
     assert (variables["A"], variables["C"]) == ("1", "3")
@@ -189,7 +189,7 @@ def test_a_bad_line_is_noted_without_its_content(home: Home, text: Text) -> None
     assert "canary" not in text.stderr
 
 
-def test_a_corrected_file_ends_the_problem(home: Home, text: Text) -> None:
+def test_a_corrected_file_ends_the_problem(home: Home, text: ShellText) -> None:
     home.env_file.write_text("bad line")
     text("service", "opencode")
     assert home.problems()
@@ -199,14 +199,14 @@ def test_a_corrected_file_ends_the_problem(home: Home, text: Text) -> None:
     assert text.stderr == ""
 
 
-def test_a_directory_in_its_place_costs_the_settings_only(home: Home, text: Text) -> None:
+def test_a_directory_in_its_place_costs_the_settings_only(home: Home, text: ShellText) -> None:
     home.env_file.mkdir()
     variables = evaluate(text("service", "opencode"))
     assert len(variables["OPENCODE_SERVER_PASSWORD"]) >= 32
     assert "is a directory" in home.problems()[0]
 
 
-def test_a_shell_says_nothing_to_a_log(home: Home, text: Text) -> None:
+def test_a_shell_says_nothing_to_a_log(home: Home, text: ShellText) -> None:
     home.env_file.write_text("bad line")
     text("shell")
     assert text.stderr == ""
@@ -231,7 +231,7 @@ TOKEN, PASSWORD = environment.SECRETS
 )
 @pytest.mark.parametrize("place", ["container", "file", "nowhere"])
 def test_each_gets_its_own_secrets_and_no_other(
-    home: Home, text: Text, arguments: tuple[str, ...], secrets: set[str], place: str
+    home: Home, text: ShellText, arguments: tuple[str, ...], secrets: set[str], place: str
 ) -> None:
     variables = {TOKEN: "a-token", PASSWORD: "a-password"}
     if place == "container":
@@ -245,7 +245,7 @@ def test_each_gets_its_own_secrets_and_no_other(
         assert place == "nowhere" or result[name] == variables[name]
 
 
-def test_a_secret_that_is_passed_to_opencode_by_hand_stays(home: Home, text: Text) -> None:
+def test_a_secret_that_is_passed_to_opencode_by_hand_stays(home: Home, text: ShellText) -> None:
     """Without it the server would be open to everybody."""
     home.monkeypatch.setenv(PASSWORD, "mine")
     result = evaluate(text("shell", "opencode"), **{PASSWORD: "mine", TOKEN: "token"})
@@ -255,7 +255,7 @@ def test_a_secret_that_is_passed_to_opencode_by_hand_stays(home: Home, text: Tex
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n"])
-def test_a_secret_is_made_once_for_all(home: Home, text: Text, content: bytes | None) -> None:
+def test_a_secret_is_made_once_for_all(home: Home, text: ShellText, content: bytes | None) -> None:
     """An empty file is none: OpenCode would take it for no password."""
     path = home.env_file.with_name("opencode-password")
     if content is not None:
@@ -269,12 +269,12 @@ def test_a_secret_is_made_once_for_all(home: Home, text: Text, content: bytes | 
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
-def test_a_blank_secret_is_none(home: Home, text: Text, blank: str) -> None:
+def test_a_blank_secret_is_none(home: Home, text: ShellText, blank: str) -> None:
     home.monkeypatch.setenv(PASSWORD, blank)
     assert len(evaluate(text("service", "opencode"))[PASSWORD]) >= 32
 
 
-def test_where_the_folder_cannot_be_used_secrets_are_elsewhere(home: Home, text: Text) -> None:
+def test_where_the_folder_cannot_be_used_secrets_are_elsewhere(home: Home, text: ShellText) -> None:
     home.env_file.parent.rmdir()
     home.env_file.parent.write_text("not a folder")
     password = evaluate(text("service", "opencode"))[PASSWORD]
@@ -297,7 +297,7 @@ def test_without_any_place_for_a_secret_the_service_is_not_started(home: Home) -
 
 
 @pytest.mark.parametrize("place", ["container", "file"])
-def test_where_a_proxy_is_set_loopback_is_exempt(home: Home, text: Text, place: str) -> None:
+def test_where_a_proxy_is_set_loopback_is_exempt(home: Home, text: ShellText, place: str) -> None:
     variables = {"https_proxy": "http://proxy.example:3128", "no_proxy": ".corp.example"}
     if place == "file":
         home.env_file.write_text("".join(f"{n}={v}\n" for n, v in variables.items()))
@@ -309,7 +309,7 @@ def test_where_a_proxy_is_set_loopback_is_exempt(home: Home, text: Text, place: 
         assert result[name].split(",") == [".corp.example", *loopback.HOSTS]
 
 
-def test_where_none_is_set_nothing_is_added(home: Home, text: Text) -> None:
+def test_where_none_is_set_nothing_is_added(home: Home, text: ShellText) -> None:
     home.env_file.write_text("no_proxy=.corp.example\n")
     assert evaluate(text("shell"))["no_proxy"] == ".corp.example"
     assert "NO_PROXY" not in text("shell")
