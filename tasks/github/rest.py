@@ -49,7 +49,7 @@ _FIXES: Final[dict[Kind, str]] = {
 _SERVICE: Final = Service(
     name="GitHub",
     advice=_FIXES,
-    elsewhere="was the repository renamed? check GITHUB_REPOSITORY",
+    redirect_advice="was the repository renamed? check GITHUB_REPOSITORY",
 )
 _ALLOW_PULL_REQUESTS: Final = (
     "on GitHub: Settings → Actions → General → Workflow permissions → allow GitHub Actions to"
@@ -250,7 +250,7 @@ def judge(
     Both rate limits come as 403 or 429: the primary with `x-ratelimit-remaining: 0` and the time
     of its reset, the secondary with `retry-after`, or with words alone.
     """
-    delay = retry.asked_to_wait(headers, now=clock)
+    delay = retry.asked_to_wait(headers, current_time=clock)
     is_spent = _header(headers, "X-RateLimit-Remaining") == "0"
     is_limit = delay is not None or is_spent or "rate limit" in message.lower()
     if status in {403, 429} and is_limit:

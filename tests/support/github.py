@@ -12,13 +12,13 @@ import re
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from tests.support import loopback
 from tests.support.github_hub import VERSION, GitHub, GitHubRefusal, GitHubRequest
 from tests.support.github_routes import ROUTES
+from tests.support.loopback import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.github_hub import GitHubFault, GitHubReply
 
 
-def answer(hub: GitHub, request: GitHubRequest) -> GitHubReply:
+def route(hub: GitHub, request: GitHubRequest) -> GitHubReply:
     if not request.headers.get("User-Agent"):
         raise GitHubRefusal(403, "Request forbidden by administrative rules.")
     version = request.headers.get("X-GitHub-Api-Version", VERSION)
@@ -75,81 +75,68 @@ def paged(reply: Any, request: GitHubRequest, url: str) -> tuple[Any, str]:
     return ({**reply, key: part} if key else part), ", ".join(links)
 
 
-def _encoded(body: Any) -> bytes:
-    return json.dumps(body).encode()
-
-
-class GitHubHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # one segment a reply: two cost 40 ms each (Nagle, delayed ACK)
-    hub: GitHub
-    lock = threading.Lock()
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        query = {k: v[-1] for k, v in parse_qs(parts.query).items()}
-        body = json.loads(raw) if raw else None
-        request = GitHubRequest(self.command, parts.path, query, self.headers, body)
-        with self.lock:
-            self.hub.requests.append(f"{self.command} {self.path}")
-            fault = self._fault()
-            answered = self._answer(request) if fault is None or fault.carried_out else None
-        if fault is None and answered is not None:
-            self._send(*answered)
-        elif fault is not None and fault.status:
-            self._send(fault.status, fault.body, fault.headers)
-        else:
-            self.close_connection = True
-
-    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815 - the base class's names
-
-    def _fault(self) -> GitHubFault | None:
-        for fault in self.hub.faults:
-            fits = fault.method == self.command and re.search(fault.path, self.path)
-            if fits and fault.times > 0:
-                fault.times -= 1
-                return fault
-        return None
-
-    def _answer(self, request: GitHubRequest) -> tuple[int, Any, dict[str, str]]:
-        try:
-            reply = answer(self.hub, request)
-        except GitHubRefusal as refusal:
-            return refusal.status, refusal.body, refusal.headers
-        body, links = paged(reply.body, request, self.hub.url)
-        return reply.status, body, {"Link": links} if links else {}
-
-    def _send(self, status: int, body: Any, headers: Mapping[str, str]) -> None:
-        data = body if isinstance(body, bytes) else b"" if body is None else _encoded(body)
-        self.send_response_only(status)
-        fields = {
-            "Content-Type": "application/json; charset=utf-8",
-            "X-GitHub-Api-Version-Selected": VERSION,
-            "X-GitHub-Request-Id": "0000:0000:1",
-            "X-RateLimit-Limit": "1000",
-            "X-RateLimit-Remaining": "900",
-            "X-RateLimit-Reset": str(int(time.time()) + 1800),
-            "X-RateLimit-Resource": "core",
-            "Content-Length": str(len(data)),
-            **headers,
-        }
-        # A fault may claim more than it sends: the connection ends then.
-        self.close_connection |= fields["Content-Length"] != str(len(data))
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextmanager
 def serving(bare: Path, *, repository: str = "iterate/iterate") -> Iterator[GitHub]:
     """A GitHub whose repository's branches are those of `bare`."""
-    handler = type("Handler", (GitHubHandler,), {"lock": threading.Lock()})
-    with loopback.serving(handler) as host:
+    lock = threading.Lock()
+
+    def answer(request: Request) -> Answer:
+        with lock:
+            return _answer(hub, request)
+
+    with loopback.answering(answer) as host:
         hub = GitHub(f"http://{host}", bare, repository)
-        handler.hub = hub  # type: ignore[attr-defined]
         yield hub
+
+
+def _answer(hub: GitHub, request: Request) -> Answer:
+    parts = urlsplit(request.path)
+    github_request = GitHubRequest(
+        request.method,
+        parts.path,
+        {name: values[-1] for name, values in parse_qs(parts.query).items()},
+        request.headers,
+        json.loads(request.body) if request.body else None,
+    )
+    hub.requests.append(f"{request.method} {request.path}")
+    fault = _take_fault(hub, request)
+    if fault is None:
+        return _encode(*_judge(hub, github_request))
+    if fault.carried_out:
+        _judge(hub, github_request)
+    return _encode(fault.status, fault.body, fault.headers) if fault.status else Answer(status=0)
+
+
+def _take_fault(hub: GitHub, request: Request) -> GitHubFault | None:
+    for fault in hub.faults:
+        fits = fault.method == request.method and re.search(fault.path, request.path)
+        if fits and fault.times > 0:
+            fault.times -= 1
+            return fault
+    return None
+
+
+def _judge(hub: GitHub, request: GitHubRequest) -> tuple[int, Any, dict[str, str]]:
+    try:
+        reply = route(hub, request)
+    except GitHubRefusal as refusal:
+        return refusal.status, refusal.body, refusal.headers
+    body, links = paged(reply.body, request, hub.url)
+    return reply.status, body, {"Link": links} if links else {}
+
+
+def _encode(status: int, body: Any, headers: Mapping[str, str]) -> Answer:
+    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    fields = {
+        "Content-Type": "application/json; charset=utf-8",
+        "X-GitHub-Api-Version-Selected": VERSION,
+        "X-GitHub-Request-Id": "0000:0000:1",
+        "X-RateLimit-Limit": "1000",
+        "X-RateLimit-Remaining": "900",
+        "X-RateLimit-Reset": str(int(time.time()) + 1800),
+        "X-RateLimit-Resource": "core",
+        **headers,
+    }
+    # A fault may claim more than it sends.
+    length = int(fields.pop("Content-Length", len(data)))
+    return Answer(data, status, fields, length=length)
