@@ -30,13 +30,15 @@ class Compiled:
 
 
 DAEMON: Final = "apps/daemon/requirements.txt"
+SANDBOX: Final = "apps/os/sandbox/requirements.txt"
 STAND_IN: Final = "apps/daytona-standin/requirements.txt"
 #: The applications that tests run in their own environment.
 APPLICATIONS: Final = ("apps/daemon/pyproject.toml", "apps/daytona-standin/pyproject.toml")
 #: In order: the image's own pins decide the tests', which decide the checks'.
 FILES: Final = (
     Compiled(DAEMON, ("apps/daemon/pyproject.toml",)),
-    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON,)),
+    Compiled(SANDBOX, (), "sandbox"),
+    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON, SANDBOX)),
     Compiled(
         STAND_IN,
         ("apps/daytona-standin/pyproject.toml",),
@@ -46,7 +48,7 @@ FILES: Final = (
         "requirements/test.txt",
         APPLICATIONS,
         "test",
-        (DAEMON, "requirements/daytona.txt", STAND_IN),
+        (DAEMON, SANDBOX, "requirements/daytona.txt", STAND_IN),
     ),
     Compiled("requirements/nox.txt", (), "nox", ("requirements/test.txt",)),
     Compiled(

@@ -81,6 +81,7 @@ def main() -> int:
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=1,
+            workers=1,  # else uvicorn reads WEB_CONCURRENCY
             ws="none",
         ),
         notify_fd=config.notify_fd,

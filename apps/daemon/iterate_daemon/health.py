@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -117,7 +117,13 @@ class Health:
         }
 
     async def _state(self) -> StartInfo:
-        return await asyncio.to_thread(info.read_state, self._config.state_file)
+        """Of this start; its problems are joined by those of the services' own starts."""
+        return await asyncio.to_thread(self._read_state)
+
+    def _read_state(self) -> StartInfo:
+        state = info.read_state(self._config.state_file)
+        problems = info.read_environment_problems(self._config.environment_file)
+        return replace(state, problems=state.problems + problems)
 
     async def _ask_services(self) -> _Services:
         supervised, answer = await asyncio.gather(

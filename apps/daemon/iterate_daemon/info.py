@@ -1,4 +1,4 @@
-"""What the image and this start of the sandbox say about themselves, in two JSON files."""
+"""What the image, this start of the sandbox and its services note for us, in JSON files."""
 
 from __future__ import annotations
 
@@ -65,17 +65,26 @@ def read_build_info(path: Path) -> tuple[BuildInfo, tuple[Problem, ...]]:
 
 def read_state(path: Path) -> StartInfo:
     data, problems = _read(path, step="state")
-    listed = data.get("problems")
     return StartInfo(
         mode=_text(data, "mode"),
         started_at=_text(data, "started_at"),
         source=_source(data.get("source")),
-        problems=problems
-        + tuple(
-            Problem(_text(item, "step") or "start", _text(item, "message") or "no message")
-            for item in (listed if isinstance(listed, list) else [])
-            if isinstance(item, dict)
-        ),
+        problems=problems + _listed_problems(data),
+    )
+
+
+def read_environment_problems(path: Path) -> tuple[Problem, ...]:
+    """What was wrong with the run-time settings when a service last started."""
+    data, problems = _read(path, step="environment")
+    return problems + _listed_problems(data)
+
+
+def _listed_problems(data: dict[str, Any]) -> tuple[Problem, ...]:
+    listed = data.get("problems")
+    return tuple(
+        Problem(_text(item, "step") or "start", _text(item, "message") or "no message")
+        for item in (listed if isinstance(listed, list) else [])
+        if isinstance(item, dict)
     )
 
 

@@ -43,6 +43,7 @@ def config(folder: Path, **changes: Any) -> Config:
         "s6_dir": folder / "service",
         "build_info": folder / "build.json",
         "state_file": folder / "state.json",
+        "environment_file": folder / "environment.json",
         "ui_dir": folder / "dist",
     }
     return Config(**values | changes)

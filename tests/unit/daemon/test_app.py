@@ -47,13 +47,15 @@ def test_healthz_needs_no_token_and_names_the_source(tmp_path: Path) -> None:
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_healthz_is_degraded_by_a_problem_at_the_start(tmp_path: Path) -> None:
-    problem = {"step": "ui", "message": "vite build failed"}
-    write_json(tmp_path / "state.json", {"problems": [problem]})
+def test_healthz_is_degraded_by_problems_of_the_start(tmp_path: Path) -> None:
+    build = {"step": "ui", "message": "vite build failed"}
+    settings = {"step": "environment", "message": "~/.iterate/.env is loaded without line 3"}
+    write_json(tmp_path / "state.json", {"problems": [build]})
+    write_json(tmp_path / "environment.json", {"problems": [settings]})
     response = get(tmp_path, "/healthz")
     assert response.status_code == 200
     assert response.json()["status"] == "degraded"
-    assert response.json()["problems"] == [problem]
+    assert response.json()["problems"] == [build, settings]
 
 
 def test_readyz_is_503_while_opencode_does_not_answer(tmp_path: Path) -> None:

@@ -51,9 +51,12 @@ def test_a_missing_token_is_refused_with_advice(env: dict[str, str]) -> None:
 def test_an_invalid_value_is_refused_with_its_variable(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         from_env({"ITERATE_DAEMON_TOKEN": "t", name: value})
-    assert str(caught.value).startswith(f"{name} ")
-    assert " → " in str(caught.value)
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(f"{name} ")
+    assert " → " in message
+    assert "\n" not in message
+    # It may have come from a file of secrets.
+    assert len(value) < 3 or value not in message
 
 
 def test_the_repr_of_a_config_hides_secrets() -> None:

@@ -11,6 +11,7 @@ from iterate_daemon.info import (
     SourceInfo,
     StartInfo,
     read_build_info,
+    read_environment_problems,
     read_state,
 )
 
@@ -49,6 +50,15 @@ def test_the_state_of_the_start_is_read(tmp_path: Path) -> None:
         source=SourceInfo(SHA, None, dirty=True),
         problems=(Problem("ui", "vite build failed"),),
     )
+
+
+def test_problems_of_the_environment_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    assert read_environment_problems(path) == ()
+    write_json(path, {"problems": [{"step": "environment", "message": "line 3"}]})
+    assert read_environment_problems(path) == (Problem("environment", "line 3"),)
+    path.write_text("[]")
+    assert read_environment_problems(path)[0].step == "environment"
 
 
 def test_a_missing_file_is_not_a_problem(tmp_path: Path) -> None:

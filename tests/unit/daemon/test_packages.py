@@ -44,7 +44,12 @@ def test_pnpm_is_the_one_the_image_has() -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    ["pnpm-lock.yaml", "apps/daemon/requirements.txt", "apps/daytona-standin/requirements.txt"],
+    [
+        "pnpm-lock.yaml",
+        "apps/daemon/requirements.txt",
+        "apps/daytona-standin/requirements.txt",
+        "apps/os/sandbox/requirements.txt",
+    ],
 )
 def test_lock_files_name_no_host_and_hash_every_package(lock: str) -> None:
     text = (ROOT / lock).read_text()
