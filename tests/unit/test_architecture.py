@@ -30,6 +30,7 @@ SIDE_PACKAGES: Final = {
 }
 #: Imports at use, and why: what is heavy, or not installed in every session.
 LATE_IMPORTS: Final = {
+    ("tasks.base.envfile", "dotenv.parser.parse_stream"): "25 ms for each shell of a sandbox",
     ("tasks.base.http", "tasks.base.transport"): "urllib3 is not installed in every session",
     ("tasks.base.transport", "certifi"): "only for a Python that finds no certificates",
     ("tasks.engine.engine", "docker.tls.TLSConfig"): "only for an engine behind TLS",

@@ -189,7 +189,7 @@ def test_a_night_cleans_up_and_tests_the_newest_sdk(rehearsal: Rehearsal, nightl
 
 
 def test_a_failed_clean_up_fails_its_job(rehearsal: Rehearsal, nightly: Webhook) -> None:
-    rehearsal.stand_in.fault("status", on="GET /api/snapshots*", status=403, times=-1)
+    rehearsal.stand_in.inject("status", on="GET /api/snapshots*", status=403, times=-1)
     run = rehearsal.play(NIGHTLY, "failing clean-up", nightly, **{STAND_IN: ELSEWHERE})
     assert run.results["gc"] == "failure"
 

@@ -38,7 +38,7 @@ def production(rehearsal: Rehearsal) -> tuple[str, str]:
     snapshot = rehearsal.ledger()["prd"]
     assert snapshot in green.summary
     state = rehearsal.stand_in.state()
-    assert state["snapshots"][snapshot] == "active"
+    assert state["snapshots"][snapshot]["state"] == "active"
     assert state["pushed"], "the image itself was to be pushed"
     return sha, snapshot
 
@@ -63,13 +63,13 @@ def test_production_stays_where_publishing_fails(
     """It gets as far as the look at a sandbox of it, at Daytona: none starts."""
     sha, snapshot = production
     rehearsal.commit("main", sha, {"docs/rehearsed.md": "two\n"})
-    rehearsal.stand_in.fault("failed-start", times=-1)
+    rehearsal.stand_in.inject("failed-start", times=-1)
     run = rehearsal.play(PRODUCTION, "failing publish", rehearsal.on_main("push"))
     assert run.results["publish"] == "failure"
     assert sessions(run.jobs["publish"])[-2:] == ["snapshot_daytona!", "snapshots"]
     assert rehearsal.ledger()["prd"] == snapshot
     assert f"prd is still {snapshot}" in run.log
-    states = list(rehearsal.stand_in.state()["snapshots"].values())
+    states = [snapshot.state for snapshot in rehearsal.stand_in.snapshots().values()]
     assert states.count("active") == 2, "the new one was made, and was not promoted"
 
 
@@ -139,7 +139,7 @@ def test_a_branch_keeps_its_sandbox_where_publishing_fails(
     rehearsal: Rehearsal, labelled: LabelledBranch
 ) -> None:
     sha = rehearsal.commit(labelled.name, labelled.sha, {"docs/rehearsed.md": "newer\n"})
-    rehearsal.stand_in.fault("build-fails")
+    rehearsal.stand_in.inject("build-fails")
     event = labelled.pull(rehearsal, "synchronize", sha=sha)
     run = rehearsal.play(BRANCH, "failing publish", event)
     assert run.results["publish"] == "failure"
@@ -154,7 +154,7 @@ def test_a_sandbox_is_retired_with_its_label(
     run = rehearsal.play(BRANCH, "label removed", event)
     assert run.results["retire"] == "success", run.log[-6000:]
     assert labelled.stage not in rehearsal.ledger()
-    snapshots = rehearsal.stand_in.state()["snapshots"]
+    snapshots = rehearsal.stand_in.snapshots()
     assert not [name for name in snapshots if name.startswith(f"{labelled.stage}--")]
     assert labelled.snapshot not in labelled.comment(rehearsal)
 
@@ -171,7 +171,7 @@ def test_a_sandbox_is_published_by_hand_and_retired_with_its_branch(
     run = rehearsal.play(BRANCH, "branch deleted", event)
     assert run.results["retire"] == "success", run.log[-6000:]
     assert not {labelled.stage, "stg"} & rehearsal.ledger().keys()
-    snapshots = rehearsal.stand_in.state()["snapshots"]
+    snapshots = rehearsal.stand_in.snapshots()
     assert not [name for name in snapshots if name.startswith("stg--")]
 
     event = labelled.pull(rehearsal, "closed", state="closed")
