@@ -37,7 +37,7 @@ HOSTILE_TITLE: Final = (
 COMMANDS: Final = {"group", "endgroup", "error", "warning", "notice", "debug", "add-mask"}
 LEDGER: Final = "refs/sandbox/ledger/"
 #: A row of the shim's table: the session fails.
-FAILED: Final[dict[str, Any]] = {"status": 1, "say": "something has failed"}
+FAILURE: Final[dict[str, Any]] = {"status": 1, "say": "something has failed"}
 #: A test that fails in a sandbox.
 FAILING_TEST: Final = {
     "tests/sandbox/test_rehearsed.py": (
