@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks.base import console
+from tasks.base import console, loopback
 from tasks.base.errors import Interrupted, TaskError
 from tasks.commands import COMMANDS, GROUPS
 from tasks.github import job
@@ -24,6 +24,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def main(arguments: list[str]) -> int:
     """Run one command; the result is the exit status of the process."""
+    os.environ.update(loopback.exempt(os.environ))  # for us and all that we start
     name, *rest = arguments or ["--help"]
     if name in GROUPS:
         return _in_group(name, rest or ["--help"])
@@ -38,8 +39,10 @@ def _in_group(group: str, arguments: list[str]) -> int:
     name, *rest = arguments
     names = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")]
     if name in {"-h", "--help"}:
-        usage = f"usage: nox -s {group} -- COMMAND [--help]\n\n{GROUPS[group]}"
-        print(f"{usage}\n\ncommands: {' '.join(names)}")
+        print(f"usage: nox -s {group} -- COMMAND [--help]\n\n{GROUPS[group]}\n\ncommands:")
+        for command in names:
+            module = importlib.import_module(f"tasks.commands.{COMMANDS[f'{group} {command}']}")
+            print(f"  {command:{max(map(len, names))}}  {(module.__doc__ or '').splitlines()[0]}")
         return 0
     return _run(f"{group} {name}", rest) if name in names else _unknown(name, names)
 

@@ -22,9 +22,9 @@ from tasks.commands import local_test
 from tasks.daytona import api as daytona_api
 from tasks.daytona import content, developer, existing, naming
 from tasks.daytona import request as requests
-from tasks.daytona.credentials import LOOPBACK_VARIABLE, read_credentials
+from tasks.daytona.credentials import read_credentials
 from tasks.daytona.publication import publish
-from tasks.sandbox import release_checks
+from tasks.sandbox import release_checks, stand_in
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +72,11 @@ def main(arguments: list[str]) -> None:
         seconds = round(watch.elapsed, 1)
         options.image = str(result["snapshot_name"])
         start = time.monotonic()
-        status = _run_tests(options)
+        status = local_test.run_pytest(
+            local_test.pytest_arguments(options, root=project.ROOT, provider="daytona"),
+            subject=options.image,
+            quiet=options.json,
+        )
         if options.json:
             outcome = {
                 "tests_passed": status == 0,
@@ -82,18 +86,9 @@ def main(arguments: list[str]) -> None:
         local_test.judge(status)
 
 
-def _run_tests(options: argparse.Namespace) -> int:
-    arguments = local_test.pytest_arguments(options, root=project.ROOT, provider="daytona")
-    # anyio, which the stand-in runs on, is also a plugin of pytest's.
-    quiet = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
-    return local_test.run_pytest([*arguments, *quiet], subject=options.image, quiet=options.json)
-
-
 def _start_stand_in(
     stack: contextlib.ExitStack, options: argparse.Namespace, name: str | None
 ) -> None:
-    from tasks import standin  # noqa: PLC0415 - a server and its libraries
-
     if name:
         raise BadInput(
             "a stand-in has no snapshots yet", fix=f"leave out --snapshot and {VARIABLE}"
@@ -102,8 +97,8 @@ def _start_stand_in(
         raise BadInput(
             "a stand-in ends with this command, and its sandboxes with it", fix="leave out --keep"
         )
-    stand_in = stack.enter_context(standin.running())
-    stack.enter_context(environment({**stand_in.environment, LOOPBACK_VARIABLE: "1"}))
+    local_daytona = stack.enter_context(stand_in.running())
+    stack.enter_context(environment(local_daytona.environment))
 
 
 def choose_snapshot(options: argparse.Namespace, environ: Mapping[str, str]) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -178,3 +180,30 @@ def test_a_registry_that_fails_npm_is_no_verdict_on_a_release(
     assert "npm cannot resolve it" in result.stderr
     workspace.registry.answers["/left"] = good
     assert workspace.record("--only", "bun")[BUN]["to"] == "1.4.1"
+
+
+HANGING_NAMES = """
+import socket, sys, threading
+def hang(*arguments, **options):
+    print("looking up", file=sys.stderr, flush=True)
+    threading.Event().wait()
+socket.getaddrinfo = hang
+from tasks import __main__ as program
+sys.exit(program.main(["bump-versions", "--check", "--only", "bun"]))
+"""
+
+
+def test_the_first_signal_ends_a_run_that_a_name_server_holds_up(
+    workspace: BumpWorkspace,
+) -> None:
+    workspace.variables = {"npm_config_registry": "http://registry.invalid/"}
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGING_NAMES], cwd=workspace.root, env=workspace.environment(),
+        text=True, stderr=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        assert child.stderr
+        assert child.stderr.readline() == "looking up\n"
+        child.send_signal(signal.SIGTERM)
+        _, output = child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert "interrupted" in output

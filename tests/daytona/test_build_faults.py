@@ -160,7 +160,7 @@ def test_a_log_that_is_cut_is_read_again(
 
     outcomes = rounds(strike)
     assert outcomes.count("built") == 1
-    struck = [f for f in bench.stand_in.faults.listed() if f["struck"]]
+    struck = [f for f in bench.stand_in.faults() if f["struck"]]
     assert len(struck) > rounds.count, "few were cut: this test proves little"
     show(
         "the log's stream is cut",

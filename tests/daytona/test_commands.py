@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ledger(bench: PublishingBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    bench.stand_in.requests.lines.clear()
+    bench.stand_in.forget_requests()
     local_ledger = Ledger(tmp_path / "ledger.git", remote=None)
     monkeypatch.setattr(snapshots, "open_ledger", lambda *_args, **_options: local_ledger)
     return local_ledger

@@ -63,7 +63,7 @@ class Pusher:
         path.write_bytes(content)
         return ImageBlob(digest=f"sha256:{digest}", bytes=size, path=path, media_type=media)
 
-    def push(self, target: PushTarget, *layers: ImageBlob, **options: Any) -> push.PushedImage:
+    def push(self, target: PushTarget, *layers: ImageBlob, **options: Any) -> push.ImagePush:
         config = options.pop("config", None) or self.blob(100, CONFIG_TYPE)
         arguments = {"policy": QUICK, "notes": self._folder / "uploads", **options}
         return push.send(config, list(layers), target, tag="t", **arguments)

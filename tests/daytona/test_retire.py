@@ -41,7 +41,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def ledger(remote: Path, tmp_path: Path, bench: PublishingBench) -> Ledger:
     """Another machine's."""
-    bench.stand_in.requests.lines.clear()
+    bench.stand_in.forget_requests()
     return Ledger(tmp_path / "other" / "ledger.git", remote=str(remote))
 
 
@@ -192,7 +192,7 @@ def test_retire_refuses_a_protected_stage_before_any_request(
     bench: PublishingBench, ledger: Ledger, stage: str, run_json: Callable[..., Any]
 ) -> None:
     publish_at(bench, ledger, "prd", branch="main")
-    bench.stand_in.requests.lines.clear()
+    bench.stand_in.forget_requests()
     with pytest.raises(BadInput):
         run_json("retire", "--stage", stage, "--yes")
     assert bench.request_count("*") == 0

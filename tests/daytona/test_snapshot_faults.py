@@ -40,7 +40,7 @@ def test_a_lost_reply_makes_no_second_snapshot(
         order = bench.sibling()
         # The first look is the one before the create.
         on, looks = f"GET /api/snapshots/{order.name}", rng.randrange(3)
-        bench.stand_in.fault("status", on=on, status=503, after=1, times=looks)
+        bench.stand_in.fault("status", on=on, status=503, skip=1, times=looks)
         active = bench.publish(order)
         assert active.snapshot.state == "active"
         return active.outcome
@@ -74,7 +74,7 @@ def test_a_passing_fault_does_not_fail_the_publication(
     )
     if "retry_after" in fault:
         assert time.monotonic() - start >= 2.0
-    assert len(bench.stand_in.store.snapshots) == 2
+    assert len(bench.stand_in.snapshots()) == 2
     show(" ".join(map(str, fault.values())) + ", twice", "the snapshot, active")
 
 

@@ -133,7 +133,7 @@ def test_a_name_with_another_content_is_refused(
         return caught.value
 
     errors = rounds(strike)
-    assert len(bench.stand_in.store.snapshots) == 1 + len(errors), "and the base"
+    assert len(bench.stand_in.snapshots()) == 1 + len(errors), "and the base"
     show("409, same name, other content", errors[0])
 
 
@@ -204,7 +204,7 @@ def test_a_snapshot_that_always_vanishes_is_reported(bench: PublishingBench) -> 
 
     def create_and_delete() -> Snapshot:
         snapshot = order.create()
-        bench.stand_in.store.snapshots.pop(snapshot.id)
+        bench.stand_in.forget_snapshot(snapshot.name)
         return snapshot
 
     with pytest.raises(TaskError, match="vanished"):

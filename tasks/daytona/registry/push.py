@@ -32,7 +32,7 @@ _MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushedImage:
+class ImagePush:
     """`digest` is the manifest's, `sha256:…`: it names the image in that registry."""
 
     digest: str
@@ -46,7 +46,7 @@ def push(
     *,
     tag: str,
     policy: retry.Policy = retry.DEFAULT,
-) -> PushedImage:
+) -> ImagePush:
     """Send `image` (an id or name on `engine`); blobs that are there are not sent."""
     with tempfile.TemporaryDirectory(prefix="iterate-push-") as folder:
         config, layers = image_layers.unpack(engine, image, Path(folder))
@@ -62,7 +62,7 @@ def send(
     policy: retry.Policy = retry.DEFAULT,
     timeout: tuple[float, float] = TIMEOUT,
     notes: Path | None = None,
-) -> PushedImage:
+) -> ImagePush:
     """Blobs, then the manifest that names them. `notes` is the folder of `open_pushes`."""
     start = time.monotonic()
     notes = notes or state_dir() / "pushes"
@@ -90,7 +90,7 @@ def send(
         seconds=time.monotonic() - start,
     )
     console.step(f"pushed: {report}")
-    return PushedImage(digest=digest, report=report)
+    return ImagePush(digest=digest, report=report)
 
 
 def _put_manifest(

@@ -34,7 +34,7 @@ _STORAGE: Final = Service(name="Daytona's object storage", advice=DAYTONA.advice
 _PASSING_CODES: Final = frozenset({"RequestTimeout", "RequestTimeTooSkewed"})
 
 
-class ObjectStorage:
+class ContextStorage:
     """Thread-safe. It asks for new access when that has expired."""
 
     def __init__(self, access: Callable[[], StorageAccess], *, policy: retry.Policy) -> None:

@@ -13,14 +13,14 @@ from tasks.base.retry import RemoteFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.daytona.storage.client import ObjectStorage
+    from tasks.daytona.storage.client import ContextStorage
 
 #: Seconds after which a note of another bucket is of no use: S3 has ended the upload by then.
 _EXPIRY: Final = 7 * 86400
 
 
 class OpenUploads:
-    def __init__(self, folder: Path, storage: ObjectStorage) -> None:
+    def __init__(self, folder: Path, storage: ContextStorage) -> None:
         self._folder = folder
         self._storage = storage
         self._keys: dict[str, str] = {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import retry
 from tasks.base.retry import RemoteFailed
-from tasks.daytona.storage.client import ObjectStorage
+from tasks.daytona.storage.client import ContextStorage
 from tasks.daytona.storage.open_uploads import OpenUploads
 from tasks.daytona.storage.parallel import for_each
 from tasks.daytona.transfer import TransferProgress, TransferReport
@@ -39,7 +39,7 @@ def upload(
 ) -> TransferReport:
     """Send the parts that are not there. `unfinished` is a folder that remembers what is open."""
     start = time.monotonic()
-    storage = ObjectStorage(access, policy=policy)
+    storage = ContextStorage(access, policy=policy)
     open_uploads = OpenUploads(unfinished, storage)
     open_uploads.sweep()
     distinct = list({part.digest: part for part in parts}.values())
@@ -71,7 +71,7 @@ def upload(
 
 
 def _send(
-    storage: ObjectStorage, open_uploads: OpenUploads, part: Part, progress: TransferProgress
+    storage: ContextStorage, open_uploads: OpenUploads, part: Part, progress: TransferProgress
 ) -> None:
     key = storage.key(part.digest)
     doing = "uploading the context"
