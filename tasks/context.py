@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from tasks import console, secretscan
 from tasks.errors import TaskError
-from tasks.git import gitdir
+from tasks.git import commits, gitdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def refuse_secrets(source: Source) -> None:
 def write(source: Source, out: IO[bytes]) -> None:
     """Write the context's tar. Raises `FileChanged` when a file is not as it was listed."""
     root = os.fsencode(source.tree.repo.root)
-    mtime = int(source.tree.repo.line("show", "-s", "--format=%ct", source.sha))
+    mtime = commits.read(source.tree.repo, source.sha).committed
     with (
         tempfile.TemporaryDirectory(prefix="iterate-git-") as folder,
         tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8",

@@ -32,7 +32,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from tasks import console, context, dockerfile, process, secretscan
 from tasks.archive import Part, PartFile, Writer
 from tasks.errors import BadInput
-from tasks.git import gitdir, history, objects, reftree
+from tasks.git import commits, gitdir, history, objects, reftree
 from tasks.settings import DOCKERFILE, SANDBOX_DIR, cache_dir
 
 if TYPE_CHECKING:
@@ -308,12 +308,11 @@ def _git_data(
     }
     if cut:
         small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()
-    when = int(store.git("show", "--no-patch", "--format=%ct", source.sha))
     listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in small.items()}
     order = {
         "format": FORMAT,
         "sha": source.sha,
-        "time": when,
+        "time": commits.read(store, source.sha).committed,
         "files": {**files, **listed},
         "thin": [name for name in files if name.startswith(f"{THIN}/")],
     }

@@ -19,7 +19,7 @@ from tasks.bump import edit, locks, pins
 from tasks.commands import bump_versions
 from tasks.commands.arguments import Once, Parser
 from tasks.errors import BadInput, CommandFailed, TaskError
-from tasks.git import remotes
+from tasks.git import commits, remotes
 from tasks.github import markdown, rest
 from tasks.retry import RemoteFailed
 
@@ -150,7 +150,8 @@ def prepare(repo: Repo) -> Bump | None:
     with tempfile.TemporaryDirectory(prefix="iterate-bump-") as folder:
         index = Path(folder) / "index"
         repo.git("read-tree", head, index=index)
-        repo.git("add", "--all", "--force", "--", *there, index=index)
+        names = repo.git("ls-files", "-z", "--cached", "--others", "--", *there, index=index)
+        repo.git("update-index", "-z", "--add", "--remove", "--stdin", stdin=names, index=index)
         tree = os.fsdecode(repo.git("write-tree", index=index)).strip()
     if tree == repo.line("rev-parse", f"{head}^{{tree}}"):
         return None
@@ -199,10 +200,10 @@ def _push(repo: Repo, bump: Bump, tip: str) -> tuple[str, bool]:
     if tip:
         _refuse_others(repo, tip)
         same = repo.line("rev-parse", f"{tip}^{{tree}}") == bump.tree
-        if same and repo.line("show", "--no-patch", "--format=%P", tip) == bump.parent:
+        if same and commits.read(repo, tip).parents == (bump.parent,):
             return tip, False
     commit = remotes.run(
-        repo.git_dir, "commit-tree", bump.tree, "-p", bump.parent,
+        repo, "commit-tree", bump.tree, "-p", bump.parent,
         stdin=bump.title + "\n", who=_WHO, email=_EMAIL,
     ).strip()  # fmt: skip
     _remote(repo, "push", "--quiet", f"--force-with-lease=refs/heads/{BRANCH}:{tip}", "--",
@@ -211,7 +212,7 @@ def _push(repo: Repo, bump: Bump, tip: str) -> tuple[str, bool]:
 
 
 def _refuse_others(repo: Repo, tip: str) -> None:
-    who = repo.line("show", "--no-patch", "--format=%cn", tip)
+    who = commits.read(repo, tip).committer
     if who != remotes.NAME:
         raise TaskError(
             f"the branch {BRANCH} has a commit of {console.printable(who)} on top: nothing is"
@@ -222,7 +223,7 @@ def _refuse_others(repo: Repo, tip: str) -> None:
 
 def _remote(repo: Repo, *args: str) -> str:
     try:
-        return remotes.run(repo.git_dir, *args)
+        return remotes.run(repo, *args)
     except CommandFailed as error:
         raise TaskError(f"git {args[0]}: {_said(error)}", fix=_advice(error.output)) from None
 

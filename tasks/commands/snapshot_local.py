@@ -69,7 +69,7 @@ def _source(ref: str | None) -> Source:
         return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
     repo = git.open_repo(ROOT)
     found = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
-    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
+    changes = repo.count_changes()
     if changes:
         console.warn(f"{changes} uncommitted changes are not in {found.sha[:12]}")
     return found

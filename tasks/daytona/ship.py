@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from tasks import console, dockerfile, git, image, parts, source
 from tasks.daytona import snapshot, upload
 from tasks.daytona.publish import DEADLINE, Publisher, Wanted
-from tasks.git import refs
+from tasks.git import commits, refs
 from tasks.host import ca
 from tasks.image import BUILD_ARGS
 from tasks.settings import DOCKERFILE, ROOT, cache_dir, state_dir
@@ -126,7 +126,7 @@ def order(
     resolved = refs.resolve(repo, choice.ref)
     found = source.from_ref(repo, resolved, build_args=BUILD_ARGS)
     console.step(f"source: {resolved.describe()}, from {choice.said_by}")
-    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
+    changes = repo.count_changes()
     if changes:
         console.warn(f"{changes} uncommitted changes are not in it: a ref is published")
     for note in found.tree.all_notes():
@@ -136,7 +136,7 @@ def order(
         source=found,
         ref=choice.ref,
         stage=stage,
-        committed=float(repo.line("show", "--no-patch", "--format=%ct", found.sha)),
+        committed=float(commits.read(repo, found.sha).committed),
         pins=dockerfile.pins(repo.git("cat-file", "blob", f"{found.sha}:{DOCKERFILE}").decode()),
         changes=changes,
         via=via,

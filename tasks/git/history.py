@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tasks import secretscan
-from tasks.errors import CommandFailed, TaskError
+from tasks.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,10 +95,7 @@ def pack(store: Store, segment: Segment, into: Path) -> None:
             options = [f"--window={0 if single else 10}", f"--max-pack-size={_PACK_LIMIT}"]
             store.git(*common, *options, str(into / "pack"), stdin=stdin)
     except CommandFailed as error:
-        raise TaskError(
-            f"git could not pack {segment.tip[:12]} and its history: {error.last_line}",
-            fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
-        ) from None
+        raise store.missing(segment.tip, error.last_line) from None
 
 
 def scan(store: Store, segment: Segment) -> Scan:

@@ -80,9 +80,8 @@ def read(repo: Repo, *, sha256: bool) -> Index:
         copy.write_bytes(raw)
         plain = ["--index-version", "2", "--no-split-index", "--no-untracked-cache"]
         repo.git(
-            "-c", "index.sparse=false", "-c", "index.skipHash=false",
             "update-index", *plain, "--no-fsmonitor", "--force-write-index",
-            index=copy,
+            index=copy, settings=(("index.sparse", "false"), ("index.skipHash", "false")),
         )  # fmt: skip
         return parse(copy.read_bytes(), mtime_ns=mtime_ns, sha256=sha256)
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from tasks import git, process
 from tasks.errors import CommandFailed, TaskError
+from tasks.git import isolation
 from tasks.settings import cache_dir
 
 if TYPE_CHECKING:
@@ -66,14 +67,19 @@ class Blob:
 
 @dataclass(frozen=True)
 class Store:
-    """The held objects: `git_dir` is ours, `shallow` are the commits whose parents are missing."""
+    """Objects to read: `env` leads git to them, `shallow` are the commits whose parents are
+    missing. `git_dir` is the hold's own, or the repository's where nothing is held; `partial` is
+    `Repo.partial`.
+    """
 
     git_dir: Path
     env: dict[str, str | None]
     shallow: tuple[str, ...]
+    partial: str
 
-    def command(self, *args: str) -> list[str]:
-        return ["git", "--git-dir", str(self.git_dir), *args]
+    @staticmethod
+    def command(*args: str) -> list[str]:
+        return ["git", *args]
 
     def git(self, *args: str, stdin: bytes = b"", cwd: Path | None = None) -> bytes:
         """The output of a git command; a failure is `CommandFailed`."""
@@ -82,34 +88,37 @@ class Store:
 
     def write(self, *args: str, stdin: bytes, out: IO[bytes]) -> None:
         """Run a git command with its output in a file."""
-        with tempfile.TemporaryFile(prefix="iterate-stdin-") as given:
+        with (
+            tempfile.TemporaryFile(prefix="iterate-stdin-") as given,
+            tempfile.TemporaryFile(prefix="iterate-stderr-") as errors,
+        ):
             given.write(stdin)
             given.seek(0)
             child = process.start(
-                self.command(*args), env=self.env, stdin=given.fileno(), stdout=out.fileno()
-            )
-            status = process.wait(child)
-        if status:
-            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
+                self.command(*args), env=self.env, stdin=given.fileno(), stdout=out.fileno(),
+                stderr=errors.fileno(),
+            )  # fmt: skip
+            _require_success(args, process.wait(child), errors)
 
     def lines(self, *args: str, stdin: IO[bytes] | None = None) -> Iterator[bytes]:
         """The lines that a git command prints, as they come."""
-        child = process.start(
-            self.command(*args),
-            env=self.env,
-            stdin=stdin.fileno() if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        with child:
-            try:
-                for line in child.stdout or ():
-                    yield line.rstrip(b"\n")
-                status = process.wait(child)
-            finally:
-                if child.poll() is None:
-                    process.stop(child)
-        if status:
-            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
+        with tempfile.TemporaryFile(prefix="iterate-stderr-") as errors:
+            child = process.start(
+                self.command(*args),
+                env=self.env,
+                stdin=stdin.fileno() if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors.fileno(),
+            )
+            with child:
+                try:
+                    for line in child.stdout or ():
+                        yield line.rstrip(b"\n")
+                    status = process.wait(child)
+                finally:
+                    if child.poll() is None:
+                        process.stop(child)
+            _require_success(args, status, errors)
 
     def blobs(self, oids: Iterable[str]) -> Iterator[Blob]:
         """Objects in the order asked for, each to be read before the next is taken."""
@@ -132,33 +141,44 @@ class Store:
         """The whole of one object."""
         for blob in self.blobs([oid]):
             return blob.read()
-        raise missing(oid)
+        raise self.missing(oid)
 
-    @staticmethod
-    def _read(stream: IO[bytes] | None) -> Iterator[Blob]:
+    def missing(self, sha: str, reason: str = "") -> TaskError:
+        """The error where `sha`, or what it reaches, is not among the objects."""
+        return git.missing_objects(sha, partial=self.partial, reason=reason)
+
+    def _read(self, stream: IO[bytes] | None) -> Iterator[Blob]:
         while stream and (head := stream.readline()):
             oid, _, rest = head.decode().rstrip().partition(" ")
             if rest in {"missing", ""}:
-                raise missing(oid)
+                raise self.missing(oid)
             blob = Blob(oid, int(rest.rpartition(" ")[2]), stream)
             yield blob
             blob.drain()
             stream.read(1)
 
 
-def missing(what: str) -> TaskError:
-    return TaskError(
-        f"objects that {what[:12]} needs are not in this clone",
-        fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
-    )
+def _require_success(args: tuple[str, ...], status: int, errors: IO[bytes]) -> None:
+    if status:
+        errors.seek(0)
+        raise CommandFailed(
+            f"`git {args[0]}` failed with status {status}",
+            status=status,
+            output=errors.read().decode(errors="replace"),
+        )
+
+
+def unheld(repo: git.Repo) -> Store:
+    """The objects of `repo` as they are, for what nobody removes meanwhile."""
+    env = repo.environment(tuple(_FRUGAL.items()))
+    return Store(repo.git_dir, env, repo.shallow_commits, repo.partial)
 
 
 @contextmanager
 def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     """The objects of `repo`, from now to the end of the block. Raises `TaskError` without `sha`."""
-    objects = _path(repo, "objects").resolve()
-    shallow_file = _path(repo, "shallow")
-    cut = tuple(shallow_file.read_text().split()) if shallow_file.exists() else ()
+    objects = repo.isolated.objects.resolve()
+    cut = repo.shallow_commits
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
     _sweep(holds)
@@ -177,11 +197,15 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
         if cut:
             (git_dir / "shallow").write_text("".join(f"{commit}\n" for commit in cut))
         _link(objects, git_dir / "objects")
-        store = Store(git_dir, _environment(objects), cut)
+        env = isolation.environment(_FRUGAL.items()) | {
+            "GIT_DIR": str(git_dir),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
+        }
+        store = Store(git_dir, env, cut, repo.partial)
         try:
             store.git("cat-file", "-e", f"{sha}^{{tree}}")
         except CommandFailed:
-            raise missing(sha) from None
+            raise store.missing(sha) from None
         yield store
 
 
@@ -195,21 +219,6 @@ def _sweep(holds: Path) -> None:
             pid = left.name.split("-")[1]
             if old and not (pid.isdigit() and process.lives(int(pid))):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _path(repo: git.Repo, name: str) -> Path:
-    return repo.root / repo.line("rev-parse", "--git-path", name)
-
-
-def _environment(objects: Path) -> dict[str, str | None]:
-    env = git.environment(None)
-    settings = {**git.OVERRIDES, **_FRUGAL}
-    env |= {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
-    }
-    return env | git.configured(settings.items())
 
 
 def _link(objects: Path, into: Path) -> None:

@@ -113,7 +113,7 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
         tracked={entry.path: entry for entry in index.entries if entry.stage in {0, 2}},
         index=index,
         trust_index=trust_index and not _converts(repo, index),
-        trust_modes=repo.config("core.fileMode") != "false",
+        trust_modes=repo.flag("core.fileMode") is not False,
         sha256=sha256,
     )
     _folder(walk, b"")
@@ -123,7 +123,6 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
               trust_index=trust_index)
         for name in walk.nested
     )  # fmt: skip
-    status = repo.git("status", "--porcelain", "-z", "--ignore-submodules=dirty")
     return Tree(
         repo=repo,
         prefix=prefix,
@@ -131,7 +130,7 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
         branch=branch,
         index=index,
         entries=tuple(walk.entries),
-        changes=status.count(b"\0") + sum(tree.changes for tree in nested),
+        changes=repo.count_changes() + sum(tree.changes for tree in nested),
         nested=nested,
         notes=tuple(walk.notes),
     )
@@ -141,9 +140,9 @@ def _converts(repo: git.Repo, index: indexfile.Index) -> bool:
     """Whether checked-out bytes may differ from the blob's: line ends, filters, ident."""
     if any(entry.path.rpartition(b"/")[2] == b".gitattributes" for entry in index.entries):
         return True
-    if (repo.git_dir / "info/attributes").exists() or repo.config("core.attributesFile"):
+    if (repo.common_dir / "info/attributes").exists() or repo.config("core.attributesFile"):
         return True
-    return repo.config("core.autocrlf") in {"true", "input"}
+    return repo.config("core.autocrlf").lower() == "input" or bool(repo.flag("core.autocrlf"))
 
 
 def _folder(walk: _Walk, folder: bytes) -> bool:

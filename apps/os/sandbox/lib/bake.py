@@ -26,7 +26,7 @@ PINS = Path("/pins")
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
     "__init__", "console", "context", "errors", "process", "secretscan",
-    "git/__init__", "git/gitdir", "git/indexfile", "git/worktree",
+    "git/__init__", "git/commits", "git/gitdir", "git/indexfile", "git/isolation", "git/worktree",
 )  # fmt: skip
 
 

@@ -237,6 +237,7 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> None:
             gitdir.export(tree, Path(folder) / "git")
             (Path(folder) / "git").rename(git_dir)
         return
+    (git_dir / "logs").mkdir(exist_ok=True)
     repo = git.open_repo(to)
     head, branch = git.head(repo)
     shallow, was_shallow = gitdir.shallow_commits(tree), (git_dir / "shallow").exists()
@@ -289,13 +290,19 @@ def _keep_changes(repo: Path, state: State) -> None:
     if now == then and here.sha == state.sha:
         return
     ref = f"refs/sandbox/before-sync/{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    names = {*(entry.path for entry in [*here.entries, *here.index.entries]),
+             *(nested.prefix.rstrip(b"/") for nested in here.nested)}  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="iterate-keep-") as folder:
         index = Path(folder) / "index"
         shutil.copyfile(here.repo.index_path, index)
-        here.repo.git("add", "--all", index=index)
+        here.repo.git(
+            "update-index", "-z", "--add", "--remove", "--stdin",
+            stdin=b"".join(name + b"\0" for name in sorted(names)), index=index,
+        )  # fmt: skip
         tree = here.repo.git("write-tree", index=index).decode().strip()
-    who = ["-c", "user.name=iterate sandbox", "-c", "user.email=sandbox@localhost"]
-    message = "Work in the sandbox before it was synced with the host"
-    commit = here.repo.line(*who, "commit-tree", tree, "-p", here.sha, "-m", message)
+    who = (("user.name", "iterate sandbox"), ("user.email", "sandbox@localhost"))
+    message = b"Work in the sandbox before it was synced with the host\n"
+    made = here.repo.git("commit-tree", tree, "-p", here.sha, stdin=message, settings=who)
+    commit = made.decode().strip()
     here.repo.git("update-ref", ref, commit)
     console.warn(f"what was changed in the sandbox is kept as {ref}")
