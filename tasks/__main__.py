@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks import console, github
-from tasks.errors import Interrupted, TaskError
+from tasks import github
+from tasks.base import console
+from tasks.base.errors import Interrupted, TaskError
 
 if TYPE_CHECKING:
     from types import FrameType

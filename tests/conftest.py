@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tests.support import cases, repos
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--cases"):
         return
-    folder = settings.ROOT / "tests/daytona"
+    folder = project.ROOT / "tests/daytona"
     chosen = [item for item in items if cases.ids(item) or folder in item.path.parents]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
@@ -100,7 +100,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if table is None or not table.rows:
         return
     text = table.markdown()
-    path = settings.state_dir() / "daytona-faults.md"
+    path = project.state_dir() / "daytona-faults.md"
     path.write_text(text)
     terminalreporter.section(f"fault → what the user sees → left behind ({path.name})")
     terminalreporter.write(text)

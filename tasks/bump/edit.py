@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks import console, envedit
+from tasks.base import console
+from tasks.base.errors import BadInput, TaskError
+from tasks.base.project import DOCKERFILE
+from tasks.build import dockerfile_env
 from tasks.bump import locks
-from tasks.errors import BadInput, TaskError
-from tasks.settings import DOCKERFILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -150,13 +151,13 @@ class Edit:
     def take_back(self) -> None:
         """The inverse, on whatever else the Dockerfile says by now."""
         now = read(self.root)
-        there = {d.name: d.value for d in envedit.definitions(now.text)}
+        there = {d.name: d.value for d in dockerfile_env.definitions(now.text)}
         mine = [o for o in self.outcomes if there.get(o.pin.variable) == o.target]
         for outcome in mine:
             if old := self.old_locks.get(outcome.pin.variable):
                 write(self._lock(outcome, outcome.version), old, through=self.root)
         back = {o.pin.variable: o.version for o in mine}
-        write(now.path, envedit.replace(now.text, back), through=self.root)
+        write(now.path, dockerfile_env.replace(now.text, back), through=self.root)
         for outcome in mine:
             if outcome.moves or outcome.pin.variable not in self.old_locks:
                 self._lock(outcome, outcome.target).unlink(missing_ok=True)
@@ -173,7 +174,7 @@ def plan(root: Path, old: Document, outcomes: Sequence[Outcome]) -> Edit:
         path = root / locks.path(outcome.pin, outcome.version)
         if path.exists():
             old_locks[outcome.pin.variable] = path.read_text()
-    return Edit(root, old, envedit.replace(old.text, values), tuple(outcomes), old_locks)
+    return Edit(root, old, dockerfile_env.replace(old.text, values), tuple(outcomes), old_locks)
 
 
 def tidy(root: Path, pinned: Iterable[tuple[Pin, str]]) -> None:
@@ -189,7 +190,7 @@ def sync_package_manager(root: Path) -> None:
     if not (root / PACKAGE_JSON).exists():
         return
     document = read(root, PACKAGE_JSON)
-    pinned = envedit.only(envedit.definitions(read(root).text), PNPM).value
+    pinned = dockerfile_env.only(dockerfile_env.definitions(read(root).text), PNPM).value
     new, count = _PACKAGE_MANAGER.subn(lambda match: match[1] + pinned, document.text)
     if count == 1 and new != document.text:
         write(document.path, new, through=root)

@@ -18,17 +18,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console, process
-from tasks.errors import CommandFailed, TaskError, TimedOut
-from tasks.registry import config
-from tasks.settings import SANDBOX_DIR
+from tasks.base import console, process
+from tasks.base.errors import CommandFailed, TaskError, TimedOut
+from tasks.base.project import SANDBOX_DIR
+from tasks.bump.registries import config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from tasks.bump.pins import Pin
-    from tasks.registry.model import Release
+    from tasks.bump.registries.model import Release
 
 FOLDER: Final = f"{SANDBOX_DIR}/locks"
 #: Seconds for npm to resolve one tree; Pi's, with 130 packages, takes 7.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from tasks import envedit
-from tasks.errors import BadInput
+from tasks.base.errors import BadInput
+from tasks.build import dockerfile_env
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,7 @@ def current(text: str, pins: Sequence[Pin] = PINS) -> dict[str, str]:
     without a line, a line that cannot be edited.
     """
     rows = {pin.variable for pin in pins}
-    found = envedit.definitions(text)
+    found = dockerfile_env.definitions(text)
     for definition in found:
         name = definition.name
         if name.startswith(PREFIX) and name.endswith(SUFFIX) and name not in rows:
@@ -119,7 +119,7 @@ def current(text: str, pins: Sequence[Pin] = PINS) -> dict[str, str]:
                 f"line {definition.line} sets {name}, of which nobody knows where it comes from",
                 fix="add its row to PINS in tasks/bump/pins.py",
             )
-    return {pin.variable: envedit.only(found, pin.variable).value for pin in pins}
+    return {pin.variable: dockerfile_env.only(found, pin.variable).value for pin in pins}
 
 
 def find(word: str, pins: Sequence[Pin] = PINS) -> Pin:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from tasks import semver
-from tasks.registry.model import Unknown
+from tasks.bump import semver
+from tasks.bump.registries.model import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from tasks.bump.pins import Pin
-    from tasks.registry.model import Package, Release
+    from tasks.bump.registries.model import Package, Release
 
 #: A package that has said nothing for so long may live on under another name.
 SILENT: Final = timedelta(days=90)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, semver
-from tasks.bump import policy
+from tasks.base import console
+from tasks.base.project import DOCKERFILE
+from tasks.bump import policy, semver
 from tasks.github.markdown import plain
 from tasks.github.markdown import table as table_of
-from tasks.settings import DOCKERFILE
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tasks.bump.policy import Held
+    from tasks.bump.registries.model import Release
     from tasks.bump.survey import Outcome, Survey
-    from tasks.registry.model import Release
 
 _HEAD = ["pin", "from", "to", "age", "step", "why", "held back", "changes"]
 

@@ -16,21 +16,21 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from tasks import console, semver
-from tasks.bump import locks, policy
+from tasks.base import console
+from tasks.base.errors import TaskError
+from tasks.bump import locks, policy, semver
 from tasks.bump.pins import NODE
 from tasks.bump.policy import Held, Wish
-from tasks.errors import TaskError
-from tasks.registry import config, npm, pypi
-from tasks.registry.client import Client
-from tasks.registry.model import Unknown, mapping, read_json
+from tasks.bump.registries import config, npm, pypi
+from tasks.bump.registries.client import Client
+from tasks.bump.registries.model import Unknown, mapping, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tasks.bump.pins import Pin
-    from tasks.registry.model import Package, Release
+    from tasks.bump.registries.model import Package, Release
 
 _FULL: Final = "application/json"
 _SHORT: Final = "application/vnd.npm.install-v1+json"

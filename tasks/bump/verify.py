@@ -6,10 +6,10 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from tasks import console, process
+from tasks.base import console, process
+from tasks.base.errors import CommandFailed
 from tasks.bump import bisect, edit
 from tasks.bump.edit import VerificationFailed
-from tasks.errors import CommandFailed
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
 

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console, dockerfile, git, github, settings
+from tasks import git, github
+from tasks.base import console, project
+from tasks.base.errors import BadInput, CommandFailed, TaskError
+from tasks.base.options import Once, Parser
+from tasks.base.retry import RemoteFailed
+from tasks.build import dockerfile
 from tasks.bump import edit, locks, pins
 from tasks.commands import bump_versions
-from tasks.commands.arguments import Once, Parser
-from tasks.errors import BadInput, CommandFailed, TaskError
 from tasks.git import commits, remotes
 from tasks.github import markdown, rest
-from tasks.retry import RemoteFailed
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +71,7 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     given = rest.access()
     body = _body(options.markdown)
-    repo = git.open_repo(settings.ROOT)
+    repo = git.open_repo(project.ROOT)
     bump = prepare(repo)
     with closing(rest.Api(given)) as api:
         base = options.base or str(api.get("looking at the repository", "{repo}")["default_branch"])
@@ -97,7 +99,7 @@ def main(arguments: list[str]) -> None:
 
 def _body(path: str | None) -> str | None:
     if path is None:
-        left = settings.state_dir() / bump_versions.BODY
+        left = project.state_dir() / bump_versions.BODY
         if not (github.active() and left.exists()):
             return None
         path = str(left)
@@ -145,7 +147,7 @@ def prepare(repo: Repo) -> Bump | None:
     The checkout's own index is not touched.
     """
     head, _ = git.head(repo)
-    wanted = [settings.DOCKERFILE, locks.FOLDER, edit.PACKAGE_JSON]
+    wanted = [project.DOCKERFILE, locks.FOLDER, edit.PACKAGE_JSON]
     there = [path for path in wanted if (repo.root / path).exists()]
     with tempfile.TemporaryDirectory(prefix="iterate-bump-") as folder:
         index = Path(folder) / "index"
@@ -162,7 +164,7 @@ def prepare(repo: Repo) -> Bump | None:
 
 
 def _pins(repo: Repo, treeish: str) -> dict[str, str]:
-    text = repo.git("cat-file", "blob", f"{treeish}:{settings.DOCKERFILE}").decode()
+    text = repo.git("cat-file", "blob", f"{treeish}:{project.DOCKERFILE}").decode()
     return dict(dockerfile.pins(text))
 
 

@@ -7,14 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import console, github, settings
+from tasks import github
+from tasks.base import console, project
+from tasks.base.errors import BadInput, TaskError
+from tasks.base.options import Parser
 from tasks.bump import edit, pins, report
 from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
+from tasks.bump.registries.model import Unknown
 from tasks.bump.survey import Survey, survey
-from tasks.commands.arguments import Parser
-from tasks.errors import BadInput, TaskError
-from tasks.registry.model import Unknown
 
 if TYPE_CHECKING:
     import argparse
@@ -37,8 +38,8 @@ class Refused(TaskError):
 
 def main(arguments: list[str]) -> None:
     options = _parse(arguments)
-    root = settings.ROOT
-    state = settings.state_dir()
+    root = project.ROOT
+    state = project.state_dir()
     if options.dry_run or options.check:
         _run(options, root, state)
         return

@@ -7,12 +7,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tasks import console, settings
+from tasks.base import console, project
+from tasks.base.errors import BadInput, TaskError
+from tasks.base.options import Once, Parser, add_selection
 from tasks.commands import local_test
-from tasks.commands.arguments import Once, Parser, add_selection
 from tasks.daytona import adapter, ship, snapshot
 from tasks.daytona.publish import Publisher, Wanted
-from tasks.errors import BadInput, TaskError
 
 if TYPE_CHECKING:
     import argparse
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
         quiet = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
         status = local_test.run_pytest(
             [
-                *local_test.pytest_arguments(options, root=settings.ROOT, provider="daytona"),
+                *local_test.pytest_arguments(options, root=project.ROOT, provider="daytona"),
                 *quiet,
             ],
             subject=options.image,
@@ -162,7 +162,7 @@ def use(api: Daytona, name: str) -> dict[str, object]:
         def vanished() -> snapshot.Snapshot:
             raise TaskError(f"snapshot {name} was deleted meanwhile", fix="choose another")
 
-        log = settings.state_dir() / "logs" / f"daytona-test-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        log = project.state_dir() / "logs" / f"daytona-test-{time.strftime('%Y%m%d-%H%M%S')}.log"
         again = f"nox -s daytona_test -- --snapshot {name}"
         found = (
             Publisher(api, log=log, timeout=_ACTIVATION)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tasks import console, process
-from tasks.commands.arguments import Parser
-from tasks.errors import CommandFailed, MissingTool, TaskError
-from tasks.settings import ROOT
+from tasks.base import console, process
+from tasks.base.errors import CommandFailed, MissingTool, TaskError
+from tasks.base.options import Parser
+from tasks.base.project import ROOT
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
-from tasks import console, engine, process, settings
-from tasks.commands.arguments import Parser
-from tasks.engine import EngineError
-from tasks.errors import TaskError
-from tasks.host import base_image, browser, ca, oci_registry, ports
-from tasks.host import system as this
+from tasks.base import certificates, console, ports, process, project
+from tasks.base.errors import TaskError
+from tasks.base.options import Parser
+from tasks.engine import engine
+from tasks.engine.engine import EngineError
+from tasks.setup import base_image, browser, oci_registry
+from tasks.setup import system as this
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tasks.engine import Engine
+    from tasks.engine.engine import Engine
 
 #: `missing` stops work when the check is required; `attention` never does.
 State = Literal["ok", "missing", "attention", "absent"]
@@ -103,7 +104,7 @@ def examine() -> list[Check]:
         lambda: [check_registry()],
         lambda: [check_proxies(os.environ)],
         lambda: [check_ca()],
-        *(partial(_one_port, port) for port in (settings.DAEMON_PORT, settings.OPENCODE_PORT)),
+        *(partial(_one_port, port) for port in (project.DAEMON_PORT, project.OPENCODE_PORT)),
         lambda: [check_daytona(os.environ)],
     ]
     with ThreadPoolExecutor(len(looks)) as pool:
@@ -203,7 +204,7 @@ def check_engine_disk(found: Engine) -> Check:
 
 
 def check_checkout_disk() -> Check:
-    root = str(settings.ROOT)
+    root = str(project.ROOT)
     return judge_disk("checkout-disk", "checkout's disk", root, CHECKOUT_DISK, "free some space")
 
 
@@ -268,7 +269,7 @@ def _without_password(url: str) -> str:
 def check_ca() -> Check:
     needed = "optional: a build secret, behind a proxy that inspects TLS"
     try:
-        path, reason = ca.find_with_reason()
+        path, reason = certificates.find_with_reason()
     except TaskError as error:
         return Check("ca-bundle", "CA bundle", "missing", error.what, needed, error.fix)
     state: State = "ok" if path else "absent"

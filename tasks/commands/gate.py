@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from tasks import console, github
-from tasks.commands.arguments import Parser
-from tasks.errors import TaskError
+from tasks import github
+from tasks.base import console
+from tasks.base.errors import TaskError
+from tasks.base.options import Parser
 from tasks.github import gate, markdown
 
 

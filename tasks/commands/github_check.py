@@ -10,13 +10,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, git, github
-from tasks.commands.arguments import Parser
-from tasks.errors import TaskError
+from tasks import git, github
+from tasks.base import console
+from tasks.base.errors import TaskError
+from tasks.base.options import Parser
+from tasks.base.project import ROOT
+from tasks.base.retry import RemoteFailed
 from tasks.github import events, markdown, rest
 from tasks.github.rest import segment
-from tasks.retry import RemoteFailed
-from tasks.settings import ROOT
 
 if TYPE_CHECKING:
     import argparse

@@ -11,12 +11,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, github
-from tasks.commands.arguments import Once, Parser
+from tasks import github
+from tasks.base import console
+from tasks.base.errors import BadInput
+from tasks.base.options import Once, Parser
+from tasks.base.retry import RemoteFailed
 from tasks.daytona import snapshot
-from tasks.errors import BadInput
 from tasks.github import markdown, rest
-from tasks.retry import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

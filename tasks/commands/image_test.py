@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tasks import engine, process, settings
-from tasks.commands.arguments import Parser, add_selection, selection
+from tasks.base import process, project
+from tasks.base.options import Parser, add_selection, selection
+from tasks.engine import engine
 
 
 def main(arguments: list[str]) -> None:
@@ -12,4 +13,4 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     engine.require()
     command = ["pytest", "tests/image", "-v", "--durations=5", *selection(options)]
-    process.run(command, cwd=settings.ROOT)
+    process.run(command, cwd=project.ROOT)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tasks import console, git, process
-from tasks.commands.arguments import Parser
-from tasks.errors import TaskError
-from tasks.settings import ROOT, SANDBOX_DIR
+from tasks import git
+from tasks.base import console, process
+from tasks.base.errors import TaskError
+from tasks.base.options import Parser
+from tasks.base.project import ROOT, SANDBOX_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from tasks import console, engine, github, image, settings
-from tasks.commands.arguments import Parser, add_selection, selection
-from tasks.errors import CommandFailed, Interrupted, TaskError
+from tasks import github
+from tasks.base import console, project
+from tasks.base.errors import CommandFailed, Interrupted, TaskError
+from tasks.base.options import Parser, add_selection, selection
+from tasks.build import image
+from tasks.engine import engine
 from tasks.github.tally import Tally
 from tasks.sandbox import providers, tested
 
@@ -27,7 +30,7 @@ WORKERS = 2
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="nox -s local_test --", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--image", default=settings.LOCAL_IMAGE, help="default: %(default)s")
+    parser.add_argument("--image", default=project.LOCAL_IMAGE, help="default: %(default)s")
     parser.add_argument(
         "--keep",
         action="store_true",
@@ -65,7 +68,7 @@ def main(arguments: list[str]) -> None:
         provider.close()
     there = engine.require()
     before = image.find(there, options.image)
-    judge(run_pytest(pytest_arguments(options, root=settings.ROOT), subject=options.image))
+    judge(run_pytest(pytest_arguments(options, root=project.ROOT), subject=options.image))
     # Of the whole suite, and of an image that nobody replaced meanwhile.
     if options.k is None and before and before == image.find(there, options.image):
         tested.record(before.id)
@@ -97,7 +100,7 @@ def run_pytest(arguments: list[str], *, subject: str, quiet: bool = False) -> in
     # In this process: whoever ends it ends the tests, and nobody can outlive the other.
     import pytest  # noqa: PLC0415 - not there in the sessions that only import this module
 
-    os.chdir(settings.ROOT)
+    os.chdir(project.ROOT)
     tally = Tally()
     # In a job both streams are one log, in which nothing but stderr has its order.
     elsewhere = quiet or github.active()
@@ -145,4 +148,4 @@ def judge(status: int) -> None:
 
 
 def _diagnostics() -> str:
-    return str((settings.state_dir() / "diagnostics").relative_to(settings.ROOT))
+    return str((project.state_dir() / "diagnostics").relative_to(project.ROOT))

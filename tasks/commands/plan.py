@@ -7,17 +7,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks import console, git, github, image, source
-from tasks.commands.arguments import Once, Parser
-from tasks.errors import TaskError
+from tasks import git, github
+from tasks.base import console
+from tasks.base.errors import TaskError
+from tasks.base.options import Once, Parser
+from tasks.base.project import ROOT
+from tasks.build import image, source
 from tasks.git import refs
 from tasks.github import markdown
-from tasks.settings import ROOT
 
 if TYPE_CHECKING:
     import argparse
 
-    from tasks.source import Source
+    from tasks.build.source import Source
 
 _NOTHING = re.compile(r"0{40}|0{64}")
 

@@ -7,8 +7,8 @@ import signal
 import sys
 import time
 
-from tasks import console
-from tasks.commands.arguments import Parser
+from tasks.base import console
+from tasks.base.options import Parser
 from tasks.sandbox import providers, reaper
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks import engine
+from tasks.engine import engine
 
 
 def main(_arguments: list[str]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tasks import console
+from tasks.base import console
+from tasks.base.errors import TaskError
 from tasks.daytona import retire
-from tasks.errors import TaskError
 
 if TYPE_CHECKING:
     from tasks.daytona.adapter import Daytona

@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks import console, git, github
-from tasks.commands.arguments import Parser
+from tasks import git, github
+from tasks.base import console
+from tasks.base.errors import BadInput
+from tasks.base.options import Parser
+from tasks.base.project import ROOT
 from tasks.daytona import snapshot
-from tasks.errors import BadInput
 from tasks.git import refs
 from tasks.github import events, markdown
-from tasks.settings import ROOT
 
 
 def main(arguments: list[str]) -> None:

@@ -8,20 +8,21 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console, engine, settings
-from tasks.commands.arguments import Parser
-from tasks.engine import Engine, EngineError
-from tasks.errors import TaskError
-from tasks.host import apt, base_image, browser, dockerd, oci_registry
-from tasks.host import endpoint as at
-from tasks.host import system as this
-from tasks.host.work import Log
+from tasks.base import console, project
+from tasks.base.errors import TaskError
+from tasks.base.options import Parser
+from tasks.engine import endpoint as at
+from tasks.engine import engine
+from tasks.engine.engine import Engine, EngineError
+from tasks.setup import apt, base_image, browser, dockerd, oci_registry
+from tasks.setup import system as this
+from tasks.setup.work import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tasks.host.system import System
+    from tasks.setup.system import System
 
 Kind = Literal["packages", "start-engine", "base-image", "registry", "by-hand"]
 
@@ -218,7 +219,7 @@ def _plan_tests(findings: Findings) -> list[Action]:
 
 
 def execute(actions: list[Action], findings: Findings) -> None:
-    packages = apt.Apt(Log(settings.state_dir() / "setup.log"))
+    packages = apt.Apt(Log(project.state_dir() / "setup.log"))
     by_hand = []
     for action in actions:
         console.step(action.what)
@@ -272,7 +273,7 @@ def choose(wanted: tuple[str, ...], available: dict[str, str], system: System) -
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    with (settings.state_dir() / "setup.lock").open("w") as lock:
+    with (project.state_dir() / "setup.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,23 +6,24 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, git, github, process
-from tasks.commands.arguments import Once, Parser, seconds
+from tasks import git, github
+from tasks.base import console, process
+from tasks.base.errors import BadInput, Interrupted, TaskError
+from tasks.base.options import Once, Parser, seconds
+from tasks.base.project import ROOT, state_dir
 from tasks.daytona import adapter, ledger, ship, snapshot
 from tasks.daytona.publish import DEADLINE
-from tasks.errors import BadInput, Interrupted, TaskError
 from tasks.git import refs
 from tasks.github import markdown
 from tasks.sandbox import tested, verify
-from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
     import argparse
 
+    from tasks.build.image import Image
     from tasks.daytona.adapter import Daytona
     from tasks.daytona.ledger import Ledger
     from tasks.daytona.ship import Order, Shipped
-    from tasks.image import Image
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -228,7 +229,7 @@ def passes(built: Image) -> None:
 
 
 def check(api: Daytona, order: Order, shipped: Shipped) -> list[str]:
-    from tasks.sandbox.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
+    from tasks.sandbox.providers.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
 
     return verify.verify(
         DaytonaProvider(api),

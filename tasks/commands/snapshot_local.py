@@ -6,18 +6,20 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import builder, console, context, engine, git, github, image, layercache, parts, source
-from tasks.commands.arguments import Once, Parser
+from tasks import git, github
+from tasks.base import certificates, console
+from tasks.base.options import Once, Parser
+from tasks.base.project import LOCAL_IMAGE, ROOT, state_dir
+from tasks.build import builder, context, image, layer_cache, parts, source
+from tasks.engine import engine
 from tasks.git import refs
 from tasks.github import markdown
-from tasks.host import ca
-from tasks.settings import LOCAL_IMAGE, ROOT, state_dir
 
 if TYPE_CHECKING:
     import argparse
 
-    from tasks.buildlog import Build
-    from tasks.source import Source
+    from tasks.build.build_log import Build
+    from tasks.build.source import Source
 
 _ATTEMPTS = 3
 
@@ -26,7 +28,7 @@ def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     tag = image.check_tag(options.tag)
     named = builder.wanted(options.builder)
-    layercache.wanted()
+    layer_cache.wanted()
     watch = console.Stopwatch()
     found = _source(options.ref)
     report = context.report(found)
@@ -91,7 +93,7 @@ def _build(
 ) -> image.Image:
     tag = options.tag
     log = state_dir() / "logs" / f"snapshot-local-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    bundle = ca.find_ca_bundle()
+    bundle = certificates.find_ca_bundle()
     if bundle:
         console.step(f"CA bundle {bundle} goes along as a build secret")
     if way.cache:

@@ -8,16 +8,17 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import console, github
-from tasks.commands.arguments import Once, Parser
+from tasks import github
+from tasks.base import console
+from tasks.base.errors import TaskError
+from tasks.base.options import Once, Parser
+from tasks.base.project import ROOT, state_dir
 from tasks.commands.daytona_test import use
 from tasks.commands.retiring import Retirement, in_use
 from tasks.daytona import adapter, gc, ledger, retire, snapshot
 from tasks.daytona.publish import delete
-from tasks.errors import TaskError
 from tasks.github import markdown
 from tasks.sandbox import verify
-from tasks.settings import ROOT, state_dir
 
 if TYPE_CHECKING:
     from tasks.daytona.adapter import Daytona
@@ -227,7 +228,7 @@ def _promote(api: Daytona, book: Ledger, options: argparse.Namespace) -> Any:
 
 def _verified(api: Daytona, found: Snapshot) -> str:
     """Boot it and compare what it is with what its identity says; the commit it holds."""
-    from tasks.sandbox.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
+    from tasks.sandbox.providers.daytona import DaytonaProvider  # noqa: PLC0415 - heavy
 
     return verify.look(DaytonaProvider(api), found.name, identity=snapshot.identity_of(found))
 

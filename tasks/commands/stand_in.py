@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 
-from tasks import console
-from tasks.commands.arguments import Parser
-from tasks.errors import Interrupted
+from tasks.base import console
+from tasks.base.errors import Interrupted
+from tasks.base.options import Parser
 
 
 def main(arguments: list[str]) -> None:

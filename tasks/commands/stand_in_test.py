@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from tasks import console, engine, process, settings
-from tasks.commands.arguments import Parser, add_selection, selection
-from tasks.host import oci_registry
+from tasks.base import console, process, project
+from tasks.base.options import Parser, add_selection, selection
+from tasks.engine import engine
+from tasks.setup import oci_registry
 
 
 def main(arguments: list[str]) -> None:
@@ -22,4 +23,4 @@ def main(arguments: list[str]) -> None:
     oci_registry.require()
     console.step(f"the SDK is daytona {metadata.version('daytona')}")
     command = ["pytest", "tests/standin", "-v", "--durations=5", *selection(options)]
-    process.run(command, cwd=settings.ROOT)
+    process.run(command, cwd=project.ROOT)

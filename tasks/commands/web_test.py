@@ -6,26 +6,26 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tasks import console, settings
-from tasks.commands.arguments import Parser, add_selection, selection
-from tasks.errors import CommandFailed, TaskError
-from tasks.host import browser
+from tasks.base import console, project
+from tasks.base.errors import CommandFailed, TaskError
+from tasks.base.options import Parser, add_selection, selection
 from tasks.sandbox import providers
-from tasks.sandbox.interface import Spec
 from tasks.sandbox.run import Run
+from tasks.sandbox.sandbox import Spec
+from tasks.setup import browser
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from tasks.sandbox.interface import Provider, Sandbox
+    from tasks.sandbox.sandbox import Provider, Sandbox
 
 TESTS = "tests/web"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="nox -s web_test --", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--image", default=settings.LOCAL_IMAGE, help="default: %(default)s")
+    parser.add_argument("--image", default=project.LOCAL_IMAGE, help="default: %(default)s")
     parser.add_argument(
         "--keep", action="store_true", help="leave the sandbox, and say how to reach and delete it"
     )
@@ -66,7 +66,7 @@ def _run_pytest(options: argparse.Namespace, provider: Provider) -> int:
     # pytest tidies up after Ctrl-C, so every end comes as one.
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.default_int_handler)
-    os.chdir(settings.ROOT)
+    os.chdir(project.ROOT)
     arguments = [TESTS, "-v", "--durations=8", *selection(options)]
     return int(pytest.main(arguments, plugins=[OneSandbox()]))
 
@@ -79,7 +79,7 @@ def _judge(status: int) -> None:
     elif status == 5:
         raise TaskError("no test matches", fix="leave out -k, or pytest --collect-only")
     else:
-        where = (settings.state_dir() / "web").relative_to(settings.ROOT)
+        where = (project.state_dir() / "web").relative_to(project.ROOT)
         raise CommandFailed(
             "tests of the page failed",
             status=status,

@@ -5,7 +5,7 @@ in ways that nobody sees (SDK 0.226.1, recheck at each upgrade):
  - `daytona.Daytona`: its waits have no limit or arm SIGALRM, its log thread outlives Ctrl-C,
    `create()` loses the id of a sandbox that the server made before something went wrong.
  - its reading of replies: one missing field makes an error of a success. We read what we need.
- - urllib3's silent retries: `tasks.retry` says what it does, and waits as the server asks.
+ - urllib3's silent retries: `tasks.base.retry` says what it does, and waits as the server asks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from tasks import addresses, console, retry
+from tasks.base import addresses, console, retry
+from tasks.base.errors import BadInput, TaskError
+from tasks.base.retry import RemoteFailed
 from tasks.daytona.snapshot import Snapshot, check_image, check_name
-from tasks.errors import BadInput, TaskError
-from tasks.retry import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -190,7 +190,7 @@ class Executed:
 
 
 class Daytona:
-    """Thread-safe. Each method is one question; `tasks.retry` repeats those that may be."""
+    """Thread-safe. Each method is one question; `tasks.base.retry` repeats those that may be."""
 
     def __init__(self, given: Credentials, *, policy: retry.Policy = retry.DEFAULT) -> None:
         import daytona_api_client as sdk  # noqa: PLC0415 - heavy, 0.4 s
@@ -507,7 +507,7 @@ class Daytona:
         timeout: tuple[float, float] = TIMEOUT,
         **options: Any,
     ) -> Any:
-        """The JSON of the reply, {} for none. Not `once`: as often as `tasks.retry` sees fit."""
+        """The JSON of the reply, {} for none. Not `once`: as often as `base.retry` sees fit."""
 
         def one() -> Any:
             body = self._reply(doing, method, *args, timeout=timeout, **options)
@@ -591,7 +591,7 @@ def wait_until_gone(
     state: Callable[[], str] = str,
 ) -> None:
     """Wait until `probe` finds nothing any more."""
-    from tasks import waiting  # noqa: PLC0415
+    from tasks.base import waiting  # noqa: PLC0415
 
     waiting.until(lambda: probe() is None, what=what, timeout=timeout, state=state, interval=0.3)
 

@@ -13,9 +13,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tasks import buildlog, console
-from tasks.errors import TaskError
-from tasks.sandbox import redaction
+from tasks.base import console, redaction
+from tasks.base.errors import TaskError
+from tasks.build import build_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +68,7 @@ class Follower:
     """Follows one snapshot's build log from `start` to `stop`."""
 
     def __init__(self, api: Daytona, snapshot: Snapshot, *, file: Path) -> None:
-        self.build = buildlog.Build()
+        self.build = build_log.Build()
         self.file = file
         self.tail: deque[str] = deque(maxlen=_TAIL)
         self.connections = 0

@@ -1,7 +1,7 @@
 """A local image into an OCI registry: `docker push`, with retries that one can rely on.
 
 `docker push` gives up at the first 429, waits 5, 10, 15 seconds between tries of anything else,
-and does not say what it read of `Retry-After`. Here each request follows `tasks.retry`, and an
+and does not say what it read of `Retry-After`. Here each request follows `tasks.base.retry`, and an
 upload that broke goes on where the registry says it stands. The config, and with it the image's
 id, is sent as it is: what was tried here is what arrives.
 
@@ -29,17 +29,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from tasks import addresses, console, process, retry
-from tasks.baselayout import PACKED
+from tasks.base import addresses, console, process, retry
+from tasks.base.errors import TaskError
+from tasks.base.project import cache_dir, state_dir
+from tasks.base.retry import RemoteFailed
+from tasks.build.base_layout import PACKED
 from tasks.daytona.upload import Uploaded
-from tasks.errors import TaskError
-from tasks.retry import RemoteFailed
-from tasks.settings import cache_dir, state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.engine import Engine
+    from tasks.engine.engine import Engine
 
 CHUNK: Final = 16 * 1024 * 1024
 #: Seconds to connect; seconds without a byte. No limit on the whole: a slow line is no fault.

@@ -19,8 +19,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import addresses, console, git
-from tasks.errors import CommandFailed, TaskError
+from tasks import git
+from tasks.base import addresses, console
+from tasks.base.errors import CommandFailed, TaskError
 from tasks.git import remotes
 
 if TYPE_CHECKING:

@@ -11,12 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console
+from tasks.base import console, redaction
+from tasks.base.errors import TaskError, TimedOut
+from tasks.base.retry import RemoteFailed
 from tasks.daytona import snapshot
 from tasks.daytona.buildstream import Follower
-from tasks.errors import TaskError, TimedOut
-from tasks.retry import RemoteFailed
-from tasks.sandbox import redaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks.base.errors import BadInput
 from tasks.daytona import snapshot
 from tasks.daytona.gc import Judged
-from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

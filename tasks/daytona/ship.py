@@ -11,25 +11,26 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console, dockerfile, git, image, parts, source
+from tasks import git
+from tasks.base import certificates, console
+from tasks.base.project import DOCKERFILE, ROOT, cache_dir, state_dir
+from tasks.build import dockerfile, image, parts, source
+from tasks.build.image import BUILD_ARGS
 from tasks.daytona import snapshot, upload
 from tasks.daytona.publish import DEADLINE, Publisher, Wanted
 from tasks.git import commits, refs
-from tasks.host import ca
-from tasks.image import BUILD_ARGS
-from tasks.settings import DOCKERFILE, ROOT, cache_dir, state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from tasks.build.image import Image
+    from tasks.build.source import Source
     from tasks.daytona.adapter import Daytona
     from tasks.daytona.publish import Published
     from tasks.daytona.snapshot import Name, Snapshot
     from tasks.daytona.upload import Uploaded
-    from tasks.engine import Engine
-    from tasks.image import Image
-    from tasks.source import Source
+    from tasks.engine.engine import Engine
 
 Via = Literal["remote", "push"]
 
@@ -245,8 +246,8 @@ class _Road:
         )
 
     def push(self) -> Snapshot:
-        from tasks import engine  # noqa: PLC0415 - only this road needs them
         from tasks.daytona import image_registry  # noqa: PLC0415 - only this road needs them
+        from tasks.engine import engine  # noqa: PLC0415 - only this road needs them
 
         there = engine.require()
         built = self._built(there)
@@ -274,7 +275,9 @@ class _Road:
             return found
         tag = image.tag_of(self._wanted.source)
         log = self._log.with_name(self._log.stem + "-local.log")
-        image.build(there, self._wanted.source, tag=tag, log=log, ca_bundle=ca.find_ca_bundle())
+        image.build(
+            there, self._wanted.source, tag=tag, log=log, ca_bundle=certificates.find_ca_bundle()
+        )
         built = image.find(there, tag)
         if built is None:
             raise image.BuildFailed(
@@ -285,7 +288,7 @@ class _Road:
     def _boot(self, built: Image) -> None:
         """A sandbox of it, on the local engine: before any layer is sent."""
         from tasks.sandbox import verify  # noqa: PLC0415 - heavy
-        from tasks.sandbox.docker import DockerProvider  # noqa: PLC0415 - heavy
+        from tasks.sandbox.providers.docker import DockerProvider  # noqa: PLC0415 - heavy
 
         source = self._wanted.source
         expected = verify.Expected(sha=source.sha, identity=source.identity, pins=self._wanted.pins)

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console
-from tasks.errors import BadInput
+from tasks.base import console
+from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

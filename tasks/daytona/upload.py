@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from tasks import addresses, console, process, retry
-from tasks.errors import TaskError
-from tasks.retry import RemoteFailed
+from tasks.base import addresses, console, process, retry
+from tasks.base.errors import TaskError
+from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -179,7 +179,7 @@ def _client(access: StorageAccess) -> Any:
             connect_timeout=_CONNECT,
             read_timeout=_IDLE,
             max_pool_connections=2 * _WORKERS,
-            retries={"total_max_attempts": 1},  # tasks.retry does that, and says so
+            retries={"total_max_attempts": 1},  # tasks.base.retry does that, and says so
             s3={"addressing_style": "path"},
             proxies={} if local else None,
             request_checksum_calculation="when_required",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from tasks import console, process
-from tasks.errors import BadInput, CommandFailed, TaskError
+from tasks.base import console, process
+from tasks.base.errors import BadInput, CommandFailed, TaskError
 from tasks.git import isolation
 
 if TYPE_CHECKING:

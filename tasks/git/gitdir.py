@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from tasks import git, process
-from tasks.errors import CommandFailed
+from tasks import git
+from tasks.base import process
+from tasks.base.errors import CommandFailed
 from tasks.git import isolation
 from tasks.git.indexfile import GITLINK
 

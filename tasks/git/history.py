@@ -14,8 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tasks import secretscan
-from tasks.errors import CommandFailed
+from tasks.base.errors import CommandFailed
+from tasks.build import secret_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,13 +106,13 @@ def scan(store: Store, segment: Segment) -> Scan:
     wanted = unread = 0
     for oid, kind, size, path in _objects(store, segment):
         if kind == "blob":
-            what = secretscan.by_name(path.encode("utf-8", "surrogateescape"), tracked=True)
+            what = secret_scan.by_name(path.encode("utf-8", "surrogateescape"), tracked=True)
             if what:
                 secrets.append((path, what, oid))
                 continue
             if len(largest) < _LARGEST or size > largest[-1][1]:
                 largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
-        if kind not in {"blob", "commit", "tag"} or not secretscan.worth_reading(size):
+        if kind not in {"blob", "commit", "tag"} or not secret_scan.worth_reading(size):
             continue
         wanted += size
         if wanted > SCAN_LIMIT:
@@ -120,7 +120,7 @@ def scan(store: Store, segment: Segment) -> Scan:
             continue
         names[oid] = path or f"the message of {kind} {oid[:12]}"
     for blob in store.blobs(names):
-        what = secretscan.by_content(blob.read())
+        what = secret_scan.by_content(blob.read())
         if what:
             secrets.append((names[blob.oid], what, blob.oid))
     return Scan(tuple(sorted(secrets)), tuple(largest), unread)

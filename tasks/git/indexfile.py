@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks.errors import BadInput
+from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
     import os

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from tasks import git, process
-from tasks.errors import CommandFailed, TaskError
+from tasks import git
+from tasks.base import process
+from tasks.base.errors import CommandFailed, TaskError
+from tasks.base.project import cache_dir
 from tasks.git import isolation
-from tasks.settings import cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

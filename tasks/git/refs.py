@@ -13,11 +13,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console, git
-from tasks.errors import BadInput
+from tasks.base import console
+from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tasks import git
 
 #: Names the ref to publish where no `--ref` does.
 VARIABLE: Final = "SANDBOX_ITERATE_REPO_REF"

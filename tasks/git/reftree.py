@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tasks import console
-from tasks.errors import BadInput
+from tasks.base import console
+from tasks.base.errors import BadInput
 from tasks.git import indexfile, objects, worktree
 
 if TYPE_CHECKING:

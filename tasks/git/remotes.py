@@ -14,10 +14,10 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks import addresses, github, process
-from tasks.errors import CommandFailed
+from tasks import github
+from tasks.base import addresses, process, redaction
+from tasks.base.errors import CommandFailed
 from tasks.git import isolation
-from tasks.sandbox import redaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

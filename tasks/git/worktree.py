@@ -10,8 +10,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console, git
-from tasks.errors import BadInput
+from tasks import git
+from tasks.base import console
+from tasks.base.errors import BadInput
 from tasks.git import indexfile
 
 if TYPE_CHECKING:

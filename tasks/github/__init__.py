@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks import console
-from tasks.errors import TaskError
+from tasks.base import console
+from tasks.base.errors import TaskError
 from tasks.github import markdown
 
 if TYPE_CHECKING:

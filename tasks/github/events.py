@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import console
+from tasks.base import console
+from tasks.base.errors import BadInput
 from tasks.daytona import snapshot
-from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

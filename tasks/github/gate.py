@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks import console
-from tasks.errors import BadInput
+from tasks.base import console
+from tasks.base.errors import BadInput
 
 #: The one job that may be left out, and the job whose outputs say why.
 OPTIONAL: Final = "sandbox"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console
+from tasks.base import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -17,15 +17,14 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import urllib3
 
-from tasks import addresses, console, retry
-from tasks.errors import BadInput
-from tasks.retry import RemoteFailed
-from tasks.sandbox import redaction
+from tasks.base import addresses, console, redaction, retry
+from tasks.base.errors import BadInput
+from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tasks.retry import Kind
+    from tasks.base.retry import Kind
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tasks import github, settings
+from tasks import github
+from tasks.base import project
 from tasks.github import markdown
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Tally:
         if report.failed:
             found = [m[1] for title, _ in report.sections if (m := _FOLDER.fullmatch(title))]
             # As the artifact of the run has it.
-            folder = found[0].removeprefix(f"{settings.ROOT}/") if found else ""
+            folder = found[0].removeprefix(f"{project.ROOT}/") if found else ""
             self.failed[test] = folder or self.failed.get(test, "")
             self.passed.discard(test)
         elif report.skipped:

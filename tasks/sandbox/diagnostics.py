@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from tasks import console, settings
-from tasks.errors import TaskError
-from tasks.sandbox import redaction
+from tasks.base import console, project, redaction
+from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
 _SECRET_FILES: Final = (
-    f"{settings.HOME}/.iterate/daemon-token",
-    f"{settings.HOME}/.iterate/opencode-password",
+    f"{project.HOME}/.iterate/daemon-token",
+    f"{project.HOME}/.iterate/opencode-password",
 )
-_ENV_FILE: Final = f"{settings.HOME}/.iterate/.env"
+_ENV_FILE: Final = f"{project.HOME}/.iterate/.env"
 
 #: File of the bundle → shell text (run as root) whose output it holds.
 _COMMANDS: Final = {
@@ -44,7 +43,7 @@ _COMMANDS: Final = {
         ' | head -1)"; done'
     ),
     "git.txt": (
-        f"cd {settings.REPO};"
+        f"cd {project.REPO};"
         " sudo -u iterate git status --porcelain=v1 --branch | head -100;"
         " sudo -u iterate git log -3 --oneline; sudo -u iterate git remote -v"
     ),
@@ -52,8 +51,8 @@ _COMMANDS: Final = {
 }
 _FILES: Final = {
     "state.json": "/run/iterate/state.json",
-    "build.json": settings.BUILD_INFO,
-    **{f"{service}.log": f"/var/log/{service}/current" for service in settings.SERVICES},
+    "build.json": project.BUILD_INFO,
+    **{f"{service}.log": f"/var/log/{service}/current" for service in project.SERVICES},
 }
 
 
@@ -86,7 +85,7 @@ def collect(sandbox: Sandbox, folder: Path, *, reason: str) -> Bundle:
 
 def folder_for(run: str, test: str, sandbox: str) -> Path:
     slug = re.sub(r"[^\w.-]+", "-", test).strip("-")[-120:]
-    return settings.state_dir() / "diagnostics" / run / slug / sandbox
+    return project.state_dir() / "diagnostics" / run / slug / sandbox
 
 
 def _secrets(sandbox: Sandbox) -> set[str]:
@@ -110,7 +109,7 @@ def _text(ask: Callable[[], str]) -> str:
 
 
 def _shell(sandbox: Sandbox, script: str) -> str:
-    env = {"HOME": settings.HOME}
+    env = {"HOME": project.HOME}
     result = sandbox.exec(
         ["sh", "-c", script], user="root", cwd="/", env=env, timeout=60, check=False
     )
@@ -122,7 +121,7 @@ def _file(sandbox: Sandbox, path: str) -> str:
 
 
 def _http(sandbox: Sandbox, path: str) -> str:
-    port = settings.DAEMON_PORT
+    port = project.DAEMON_PORT
     with httpx.Client(trust_env=False, timeout=10) as client:
         answer = client.get(f"{sandbox.url(port)}{path}", headers=dict(sandbox.headers(port)))
     return f"{answer.status_code} {answer.text}"
@@ -134,7 +133,7 @@ def _summary(sandbox: Sandbox, parts: dict[str, str]) -> str:
 
     lines = [f"{sandbox.name}: {_text(lambda: sandbox.ended() or 'runs')}"]
     lines += [f"  {parts['readyz.json'][:300]}", "  services:", *tail("services.txt", 6)]
-    for service in settings.SERVICES:
+    for service in project.SERVICES:
         lines += [f"  end of the log of {service}:", *tail(f"{service}.log", 5)]
     lines += ["  end of the console:", *tail("console.log", 8)]
     return "\n".join(lines)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from tasks import console, settings, waiting
-from tasks.errors import TaskError
-from tasks.sandbox.interface import SandboxEnded, ServiceFailed
+from tasks.base import console, project, waiting
+from tasks.base.errors import TaskError
+from tasks.sandbox.sandbox import SandboxEnded, ServiceFailed
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
 #: How often the supervisors are asked whether a service has given up, in seconds.
 _SUPERVISOR_INTERVAL: Final = 2.0
@@ -30,7 +30,7 @@ def given_up(sandbox: Sandbox) -> list[str]:
     """Services that are down for good: down, not wanted up any more, though normally up."""
     script = "; ".join(
         f"echo {service} $(s6-svstat -o up,wantedup,normallyup {_SCAN}/{service})"
-        for service in settings.SERVICES
+        for service in project.SERVICES
     )
     answer = sandbox.exec(["sh", "-c", script], check=False, timeout=10)
     return parse_given_up(answer.stdout)
@@ -63,7 +63,7 @@ class _Wait:
                 f"{self._sandbox.name} {how} before it was ready: {last_lines(self._sandbox)}"
             )
         try:
-            port = settings.DAEMON_PORT
+            port = project.DAEMON_PORT
             answer = client.get(
                 f"{self._sandbox.url(port)}/readyz", headers=dict(self._sandbox.headers(port))
             )

@@ -17,15 +17,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Final, Literal
 
-from tasks import console, settings
-from tasks.errors import TaskError
-from tasks.sandbox import owner
+from tasks.base import console, liveness, project
+from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tasks.sandbox.interface import Belonging, Provider
+    from tasks.sandbox.sandbox import Belonging, Provider
 
 Verdict = Literal["alive", "dead", "kept", "unknown"]
 
@@ -42,12 +41,12 @@ def verdicts(
     belongings: Iterable[Belonging],
     *,
     now: float,
-    life: Callable[[owner.Owner | None], owner.Life] = owner.life,
+    life: Callable[[liveness.Owner | None], liveness.Life] = liveness.life,
 ) -> dict[str, Verdict]:
     """Run → what is to become of it. Whoever is not surely dead is left alone."""
     result: dict[str, Verdict] = {}
     for thing in belongings:
-        alive = life(owner.Owner.from_label(thing.owner))
+        alive = life(liveness.Owner.from_label(thing.owner))
         verdict: Verdict
         if alive == "unknown":
             verdict = "dead" if now - thing.created > STRANGER_AGE else "unknown"
@@ -103,12 +102,12 @@ def _remove(provider: Provider, things: list[Belonging]) -> None:
 
 def run_dir(run: str) -> Path:
     """Files of a run that die with it: temporary checkouts, the reaper's log."""
-    return settings.state_dir() / "runs" / run
+    return project.state_dir() / "runs" / run
 
 
 def _sweep_folders(judged: dict[str, Verdict]) -> None:
     """Folders of dead runs that own nothing any more (the owner is noted inside), and old logs."""
-    for folder in (settings.state_dir() / "runs").glob("*"):
+    for folder in (project.state_dir() / "runs").glob("*"):
         if folder.suffix == ".log":
             if time.time() - folder.stat().st_mtime > STRANGER_AGE:
                 folder.unlink(missing_ok=True)
@@ -116,8 +115,8 @@ def _sweep_folders(judged: dict[str, Verdict]) -> None:
         if folder.name in judged:
             continue
         with contextlib.suppress(OSError):
-            noted = owner.Owner.from_label((folder / "owner").read_text())
-            if owner.life(noted) == "dead":
+            noted = liveness.Owner.from_label((folder / "owner").read_text())
+            if liveness.life(noted) == "dead":
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -138,7 +137,7 @@ class Watcher:
                     *(sys.executable, "-m", "tasks", "reap"),
                     *("--watch", "--run", run, "--provider", provider),
                 ],
-                cwd=settings.ROOT,
+                cwd=project.ROOT,
                 env=env,
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -8,20 +8,20 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from tasks import console, settings
-from tasks.sandbox import owner, reaper
+from tasks.base import console, liveness, project
+from tasks.sandbox import reaper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tasks.sandbox.interface import Provider
+    from tasks.sandbox.sandbox import Provider
 
-RUN_LABEL: Final = f"{settings.LABEL}.run"
-OWNER_LABEL: Final = f"{settings.LABEL}.owner"
-CREATED_LABEL: Final = f"{settings.LABEL}.created"
-PURPOSE_LABEL: Final = f"{settings.LABEL}.test"
-KEEP_LABEL: Final = f"{settings.LABEL}.keep"
+RUN_LABEL: Final = f"{project.LABEL}.run"
+OWNER_LABEL: Final = f"{project.LABEL}.owner"
+CREATED_LABEL: Final = f"{project.LABEL}.created"
+PURPOSE_LABEL: Final = f"{project.LABEL}.test"
+KEEP_LABEL: Final = f"{project.LABEL}.keep"
 
 
 class Run:
@@ -31,7 +31,7 @@ class Run:
         self.provider = provider
         self.keep = keep
         self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        self._owner = owner.current()
+        self._owner = liveness.current()
         self._numbers = itertools.count(1)
         self._watcher: reaper.Watcher | None = None
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from tasks.settings import state_dir
+from tasks.base.project import state_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

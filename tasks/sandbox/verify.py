@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console, settings
-from tasks.errors import TaskError
+from tasks.base import console, project
+from tasks.base.errors import TaskError
 from tasks.sandbox import diagnostics
-from tasks.sandbox.interface import Spec
 from tasks.sandbox.run import Run
+from tasks.sandbox.sandbox import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.sandbox.interface import Provider, Sandbox
+    from tasks.sandbox.sandbox import Provider, Sandbox
 
 _READY_IN: Final = 180.0
 #: s6 must have been started by the image's entry point, wherever in the tree that is.
@@ -53,7 +53,7 @@ def verify(provider: Provider, image: str, expected: Expected) -> Verified:
         try:
             sandbox.start()
             said = sandbox.wait_until_ready(timeout=_READY_IN)
-            build = sandbox.read_json(settings.BUILD_INFO)
+            build = sandbox.read_json(project.BUILD_INFO)
             found = _differences(sandbox, said, build, expected)
         except TaskError as error:
             folder = diagnostics.folder_for(run.id, "verify", sandbox.name)
@@ -90,16 +90,16 @@ def _differences(
         same("the identity", build.get("identity"), expected.identity)
     if expected.pins is not None:
         same("the set of pins", build.get("pins"), dict(expected.pins))
-    for service in settings.SERVICES:
+    for service in project.SERVICES:
         ready = (said.get("services") or {}).get(service, {}).get("ready")
         same(f"readiness of {service}", ready, True)
     same("the list of problems at its start", said.get("problems"), [])
     running = sandbox.exec(["pgrep", "-x", _ENTRYPOINT], check=False)
     if not running.ok:
         wrong.append(f"the entry point does not run: there is no {_ENTRYPOINT}")
-    head = sandbox.exec(["git", "-C", settings.REPO, "rev-parse", "HEAD"], check=False)
+    head = sandbox.exec(["git", "-C", project.REPO, "rev-parse", "HEAD"], check=False)
     same("the commit that is checked out", head.stdout.strip(), sha)
-    status = sandbox.exec(["git", "-C", settings.REPO, "status", "--porcelain"], check=False)
+    status = sandbox.exec(["git", "-C", project.REPO, "status", "--porcelain"], check=False)
     same("what git status says", status.stdout, "")
     return wrong
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from tasks import console, process, waiting
-from tasks.errors import TaskError
+from tasks.base import console, process, waiting
+from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ import docker.errors
 from docker.types import Mount
 from docker.utils.socket import frames_iter
 
-from tasks.host import ca
+from tasks.base import certificates
 from tasks.sandbox.run import RUN_LABEL
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Containers:
         workdir = attrs["Config"].get("WorkingDir")
         mounts = [Mount(_DAEMON, str(_GUEST), type="bind", read_only=True)]
         # The stand-in's own addition: machines behind a TLS-inspecting proxy, as in builds.
-        if bundle := ca.find_ca_bundle():
+        if bundle := certificates.find_ca_bundle():
             target = "/run/secrets/ca_bundle"
             mounts.append(Mount(target, str(bundle.resolve()), type="bind", read_only=True))
         given = dict(env) if workdir else {**env, "DAYTONA_USER_HOME_AS_WORKDIR": "true"}

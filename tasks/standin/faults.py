@@ -9,7 +9,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from tasks import console
+from tasks.base import console
 from tasks.standin import wire
 from tasks.standin.rules import Refused
 

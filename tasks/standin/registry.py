@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.host import oci_registry
+from tasks.setup import oci_registry
 from tasks.standin.children import LOOPBACK, Server, free_port
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from tasks import process
-from tasks.host import ca
+from tasks.base import certificates, process
 from tasks.standin.flatten import EmptyContext, flatten
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tasks.engine import Engine
+    from tasks.engine.engine import Engine
     from tasks.sandbox.run import Run
     from tasks.standin.storage import Storage
 
@@ -76,7 +75,7 @@ class Runner:
             return found
         with self.log(ref).open("a", encoding="utf-8") as log:
             command = self._command(ref, forced=True)
-            if bundle := ca.find_ca_bundle():
+            if bundle := certificates.find_ca_bundle():
                 command += ["--secret", f"id=ca_bundle,src={bundle}"]
             feed = _Feed(self._storage, dockerfile, hashes, log)
             self._carry_out(command, feed, log)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console
+from tasks.base import console
 from tasks.standin import wire
 from tasks.standin.containers import CannotStart
 from tasks.standin.rules import Refused

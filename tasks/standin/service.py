@@ -12,12 +12,13 @@ import docker
 import uvicorn
 from starlette.applications import Starlette
 
-from tasks import engine, waiting
+from tasks.base import waiting
+from tasks.base.errors import TaskError
 from tasks.daytona.adapter import LOOPBACK_VARIABLE
-from tasks.errors import TaskError
-from tasks.host import oci_registry
-from tasks.sandbox.docker import DockerProvider
+from tasks.engine import engine
+from tasks.sandbox.providers.docker import DockerProvider
 from tasks.sandbox.run import Run
+from tasks.setup import oci_registry
 from tasks.standin.api import Api
 from tasks.standin.children import LOOPBACK, free_port
 from tasks.standin.containers import Containers

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 
-from tasks import console
+from tasks.base import console
 from tasks.bump import pins
-from tasks.registry import config
+from tasks.bump.registries import config
 
 CHECK = [sys.executable, "-m", "tasks", "bump-versions", "--check"]
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import console, settings
+from tasks.base import console, project
 from tests.support import builder, fastimport, repos
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="iterate-bench-") as folder:
         at = Path(folder)
-        repos.git(at, "clone", "-q", "--no-local", str(settings.ROOT), "this")
+        repos.git(at, "clone", "-q", "--no-local", str(project.ROOT), "this")
         _bench("this repository", at / "this", "tasks/git/refs.py", at / "parts-1")
         name = f"generated: {options.files} files, {options.commits} commits"
         fastimport.generate(at / "big", files=options.files, commits=options.commits)
@@ -109,7 +109,7 @@ def _counted(repo: Path, command: list[str]) -> int:
 def _pack(repo: Path, into: Path) -> Cost:
     """In a process of its own, so that its memory is its own."""
     command = [sys.executable, "-m", "tests.bench.context", "--pack", str(repo), str(into)]
-    env = {**os.environ, "PYTHONPATH": str(settings.ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(project.ROOT)}
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=env)
     return Cost(**json.loads(result.stdout))
 

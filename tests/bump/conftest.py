@@ -15,10 +15,10 @@ from unittest import mock
 
 import pytest
 
-from tasks import console, settings
+from tasks.base import console, project
+from tasks.base.errors import TaskError
 from tasks.bump import locks, pins
 from tasks.commands import bump_versions
-from tasks.errors import TaskError
 from tests.support import registry as support
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Desk:
 
     @property
     def dockerfile(self) -> Path:
-        return self.root / settings.DOCKERFILE
+        return self.root / project.DOCKERFILE
 
     def pinned(self) -> dict[str, str]:
         return pins.current(self.dockerfile.read_bytes().decode())
@@ -80,7 +80,7 @@ class Desk:
         """In this process, which saves the start of another; ends as tasks.__main__ would."""
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
-            mock.patch.object(settings, "ROOT", self.root),
+            mock.patch.object(project, "ROOT", self.root),
             contextlib.chdir(self.root),
             contextlib.redirect_stdout(io.StringIO()) as out,
             contextlib.redirect_stderr(io.StringIO()) as err,
@@ -120,7 +120,7 @@ def registry() -> Iterator[Registry]:
 def desk(tmp_path: Path, registry: Registry) -> Desk:
     """Every pin is the newest there is, and has its lock."""
     root = tmp_path / "repository"
-    shutil.copytree(settings.ROOT / "tasks", root / "tasks",
+    shutil.copytree(project.ROOT / "tasks", root / "tasks",
                     ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
     made = Desk(root, registry)
     made.dockerfile.parent.mkdir(parents=True)

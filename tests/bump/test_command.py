@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tasks.bump import pins
 from tasks.commands import bump_versions
 from tests.bump.conftest import DOCKERFILE, VERSIONS
@@ -172,7 +172,7 @@ def test_a_passing_fault_is_tried_again(desk: Desk) -> None:
 
 def test_a_slow_source_does_not_hold_up_the_others(desk: Desk) -> None:
     """All at once: four slow answers take as long as one."""
-    from tasks import console
+    from tasks.base import console
 
     usual = console.Stopwatch()
     assert desk.run("--check").returncode == 0
@@ -419,7 +419,7 @@ def test_an_edit_meanwhile_is_not_lost(desk: Desk, tmp_path: Path) -> None:
     assert "was changed meanwhile" in said
     assert desk.dockerfile.read_bytes() == DOCKERFILE.encode() + b"# mine\n"
     assert "bun-1.4.1.json" not in desk.locks()
-    assert (tmp_path / "repository" / settings.DOCKERFILE).exists()
+    assert (tmp_path / "repository" / project.DOCKERFILE).exists()
 
 
 @pytest.mark.parametrize("line", ["ENV SANDBOX_NEW_VERSION=1", "ENV SANDBOX_BUN_VERSION=1.4.1"])

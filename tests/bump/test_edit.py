@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import settings
+from tasks.base import project
 from tasks.bump import bisect, edit, locks, pins, verify
+from tasks.bump.registries import npm
 from tasks.bump.survey import Outcome
-from tasks.registry import npm
 from tests.bump.conftest import DOCKERFILE, VERSIONS
 from tests.support.registry import packument
 
@@ -54,7 +54,7 @@ def change(root: Path) -> edit.Edit:
 def kill(root: str, times: str) -> None:
     """Bump forth and back in a child, kill it, look at what it left; again and again."""
     rng = random.Random(20261123)  # noqa: S311 - to be repeated
-    dockerfile = Path(root, settings.DOCKERFILE)
+    dockerfile = Path(root, project.DOCKERFILE)
     texts = {DOCKERFILE, change(Path(root)).new_text}
     seen = set()
     for _ in range(int(times)):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import retry, standin, waiting
+from tasks import standin
+from tasks.base import retry, waiting
 from tasks.daytona import adapter, snapshot, upload
 from tasks.daytona.adapter import Daytona
 from tasks.daytona.publish import Publisher, Wanted

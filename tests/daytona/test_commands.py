@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
+from tasks.base.errors import BadInput, TaskError
 from tasks.commands import daytona_test, snapshots
 from tasks.daytona import ledger, publish, snapshot
-from tasks.errors import BadInput, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def refused(*arguments: str, **environment: str) -> str:
     """The one line with which a command, as a process of its own, ends."""
     done = subprocess.run(
         [sys.executable, "-m", "tasks", *arguments],
-        cwd=settings.ROOT,
+        cwd=project.ROOT,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

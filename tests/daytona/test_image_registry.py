@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.retry import DEFAULT, Policy, RemoteFailed
 from tasks.daytona import image_registry as registry
 from tasks.daytona.image_registry import Blob, Target
-from tasks.retry import DEFAULT, Policy, RemoteFailed
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
+from tasks.base.errors import TaskError, TimedOut
+from tasks.base.retry import Policy, RemoteFailed
 from tasks.daytona import buildstream, publish, snapshot
 from tasks.daytona.adapter import Credentials, Daytona
 from tasks.daytona.publish import BuildFault, NameTaken
-from tasks.errors import TaskError, TimedOut
-from tasks.retry import Policy, RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -525,7 +525,7 @@ def test_after_an_interrupt_the_next_run_attaches(
     args = [wanted.name, wanted.identity, str(bench.folder / "log"), text]
     child = subprocess.Popen(
         [sys.executable, "-c", PUBLISHER, *args],
-        cwd=settings.ROOT,
+        cwd=project.ROOT,
         env=dict(os.environ),
         stderr=subprocess.PIPE,
         text=True,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.errors import BadInput, TaskError
 from tasks.commands import snapshot_daytona, snapshots
 from tasks.daytona import ledger, ship, snapshot
 from tasks.daytona.ledger import Ledger
-from tasks.errors import BadInput, TaskError
 from tests.support import github_runner, repos
 
 if TYPE_CHECKING:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import engine, image, process, settings
+from tasks.base import process, project
+from tasks.base.errors import TaskError
+from tasks.build import image
 from tasks.commands import snapshot_daytona
 from tasks.daytona import publish, ship
-from tasks.errors import TaskError
+from tasks.engine import engine
 from tasks.sandbox import tested
-from tasks.sandbox.daytona import DaytonaProvider
-from tasks.sandbox.interface import Spec
+from tasks.sandbox.providers.daytona import DaytonaProvider
 from tasks.sandbox.run import Run
+from tasks.sandbox.sandbox import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +84,8 @@ def look(bench: Bench, snapshot: str) -> dict[str, Any]:
             f"{tool} --version" for tool in ("opencode", "claude", "pi", "bun", "node", "uv")
         )
         return {
-            "build": json.loads(sandbox.read(settings.BUILD_INFO)),
-            "tree": sandbox.exec(["bash", "-c", TREE, "tree", settings.REPO], timeout=120).stdout,
+            "build": json.loads(sandbox.read(project.BUILD_INFO)),
+            "tree": sandbox.exec(["bash", "-c", TREE, "tree", project.REPO], timeout=120).stdout,
             "tools": sandbox.exec(versions, timeout=120).stdout,
         }
 
@@ -108,15 +110,15 @@ def test_what_was_tested_is_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:
         snapshot_daytona.passes(built)
         assert len(ran) == 1, "it has passed, and is not asked again"
     finally:
-        (settings.state_dir() / "tested" / f"{'5e' * 32}.json").unlink(missing_ok=True)
+        (project.state_dir() / "tested" / f"{'5e' * 32}.json").unlink(missing_ok=True)
 
 
 def test_docker_takes_the_image_by_its_id() -> None:
     """A name could be another image's by the time it is tested, or pushed."""
-    from tasks.sandbox.docker import DockerProvider
+    from tasks.sandbox.providers.docker import DockerProvider
 
     there = engine.require()
-    built = image.find(there, settings.LOCAL_IMAGE)
+    built = image.find(there, project.LOCAL_IMAGE)
     assert built is not None, "nox -s snapshot_local makes it"
     with closing(DockerProvider.connect()) as provider:
         provider.check(built.id)

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
+from tasks.base.errors import TaskError
+from tasks.base.retry import RemoteFailed
 from tasks.commands import snapshot_daytona
 from tasks.daytona import ledger, publish, ship
-from tasks.errors import TaskError
-from tasks.retry import RemoteFailed
-from tasks.sandbox import daytona as provider_module
 from tasks.sandbox import verify
-from tasks.sandbox.daytona import OURS, DaytonaProvider
-from tasks.sandbox.interface import SandboxEnded, Spec
+from tasks.sandbox.providers import daytona as provider_module
+from tasks.sandbox.providers.daytona import OURS, DaytonaProvider
 from tasks.sandbox.run import RUN_LABEL, Run
+from tasks.sandbox.sandbox import SandboxEnded, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,7 +172,7 @@ def test_a_snapshot_that_is_not_there_is_named(bench: Bench, run: Run) -> None:
 
 def test_what_cannot_be_had_is_said(bench: Bench, run: Run, image: str) -> None:
     for spec in (
-        Spec(image=image, checkout=settings.ROOT),
+        Spec(image=image, checkout=project.ROOT),
         Spec(image=image, under_init=True),
         Spec(image=image, ports={3000: 3000}),
     ):
@@ -184,7 +184,7 @@ def test_what_cannot_be_had_is_said(bench: Bench, run: Run, image: str) -> None:
 CREATOR = textwrap.dedent("""
     import sys, signal, time
     from tasks.sandbox import providers
-    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.sandbox import Spec
     from tasks.sandbox.run import Run
     provider = providers.connect("daytona")
     with Run(provider) as run:
@@ -208,7 +208,7 @@ def test_ended_at_any_moment_it_leaves_nothing(
         log.open("w") as file,
         subprocess.Popen(
             [sys.executable, "-X", "faulthandler", "-c", CREATOR, image],
-            cwd=settings.ROOT,
+            cwd=project.ROOT,
             env=dict(os.environ),
             stdout=subprocess.PIPE,
             stderr=file,
@@ -237,8 +237,8 @@ VICTIMS = textwrap.dedent("""
     import daytona_api_client, daytona_toolbox_api_client, pydantic, urllib3
     from tasks.daytona import adapter
     from tasks.sandbox import reaper
-    from tasks.sandbox.daytona import DaytonaProvider
-    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.providers.daytona import DaytonaProvider
+    from tasks.sandbox.sandbox import Spec
     from tasks.sandbox.run import Run
     class Dead:
         def __init__(self, **_): pass
@@ -270,7 +270,7 @@ def test_killed_with_its_reaper_the_next_run_deletes_it(
     with Run(provider) as living, provider.create(Spec(image=image), living):
         subprocess.run(
             [sys.executable, "-c", VICTIMS, image, *pauses],
-            cwd=settings.ROOT,
+            cwd=project.ROOT,
             check=True,
             timeout=110,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 
 if TYPE_CHECKING:
     from tests.daytona.conftest import Bench
@@ -26,7 +26,7 @@ def ids_in(text: str) -> set[str]:
 
 def command(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *args], cwd=settings.ROOT, check=False, capture_output=True, text=True,
+        [sys.executable, *args], cwd=project.ROOT, check=False, capture_output=True, text=True,
         env={**os.environ, "PY_COLORS": "0"},
     )  # fmt: skip
 

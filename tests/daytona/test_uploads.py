@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
+from tasks.base.retry import RemoteFailed
 from tasks.daytona import upload
 from tasks.daytona.upload import PIECE
-from tasks.retry import RemoteFailed
 from tests.daytona.conftest import part
 from tests.support.proxy import Proxy
 
@@ -190,8 +190,8 @@ def test_an_interrupt_leaves_no_open_upload(
     (mine,) = parts(bench, 3 * PIECE)
     child = subprocess.Popen(
         [sys.executable, "-c", UPLOADER, str(mine.path), str(bench.folder / "uploads")],
-        cwd=settings.ROOT,
-        env={**os.environ, "PYTHONPATH": str(settings.ROOT)},
+        cwd=project.ROOT,
+        env={**os.environ, "PYTHONPATH": str(project.ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -220,9 +220,9 @@ def test_memory_stays_flat(bench: Bench) -> None:
         with path.open("wb") as file:
             file.truncate(megabytes * 1_000_000)
         arguments = [sys.executable, "-c", MEASURED, str(path), str(bench.folder / "uploads")]
-        environment = {**os.environ, "PYTHONPATH": str(settings.ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(project.ROOT)}
         child = subprocess.run(
-            arguments, cwd=settings.ROOT, env=environment, check=True, capture_output=True
+            arguments, cwd=project.ROOT, env=environment, check=True, capture_output=True
         )
         peaks[megabytes] = int(child.stdout)
     assert peaks[320] - peaks[20] < 60_000, peaks  # kB

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
+from tasks.base.errors import BadInput, TaskError
+from tasks.base.project import DOCKERFILE
 from tasks.commands import bump_pull_request
 from tasks.commands.bump_pull_request import BRANCH
-from tasks.errors import BadInput, TaskError
 from tasks.github import rest
-from tasks.settings import DOCKERFILE
 from tests.support import github, repos
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.github import GitHub
 
 TOKEN = "ghs_" + "0123456789" * 4
-LOCKS = f"{settings.SANDBOX_DIR}/locks"
+LOCKS = f"{project.SANDBOX_DIR}/locks"
 
 
 def dockerfile(bun: str) -> str:
@@ -82,7 +82,7 @@ def desk(
             monkeypatch.delenv(name)
         for name, value in hub.environment(TOKEN).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(settings, "ROOT", repo)
+        monkeypatch.setattr(project, "ROOT", repo)
         patched = functools.partial(rest.Api, sleep=lambda _: None)
         monkeypatch.setattr(rest, "Api", patched)
         yield Desk(repo, hub, capsys)
@@ -175,7 +175,7 @@ def test_in_a_job_it_is_what_bump_versions_left(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     repos.write(desk.repo, {".sandbox/bump-versions.md": "what it said"})
-    monkeypatch.setattr(settings, "state_dir", lambda: desk.repo / ".sandbox")
+    monkeypatch.setattr(project, "state_dir", lambda: desk.repo / ".sandbox")
     desk.bump("1.1.0")
     desk.run()
     (pull,) = desk.hub.pulls.values()

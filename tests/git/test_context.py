@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks import context, source
-from tasks.errors import BadInput
+from tasks.base.errors import BadInput
+from tasks.build import context, source
 from tests.support import repos
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.commands import snapshot_daytona
 from tasks.daytona import ship, snapshot
-from tasks.errors import BadInput
 from tasks.git import refs
 from tests.support import repos
 

@@ -15,7 +15,10 @@ import prepare
 import pytest
 import sync
 
-from tasks import context, git, image, parts, settings, source
+from tasks import git
+from tasks.base import project
+from tasks.base.errors import BadInput, TaskError
+from tasks.build import context, image, parts, source
 from tasks.commands import (
     bump_pull_request,
     doctor,
@@ -27,7 +30,6 @@ from tasks.commands import (
     snapshot_local,
 )
 from tasks.daytona import ledger, ship
-from tasks.errors import BadInput, TaskError
 from tasks.git import refs
 from tests.support import builder, hostile, repos
 
@@ -88,7 +90,7 @@ def repo(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     at = make(tmp_path, origin, canaries, request.param)
-    for module in (settings, plan, lint, sandbox_plan, snapshot_local, snapshot_daytona, ship,
+    for module in (project, plan, lint, sandbox_plan, snapshot_local, snapshot_daytona, ship,
                    github_check):  # fmt: skip
         monkeypatch.setattr(module, "ROOT", at)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

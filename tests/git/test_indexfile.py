@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import git
-from tasks.errors import BadInput
+from tasks.base.errors import BadInput
 from tasks.git import indexfile
 from tests.support import repos
 

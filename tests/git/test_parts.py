@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks import context, parts
-from tasks.errors import BadInput, TaskError
+from tasks.base.errors import BadInput, TaskError
+from tasks.build import context, parts
 from tasks.git import history
 from tests.support import builder, repos
 
@@ -177,7 +177,7 @@ def test_a_commit_by_any_name_is_the_same(repo: Path, tmp_path: Path) -> None:
 
 
 def test_a_ref_and_a_clean_detached_checkout_are_one_identity(repo: Path) -> None:
-    from tasks import source
+    from tasks.build import source
 
     repos.git(repo, "rm", "-q", "s.sh", "id.txt", ".gitattributes")
     repos.commit(repo)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import git, image, source
+from tasks import git
+from tasks.base.errors import BadInput
+from tasks.build import image, source
 from tasks.commands import plan
-from tasks.errors import BadInput
 from tasks.git import refs
 from tests.support import repos
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.commands import snapshot_daytona
 from tasks.daytona import ship, snapshot
-from tasks.errors import BadInput
 from tests.support import builder, repos
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import git
-from tasks.errors import BadInput
+from tasks.base.errors import BadInput
 from tasks.git import refs
 from tests.support import repos
 
@@ -165,7 +165,7 @@ def test_what_is_no_commit(repo: Path) -> None:
 
 @given(text=st.text(max_size=30))
 def test_any_text_is_a_commit_or_refused(text: str) -> None:
-    from tasks.settings import ROOT
+    from tasks.base.project import ROOT
 
     opened = git.open_repo(ROOT)
     told = ""

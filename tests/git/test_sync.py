@@ -11,7 +11,7 @@ import sync
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import TaskError
+from tasks.base.errors import TaskError
 from tests.support import repos
 
 if TYPE_CHECKING:

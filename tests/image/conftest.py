@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import engine, image, settings, source
+from tasks.base import certificates, project
+from tasks.build import image, source
+from tasks.engine import engine
 from tasks.git import worktree
-from tasks.host import ca
-from tasks.sandbox.docker import DockerProvider
+from tasks.sandbox.providers.docker import DockerProvider
 from tasks.sandbox.run import Run
 from tests.support import repos
 
@@ -34,7 +35,7 @@ class Built:
     def files(self, to: Path) -> Path:
         """The image's repository, unpacked as it is."""
         packed = to.with_suffix(".tar")
-        script = ("tar", "-C", settings.REPO, "--exclude=./node_modules", "-cf", "-", ".")
+        script = ("tar", "-C", project.REPO, "--exclude=./node_modules", "-cf", "-", ".")
         with packed.open("wb") as file:
             command = ["docker", "run", "--rm", "--entrypoint", script[0], self.tag, *script[1:]]
             subprocess.run(command, stdout=file, check=True, timeout=120)
@@ -50,7 +51,7 @@ class Built:
         return subprocess.run(line, check=True, capture_output=True, text=True, timeout=120).stdout
 
     def record(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("cat", settings.BUILD_INFO))
+        found: dict[str, Any] = json.loads(self.run("cat", project.BUILD_INFO))
         return found
 
     def labels(self) -> dict[str, str]:
@@ -123,9 +124,9 @@ class Workshop:
     def by_hand(self, tag: str) -> None:
         """`docker build` as a person would type it, in a plain clone."""
         labels = [f"--label={name}={value}" for name, value in self.run.labels("hand").items()]
-        bundle = ca.find_ca_bundle()
+        bundle = certificates.find_ca_bundle()
         secret = [f"--secret=id=ca_bundle,src={bundle}"] if bundle else []
-        command = ["docker", "build", "-t", tag, "-f", settings.DOCKERFILE, *labels, *secret, "."]
+        command = ["docker", "build", "-t", tag, "-f", project.DOCKERFILE, *labels, *secret, "."]
         result = subprocess.run(
             command, cwd=self.root, check=False, capture_output=True, text=True, timeout=900
         )
@@ -146,15 +147,15 @@ def workshop(run: Run, tmp_path: Path) -> Workshop:
 
 
 def copy_of_this(to: Path) -> Path:
-    repos.git(to.parent, "clone", "-q", "--no-hardlinks", str(settings.ROOT), str(to))
+    repos.git(to.parent, "clone", "-q", "--no-hardlinks", str(project.ROOT), str(to))
     repos.git(to, "checkout", "-q", "-B", "main")  # this checkout may be at no branch
-    for entry in worktree.scan(settings.ROOT).everything():
+    for entry in worktree.scan(project.ROOT).everything():
         path = os.fsdecode(entry.path)
         if entry.kind == "directory":
             continue
         (to / path).parent.mkdir(parents=True, exist_ok=True)
         (to / path).unlink(missing_ok=True)
-        shutil.copy2(settings.ROOT / path, to / path, follow_symlinks=False)
+        shutil.copy2(project.ROOT / path, to / path, follow_symlinks=False)
     repos.commit(to, "this checkout as it is on disk")
     return to
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import image, settings
+from tasks.base import project
+from tasks.build import image
 from tests.image.conftest import Built
 from tests.support import repos
 from tests.support.buildkit import NAME, REGISTRY, BuildKit
@@ -84,7 +85,7 @@ class Bench:
 
 @pytest.fixture
 def bench(workshop: Workshop, second: BuildKit, tmp_path: Path) -> Bench:
-    (workshop.root / settings.DOCKERFILE).write_text(DOCKERFILE)
+    (workshop.root / project.DOCKERFILE).write_text(DOCKERFILE)
     repos.commit(workshop.root, "a small one")
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(f"-----BEGIN CERTIFICATE-----\n{SECRETS[0]}\n")
@@ -184,7 +185,7 @@ def test_what_cannot_be_is_said_before_work_starts(bench: Bench, second: BuildKi
 
 def test_an_interrupt_ends_the_build_on_its_builder(bench: Bench, second: BuildKit) -> None:
     marker = f"7{os.getpid() % 9999:04}"
-    dockerfile = bench.workshop.root / settings.DOCKERFILE
+    dockerfile = bench.workshop.root / project.DOCKERFILE
     dockerfile.write_text(f"{DOCKERFILE}RUN sleep {marker}\n")
     tag = bench.workshop.tag("ended")
     with subprocess.Popen(

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tasks import settings
+from tasks.base import project
 from tasks.bump import locks, pins
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_the_real_registries_know_every_pin(workshop: Workshop) -> None:
 
 
 def test_a_real_bump_touches_the_version_and_the_lock(workshop: Workshop) -> None:
-    path = workshop.root / settings.DOCKERFILE
+    path = workshop.root / project.DOCKERFILE
     old = path.read_text()
     was = pins.current(old)[BUN]
     told = workshop.bump("--to", "bun=1.4.3", "--allow-downgrade")
@@ -44,7 +44,7 @@ def test_other_bytes_than_locked_fail_the_build_and_both_are_shown(workshop: Wor
     a wheel.
     """
     tag = workshop.tag("bytes")
-    versions = pins.current((workshop.root / settings.DOCKERFILE).read_text())
+    versions = pins.current((workshop.root / project.DOCKERFILE).read_text())
     path = workshop.root / locks.path(pins.find("bun"), versions[BUN])
     lock = json.loads(path.read_text())
     program = lock["packages"]["node_modules/@oven/bun-linux-x64"]
@@ -68,7 +68,7 @@ def test_other_bytes_than_locked_fail_the_build_and_both_are_shown(workshop: Wor
 
 
 def test_a_pin_without_its_lock_fails_the_build_and_says_what_to_do(workshop: Workshop) -> None:
-    path = workshop.root / settings.DOCKERFILE
+    path = workshop.root / project.DOCKERFILE
     path.write_text(re.sub(rf"({BUN}=)\S+", r"\g<1>1.4.2", path.read_text()))
     failed = workshop.attempt(workshop.tag("lockless"))
     assert failed.returncode == 1

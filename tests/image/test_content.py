@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import dockerfile, settings
+from tasks.base import project
+from tasks.build import dockerfile
 from tests.image.conftest import Built, Workshop, copy_of_this, identity
 from tests.support import repos
 
@@ -42,7 +43,7 @@ def odd_changes(root: Path) -> None:
     repos.git(root, "add", "staged.txt", "both.txt")
     repos.write(root, {"both.txt": "2"})
     (root / "LICENSE").unlink()
-    (root / "tasks/settings.py").chmod(0o755)
+    (root / "tasks/base/project.py").chmod(0o755)
     base = os.fsencode(root)
     for name in (b"new\nline", b"byte-\xff", b"-dash", b"back\\slash", b"trailing ", b"a" * 255):
         with open(os.path.join(base, name), "wb") as file:
@@ -74,10 +75,10 @@ def test_a_linked_worktree_with_every_oddity(workshop: Workshop, tmp_path: Path)
     assert record["sha"] == told["sha"] == repos.git(linked, "rev-parse", "HEAD").strip()
     assert (record["branch"], record["dirty"]) == ("feature/linked", True)
     assert record["identity"] == told["identity"] == identity(linked)
-    assert record["pins"] == dockerfile.pins((linked / settings.DOCKERFILE).read_text())
+    assert record["pins"] == dockerfile.pins((linked / project.DOCKERFILE).read_text())
     labels = built.labels()
     assert labels["org.opencontainers.image.revision"] == record["sha"]
-    assert labels[f"{settings.LABEL}.identity"] == record["identity"]
+    assert labels[f"{project.LABEL}.identity"] == record["identity"]
     assert built.contains(*CANARIES, os.fsencode(tmp_path)) == set()
 
 
@@ -86,9 +87,9 @@ def test_a_build_by_hand_in_a_plain_clone(
 ) -> None:
     disturb(workshop.root)
     bundle = tmp_path / "bundle.pem"
-    from tasks.host import ca
+    from tasks.base import certificates
 
-    given = ca.find_ca_bundle()
+    given = certificates.find_ca_bundle()
     usual = given.read_text() if given else "-----BEGIN CERTIFICATE-----\n"
     bundle.write_text(usual + f"\n# authority-{MARK}\n")
     monkeypatch.setenv("SANDBOX_CA_BUNDLE", str(bundle))
@@ -116,7 +117,7 @@ def test_secrets_are_refused_before_the_build(workshop: Workshop, name: str) -> 
 
 
 def test_no_program_is_in_the_image_twice(run: object, tmp_path: Path) -> None:  # noqa: ARG001
-    built = Built(settings.LOCAL_IMAGE)
+    built = Built(project.LOCAL_IMAGE)
     listed = built.run("find", "/opt", "/usr", "/home", "-xdev", "-type", "f", "-size", "+5M",
                        "-exec", "sha256sum", "{}", "+")  # fmt: skip
     by_sum: dict[str, list[str]] = {}
@@ -131,6 +132,6 @@ def test_no_program_is_in_the_image_twice(run: object, tmp_path: Path) -> None: 
 def test_the_copy_used_here_is_faithful(tmp_path: Path) -> None:
     clone = copy_of_this(tmp_path / "clone")
     assert repos.status(clone) == ""
-    assert (clone / settings.DOCKERFILE).read_bytes() == (
-        settings.ROOT / settings.DOCKERFILE
+    assert (clone / project.DOCKERFILE).read_bytes() == (
+        project.ROOT / project.DOCKERFILE
     ).read_bytes()

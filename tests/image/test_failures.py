@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tests.image.test_reuse import image_id
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_step(root: Path, command: str) -> None:
-    path = root / settings.DOCKERFILE
+    path = root / project.DOCKERFILE
     text = path.read_text()
     path.write_text(text.replace("USER iterate\n", f"USER iterate\nRUN {command}\n", 1))
 

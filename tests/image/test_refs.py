@@ -6,9 +6,10 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from tasks import git, image, parts, settings, source
+from tasks import git
+from tasks.base import certificates, project
+from tasks.build import image, parts, source
 from tasks.git import refs
-from tasks.host import ca
 from tests.image.conftest import Built
 from tests.support import builder, repos
 
@@ -26,7 +27,7 @@ def remotely(workshop: Workshop, packed: parts.Packed, tag: str, folder: Path) -
     archive = folder / "flat.tar"
     subprocess.run(["tar", "-C", str(flat), "-cf", str(archive), "."], check=True)
     labels = [f"--label={n}={v}" for n, v in workshop.run.labels("remote").items()]
-    bundle = ca.find_ca_bundle()
+    bundle = certificates.find_ca_bundle()
     secret = [f"--secret=id=ca_bundle,src={bundle}"] if bundle else []
     with archive.open("rb") as file:
         result = subprocess.run(
@@ -49,7 +50,7 @@ def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> Non
     repos.git(root, "checkout", "-q", "--detach")
     workshop.by_hand(by_hand)
     repos.git(root, "checkout", "-q", "-")
-    for name in (settings.DOCKERFILE, "README.md", "apps/os/sandbox/entry.sh", "untracked.txt"):
+    for name in (project.DOCKERFILE, "README.md", "apps/os/sandbox/entry.sh", "untracked.txt"):
         (root / name).write_text(CANARY)
     repos.git(root, "add", "README.md")
     before = repos.status(root)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import image
+from tasks.build import image
 from tests.support import repos
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ INSTALLS = re.compile(r"npm_tool\.py|pip install|pnpm install|uv pip sync|apt-ge
 
 def executed(log: str) -> list[str]:
     """The names of the RUN steps that were not taken from the cache."""
-    from tasks.buildlog import Build
+    from tasks.build.build_log import Build
 
     build = Build()
     for line in Path(log).read_text().splitlines():
@@ -79,7 +79,7 @@ def test_a_dry_run_says_what_would_go_in_and_builds_nothing(workshop: Workshop) 
         told["context"]["files"] == len(repos.git(workshop.root, "ls-files", "-z").split("\0")) - 1
     )
     assert len(told["context"]["largest"]) == 5
-    from tasks import engine
+    from tasks.engine import engine
 
     assert image.find(engine.require(), tag) is None
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import settings
+from tasks.base import project
 from tests.support import repos
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
 #: Runs on both sides. What git lists, with kind, executable bit and content; and git's opinion.
 LOOK = r"""
@@ -76,19 +76,19 @@ class Checkout:
 
 
 def state_inside(sandbox: Sandbox) -> dict[str, Any]:
-    answer = sandbox.exec(["python3", "-c", LOOK, settings.REPO], timeout=60)
+    answer = sandbox.exec(["python3", "-c", LOOK, project.REPO], timeout=60)
     return dict(json.loads(answer.stdout))
 
 
 def create(folder: Path) -> Checkout:
     """Copy this repository at its commit, with what is not committed yet on top of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    repos.git(settings.ROOT, "clone", "--quiet", "--no-hardlinks", str(settings.ROOT), str(folder))
+    repos.git(project.ROOT, "clone", "--quiet", "--no-hardlinks", str(project.ROOT), str(folder))
     # Readable by the user inside, whatever the umask is here.
     folder.chmod(0o755)
-    listed = repos.git(settings.ROOT, "ls-files", "-co", "--exclude-standard", "-z")
+    listed = repos.git(project.ROOT, "ls-files", "-co", "--exclude-standard", "-z")
     for name in filter(None, listed.split("\0")):
-        source, target = settings.ROOT / name, folder / name
+        source, target = project.ROOT / name, folder / name
         if source.is_dir() and not source.is_symlink():
             continue
         target.unlink(missing_ok=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import psutil
 import pytest
 
-from tasks import settings
-from tasks.errors import TaskError
+from tasks.base import project
+from tasks.base.errors import TaskError
 from tasks.sandbox import diagnostics, providers
-from tasks.sandbox.interface import Capability, Provider, Sandbox, Spec
 from tasks.sandbox.run import Run
+from tasks.sandbox.sandbox import Capability, Provider, Sandbox, Spec
 from tests.sandbox import checkout as checkouts
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ SOAK_TIMEOUT = 6 * 3600
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sandbox")
     group.addoption("--provider", default="docker", choices=providers.NAMES)
-    group.addoption("--image", default=settings.LOCAL_IMAGE)
+    group.addoption("--image", default=project.LOCAL_IMAGE)
     group.addoption("--keep", action="store_true", help="leave the sandboxes")
     group.addoption("--soak", action="store_true", help="fault tests at full count")
     group.addoption("--seed", type=int, default=None, help="of the fault tests")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
-DAEMON = settings.DAEMON_PORT
-OPENCODE = settings.OPENCODE_PORT
-TOKEN_FILE = f"{settings.HOME}/.iterate/daemon-token"
-PASSWORD_FILE = f"{settings.HOME}/.iterate/opencode-password"
+DAEMON = project.DAEMON_PORT
+OPENCODE = project.OPENCODE_PORT
+TOKEN_FILE = f"{project.HOME}/.iterate/daemon-token"
+PASSWORD_FILE = f"{project.HOME}/.iterate/opencode-password"
 
 #: As the README has it, so that its commands are tested as they stand.
 S6DIR = "S6DIR=~/src/github.com/iterate/iterate/apps/os/sandbox/s6-daemons"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tasks.sandbox.interface import ExecResult, Sandbox
+    from tasks.sandbox.sandbox import ExecResult, Sandbox
     from tests.sandbox.conftest import Maker
 
 PORT = 18080
@@ -109,7 +109,7 @@ class Model:
 @pytest.fixture(scope="module")
 def model(everyones: Maker) -> Iterator[Model]:
     sandbox = everyones(purpose="agents")
-    models = f"{settings.HOME}/.pi/agent/models.json"
+    models = f"{project.HOME}/.pi/agent/models.json"
     sandbox.write(models, json.dumps(PI).encode())
     yield Model(sandbox)
     if not sandbox.run.keep:
@@ -137,7 +137,7 @@ def test_it_answers_and_knows_its_instructions(model: Model, agent: Agent) -> No
     asked = [r for r in model.requests() if r["path"] == agent.path]
     assert asked, model.requests()
     bodies = [strings(r["body"]) for r in asked]
-    phrase = distinctive(model.sandbox.read(f"{settings.HOME}/{agent.instructions}").decode())
+    phrase = distinctive(model.sandbox.read(f"{project.HOME}/{agent.instructions}").decode())
     assert len(phrase) > 60
     # In the very request that holds the question.
     assert any(question in body and phrase in body for body in bodies), phrase
@@ -152,17 +152,17 @@ def test_it_answers_in_a_login_shell(model: Model, agent: Agent) -> None:
 def test_it_works_in_the_repository_and_leaves_it_clean(model: Model, agent: Agent) -> None:
     sandbox = model.sandbox
     status = ["git", "status", "--porcelain"]
-    before = sandbox.exec(status, cwd=settings.REPO).stdout
+    before = sandbox.exec(status, cwd=project.REPO).stdout
     said = sandbox.login(
-        f"{agent.command} 'look around'", cwd=settings.REPO, env=dict(agent.env), timeout=90
+        f"{agent.command} 'look around'", cwd=project.REPO, env=dict(agent.env), timeout=90
     )
     assert model.answer in said.stdout
-    assert sandbox.exec(status, cwd=settings.REPO).stdout == before
+    assert sandbox.exec(status, cwd=project.REPO).stdout == before
 
 
 def test_none_has_updated_itself(model: Model) -> None:
     """After they ran, not only when they were installed."""
-    pins = model.sandbox.read_json(settings.BUILD_INFO)["pins"]
+    pins = model.sandbox.read_json(project.BUILD_INFO)["pins"]
     for tool, pin in (
         ("claude", "SANDBOX_CLAUDE_CODE_VERSION"),
         ("opencode", "SANDBOX_OPENCODE_VERSION"),
@@ -176,7 +176,7 @@ def test_a_fault_of_the_model_is_told(model: Model) -> None:
     """Nobody answers: the agent fails instead of making something up."""
     agent = AGENTS[2]
     broken = {"providers": {"stand-in": {**PI["providers"]["stand-in"], "baseUrl": f"{URL}/none"}}}
-    folder = f"{settings.HOME}/.pi/agent"
+    folder = f"{project.HOME}/.pi/agent"
     model.sandbox.write(f"{folder}/models.json", json.dumps(broken).encode())
     try:
         said = model.sandbox.exec(

@@ -13,12 +13,12 @@ import httpx
 import psutil
 import pytest
 
-from tasks import settings, waiting
-from tasks.errors import TaskError
+from tasks.base import project, waiting
+from tasks.base.errors import TaskError
 from tests.sandbox.support import DAEMON, OPENCODE, TOKEN_FILE, get, secret
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 #: A user waits this long and no longer; two cores, shared with the rest of the suite.
@@ -32,12 +32,12 @@ def test_is_ready_in_time_and_says_what_it_is(make: Maker) -> None:
     said = sandbox.wait_until_ready(timeout=DEADLINE)
     assert time.monotonic() - begun < DEADLINE
 
-    build = sandbox.read_json(settings.BUILD_INFO)
+    build = sandbox.read_json(project.BUILD_INFO)
     assert said["ready"] is True
     assert said["sha"] == build["sha"]
     assert said["identity"] == build["identity"]
     assert said["problems"] == []
-    assert set(said["services"]) == set(settings.SERVICES)
+    assert set(said["services"]) == set(project.SERVICES)
     for name, service in said["services"].items():
         assert service["ready"] is True, name
         assert re.match(r"\d+\.\d+", service["version"]), name
@@ -50,7 +50,7 @@ def test_healthz_answers_anybody(sandbox: Sandbox) -> None:
     assert answer.headers["content-type"].startswith("application/json")
     said = answer.json()
     assert said["status"] == "ok", said
-    assert said["sha"] == sandbox.read_json(settings.BUILD_INFO)["sha"]
+    assert said["sha"] == sandbox.read_json(project.BUILD_INFO)["sha"]
     assert said["version"]
 
 
@@ -78,15 +78,15 @@ def test_status_tells_services_and_source_to_who_has_the_token(sandbox: Sandbox)
     answer = get(sandbox, "/api/status", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == httpx.codes.OK, answer.text
     text = json.dumps(answer.json())
-    build = sandbox.read_json(settings.BUILD_INFO)
+    build = sandbox.read_json(project.BUILD_INFO)
     assert build["sha"] in text
-    for name in settings.SERVICES:
+    for name in project.SERVICES:
         assert name in text
     assert token not in text
 
 
 def test_build_record(sandbox: Sandbox) -> None:
-    build = sandbox.read_json(settings.BUILD_INFO)
+    build = sandbox.read_json(project.BUILD_INFO)
     assert build["schema"] == 1
     assert re.fullmatch(r"[0-9a-f]{40}", build["sha"])
     assert re.fullmatch(r"[0-9a-f]{64}", build["identity"])
@@ -100,12 +100,12 @@ def test_state_of_this_start(sandbox: Sandbox) -> None:
     state = sandbox.read_json("/run/iterate/state.json")
     assert state["mode"] == "baked"
     assert state["problems"] == []
-    assert state["source"]["sha"] == sandbox.read_json(settings.BUILD_INFO)["sha"]
+    assert state["source"]["sha"] == sandbox.read_json(project.BUILD_INFO)["sha"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", state["started_at"])
 
 
 def test_is_not_root(sandbox: Sandbox) -> None:
-    assert sandbox.exec(["id", "-un"]).stdout.strip() == settings.USER
+    assert sandbox.exec(["id", "-un"]).stdout.strip() == project.USER
     assert sandbox.exec(["id", "-u"]).stdout.strip() == "1000"
     assert sandbox.exec(["sudo", "-n", "id", "-un"]).stdout.strip() == "root"
     strangers = sandbox.exec("ps -eo user=,args= | grep -v '^iterate' | grep -v 'ps -eo' || true")

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tasks import settings, waiting
-from tasks.sandbox import owner, providers, reaper
+from tasks.base import liveness, project, waiting
+from tasks.sandbox import providers, reaper
 from tasks.sandbox.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.sandbox.interface import Belonging, Provider
+    from tasks.sandbox.sandbox import Belonging, Provider
     from tests.sandbox.conftest import Maker
 
 #: F5 allows the reaper this long.
@@ -32,7 +32,7 @@ REAPED = 15.0
 RUNNER = textwrap.dedent("""
     import sys, time, signal
     from tasks.sandbox import providers
-    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.sandbox import Spec
     from tasks.sandbox.run import Run
     def end(*_):
         raise KeyboardInterrupt
@@ -50,7 +50,7 @@ RUNNER = textwrap.dedent("""
 CREATOR = textwrap.dedent("""
     import sys
     from tasks.sandbox import providers
-    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.sandbox import Spec
     from tasks.sandbox.run import Run
     provider = providers.connect(sys.argv[1])
     with Run(provider) as run:
@@ -79,7 +79,7 @@ def start(provider: Provider, image: str) -> Iterator[Callable[[], Runner]]:
 
     def start_one() -> Runner:
         args = [sys.executable, "-c", RUNNER, provider.name, image]
-        child = subprocess.Popen(args, cwd=settings.ROOT, stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(args, cwd=project.ROOT, stdout=subprocess.PIPE, text=True)
         runners.append(Runner(child))
         return runners[-1]
 
@@ -129,7 +129,7 @@ def test_killed_while_it_creates_it_leaves_nothing(provider: Provider, image: st
     """SIGKILL at the moment the engine is at work for it: the answer never arrives."""
     for pause in (0.0, 0.05, 0.3):
         args = [sys.executable, "-c", CREATOR, provider.name, image]
-        with subprocess.Popen(args, cwd=settings.ROOT, stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(args, cwd=project.ROOT, stdout=subprocess.PIPE, text=True) as child:
             runner = Runner(child)
             time.sleep(pause)
             runner.end(signal.SIGKILL)
@@ -171,7 +171,7 @@ def test_a_run_survives_the_death_of_its_reaper(
 
 
 def test_what_is_kept_stays_until_it_is_named(provider: Provider, image: str) -> None:
-    from tasks.sandbox.interface import Spec
+    from tasks.sandbox.sandbox import Spec
 
     with Run(provider, keep=True) as run, provider.create(Spec(image=image), run) as sandbox:
         sandbox.start()
@@ -192,14 +192,14 @@ def command_for(provider: Provider, image: str) -> list[str]:
 
 
 def owned_by(thing: Belonging, pid: int) -> bool:
-    who = owner.Owner.from_label(thing.owner)
+    who = liveness.Owner.from_label(thing.owner)
     return who is not None and who.pid == pid
 
 
 def tasks(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tasks", *args],
-        cwd=settings.ROOT,
+        cwd=project.ROOT,
         capture_output=True,
         text=True,
         timeout=120,
@@ -215,7 +215,7 @@ def test_the_command_itself_cleans_up(
     """Ended while its sandbox starts; its status tells by what."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tasks", *command_for(provider, image), "-k", "test_healthz"],
-        cwd=settings.ROOT,
+        cwd=project.ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -241,7 +241,7 @@ def test_the_command_ends_with_nox(provider: Provider, image: str) -> None:
     program = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     nox = subprocess.Popen(
         [sys.executable, "-c", program, *command],
-        cwd=settings.ROOT,
+        cwd=project.ROOT,
         env={**os.environ, "NOX_CURRENT_SESSION": "a_test"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -280,7 +280,7 @@ def test_the_command_refuses_in_one_line(image: str, make: Maker, provider: Prov
     unknown = "✗ unrecognized arguments: --nonsense → nox -s * -- --help"
     for given, extra, wanted, status in (
         ("no-such-image:ever", [], missing, 1),
-        (settings.BASE_IMAGE, [], other, 1),
+        (project.BASE_IMAGE, [], other, 1),
         (image, ["--nonsense"], unknown, 2),
     ):
         said = tasks(*command_for(provider, given), *extra)
@@ -321,7 +321,7 @@ def test_the_command_works_without_its_streams(provider: Provider) -> None:
     """N43: standard input and output closed."""
     command = f'exec "{sys.executable}" -m tasks reap --provider {provider.name} --list <&- >&-'
     said = subprocess.run(
-        ["sh", "-c", command], cwd=settings.ROOT, stderr=subprocess.PIPE, timeout=60, check=False
+        ["sh", "-c", command], cwd=project.ROOT, stderr=subprocess.PIPE, timeout=60, check=False
     )
     assert said.returncode == 0, said.stderr
     assert b"Traceback" not in said.stderr

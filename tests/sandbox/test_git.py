@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
 #: What may look like a credential in a configuration or URL.
 CREDENTIAL = re.compile(
@@ -19,31 +19,31 @@ CREDENTIAL = re.compile(
 
 
 def git(sandbox: Sandbox, *args: str) -> str:
-    return sandbox.exec(["git", *args], cwd=settings.REPO).stdout
+    return sandbox.exec(["git", *args], cwd=project.REPO).stdout
 
 
 def test_status_is_what_it_was_outside(sandbox: Sandbox) -> None:
     """Clean when the build's source was; services run, and leave no trace in it."""
-    build = sandbox.read_json(settings.BUILD_INFO)
+    build = sandbox.read_json(project.BUILD_INFO)
     status = git(sandbox, "status", "--porcelain")
     assert bool(status) == build["dirty"], status
 
 
 def test_services_leave_it_alone(own: Sandbox) -> None:
     before = git(own, "status", "--porcelain", "--ignored")
-    for service in settings.SERVICES:
+    for service in project.SERVICES:
         own.exec(f"s6-svc -r /run/service/{service}; s6-svwait -U -t 20000 /run/service/{service}")
-    own.exec(["opencode", "--version"], cwd=settings.REPO)
+    own.exec(["opencode", "--version"], cwd=project.REPO)
     own.restart(grace=3)
     own.wait_until_ready()
     assert git(own, "status", "--porcelain", "--ignored") == before
 
 
 def test_commit_and_branch_are_those_of_the_build(sandbox: Sandbox) -> None:
-    build = sandbox.read_json(settings.BUILD_INFO)
+    build = sandbox.read_json(project.BUILD_INFO)
     assert git(sandbox, "rev-parse", "HEAD").strip() == build["sha"]
     branch = sandbox.exec(
-        ["git", "symbolic-ref", "--quiet", "--short", "HEAD"], cwd=settings.REPO, check=False
+        ["git", "symbolic-ref", "--quiet", "--short", "HEAD"], cwd=project.REPO, check=False
     )
     assert (branch.stdout.strip() or None) == build["branch"]
 
@@ -52,14 +52,14 @@ def test_history_is_there_and_whole(sandbox: Sandbox) -> None:
     assert len(git(sandbox, "log", "--format=%H").split()) >= 1
     assert git(sandbox, "log", "-1", "--format=%H").strip()
     problems = sandbox.exec(
-        ["git", "fsck", "--connectivity-only", "--no-dangling"], cwd=settings.REPO, timeout=60
+        ["git", "fsck", "--connectivity-only", "--no-dangling"], cwd=project.REPO, timeout=60
     )
     assert "missing" not in problems.stdout + problems.stderr
     assert "error" not in problems.stdout + problems.stderr
 
 
 def test_nothing_but_the_one_branch(sandbox: Sandbox) -> None:
-    build = sandbox.read_json(settings.BUILD_INFO)
+    build = sandbox.read_json(project.BUILD_INFO)
     refs = git(sandbox, "for-each-ref", "--format=%(refname)").split()
     branches = [r for r in refs if r.startswith("refs/heads/")]
     assert branches == ([f"refs/heads/{build['branch']}"] if build["branch"] else [])
@@ -72,22 +72,20 @@ def test_nothing_but_the_one_branch(sandbox: Sandbox) -> None:
 
 
 def test_no_reflog_no_hooks(sandbox: Sandbox) -> None:
-    assert (
-        sandbox.exec("find .git/logs -type f 2>/dev/null || true", cwd=settings.REPO).stdout == ""
-    )
+    assert sandbox.exec("find .git/logs -type f 2>/dev/null || true", cwd=project.REPO).stdout == ""
     hooks = sandbox.exec(
-        "find .git/hooks -type f ! -name '*.sample' 2>/dev/null || true", cwd=settings.REPO
+        "find .git/hooks -type f ! -name '*.sample' 2>/dev/null || true", cwd=project.REPO
     )
     assert hooks.stdout == ""
 
 
 def test_configuration_has_no_credentials_and_runs_nothing(sandbox: Sandbox) -> None:
-    config = sandbox.read(f"{settings.REPO}/.git/config").decode()
+    config = sandbox.read(f"{project.REPO}/.git/config").decode()
     assert not CREDENTIAL.search(config), config
     for key in ("core.fsmonitor", "core.sshCommand", "core.hooksPath", "credential", "include"):
         found = sandbox.exec(
             ["git", "config", "--local", "--get-regexp", f"^{re.escape(key)}"],
-            cwd=settings.REPO,
+            cwd=project.REPO,
             check=False,
         )
         assert found.stdout == ""
@@ -96,7 +94,7 @@ def test_configuration_has_no_credentials_and_runs_nothing(sandbox: Sandbox) -> 
 def test_origin_is_one_that_anybody_may_see(sandbox: Sandbox) -> None:
     """A checkout without a remote gives none; test_local_mode.py has one with a password."""
     urls = sandbox.exec(
-        ["git", "config", "--get-all", "remote.origin.url"], cwd=settings.REPO, check=False
+        ["git", "config", "--get-all", "remote.origin.url"], cwd=project.REPO, check=False
     ).stdout.split()
     for url in urls:
         assert not CREDENTIAL.search(url)
@@ -121,41 +119,41 @@ def test_fetch_works(own: Sandbox) -> None:
     git fetch --quiet
     git log -1 --format=%s origin/newer
     """
-    said = own.exec(["bash", "-euc", script], cwd=settings.REPO, timeout=60).stdout
+    said = own.exec(["bash", "-euc", script], cwd=project.REPO, timeout=60).stdout
     assert said.splitlines()[-1] == "newer"
 
 
 def test_work_can_be_committed(own: Sandbox) -> None:
     """What every agent does first: no dubious ownership, an identity to commit with."""
-    own.write(f"{settings.REPO}/agent-was-here.txt", b"hello\n")
-    own.login("git switch -c work && git add -A && git commit -m 'Say hello'", cwd=settings.REPO)
+    own.write(f"{project.REPO}/agent-was-here.txt", b"hello\n")
+    own.login("git switch -c work && git add -A && git commit -m 'Say hello'", cwd=project.REPO)
     assert git(own, "log", "-1", "--format=%s").strip() == "Say hello"
     assert git(own, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("path", [".", ".git", "node_modules", "apps/daemon/web/dist"])
 def test_repository_belongs_to_the_user(sandbox: Sandbox, path: str) -> None:
-    owner = sandbox.exec(["stat", "-c", "%U:%G", f"{settings.REPO}/{path}"]).stdout.strip()
-    assert owner == f"{settings.USER}:{settings.USER}"
+    owner = sandbox.exec(["stat", "-c", "%U:%G", f"{project.REPO}/{path}"]).stdout.strip()
+    assert owner == f"{project.USER}:{project.USER}"
 
 
 def test_no_file_of_another_owner(sandbox: Sandbox) -> None:
     strange = sandbox.exec(
-        ["find", settings.REPO, "-not", "-user", settings.USER, "-print", "-quit"], timeout=60
+        ["find", project.REPO, "-not", "-user", project.USER, "-print", "-quit"], timeout=60
     )
     assert strange.stdout == ""
 
 
 def test_dependencies_are_installed(sandbox: Sandbox) -> None:
     for path in ("node_modules", "apps/daemon/web/node_modules", "apps/daemon/web/dist/index.html"):
-        sandbox.exec(["test", "-e", f"{settings.REPO}/{path}"])
+        sandbox.exec(["test", "-e", f"{project.REPO}/{path}"])
     version = sandbox.exec(
         ["pnpm", "--filter", "@iterate/daemon-web", "exec", "vite", "--version"],
-        cwd=settings.REPO,
+        cwd=project.REPO,
         timeout=60,
     )
     assert "vite/" in version.stdout
-    sandbox.exec(["apps/daemon/.venv/bin/python", "-c", "import starlette"], cwd=settings.REPO)
+    sandbox.exec(["apps/daemon/.venv/bin/python", "-c", "import starlette"], cwd=project.REPO)
 
 
 def test_nothing_secret_in_the_tree(sandbox: Sandbox) -> None:
@@ -163,7 +161,7 @@ def test_nothing_secret_in_the_tree(sandbox: Sandbox) -> None:
         "find . -path ./node_modules -prune -o -path '*/node_modules' -prune -o"
         r" \( -name '.env' -o -name '.env.*' -o -name 'id_rsa*' -o -name 'id_ed25519*'"
         r" -o -name '*.pem' -o -name '.npmrc' -o -name '.netrc' \) -type f -print",
-        cwd=settings.REPO,
+        cwd=project.REPO,
     )
     found = [
         path

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tests.sandbox.support import OPENCODE, get
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
-SKELETON = f"{settings.REPO}/{settings.SANDBOX_DIR}/home-skeleton"
-SETUP = f"{settings.REPO}/{settings.SANDBOX_DIR}/setup-home.sh"
+SKELETON = f"{project.REPO}/{project.SANDBOX_DIR}/home-skeleton"
+SETUP = f"{project.REPO}/{project.SANDBOX_DIR}/setup-home.sh"
 FILES = (".claude/CLAUDE.md", ".config/opencode/AGENTS.md", ".pi/agent/AGENTS.md")
 
 #: Through links: whether an agent's file is one or a copy is the skeleton's affair.
@@ -42,14 +42,14 @@ def listing(sandbox: Sandbox, folder: str, script: str = LIST) -> list[str]:
 def test_the_skeleton_is_in_the_home(sandbox: Sandbox) -> None:
     skeleton = listing(sandbox, SKELETON)
     assert skeleton
-    assert set(skeleton) <= set(listing(sandbox, settings.HOME))
+    assert set(skeleton) <= set(listing(sandbox, project.HOME))
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_agent_has_its_instructions(sandbox: Sandbox, name: str) -> None:
-    text = sandbox.exec(["cat", f"{settings.HOME}/{name}"]).stdout
+    text = sandbox.exec(["cat", f"{project.HOME}/{name}"]).stdout
     assert len(text) > 200
-    assert settings.REPO in text or "~/src/github.com/iterate/iterate" in text
+    assert project.REPO in text or "~/src/github.com/iterate/iterate" in text
 
 
 def test_setup_puts_the_whole_skeleton_into_an_empty_home(sandbox: Sandbox, home: str) -> None:
@@ -92,23 +92,23 @@ def test_setup_does_not_follow_a_link_out_of_the_home(sandbox: Sandbox, home: st
 
 
 def test_edits_in_the_home_survive_a_restart(own: Sandbox) -> None:
-    own.write(f"{settings.HOME}/{FILES[1]}", b"mine now\n")
-    own.write(f"{settings.HOME}/notes/new.txt", b"new\n")
+    own.write(f"{project.HOME}/{FILES[1]}", b"mine now\n")
+    own.write(f"{project.HOME}/notes/new.txt", b"new\n")
     own.restart(grace=3)
     own.wait_until_ready()
-    assert own.read(f"{settings.HOME}/{FILES[1]}") == b"mine now\n"
-    assert own.read(f"{settings.HOME}/notes/new.txt") == b"new\n"
+    assert own.read(f"{project.HOME}/{FILES[1]}") == b"mine now\n"
+    assert own.read(f"{project.HOME}/notes/new.txt") == b"new\n"
 
 
 def test_login_shells_load_the_users_secrets(own: Sandbox) -> None:
-    own.write(f"{settings.HOME}/.iterate/.env", b"MY_RUN_TIME_SETTING='a value'\n", mode=0o600)
+    own.write(f"{project.HOME}/.iterate/.env", b"MY_RUN_TIME_SETTING='a value'\n", mode=0o600)
     assert own.login('echo "$MY_RUN_TIME_SETTING"').stdout.strip() == "a value"
 
 
 def test_services_load_the_users_secrets(own: Sandbox) -> None:
     token, password = "token-of-the-file-" + "a" * 20, "password-of-the-file-" + "b" * 20
     text = f"ITERATE_DAEMON_TOKEN={token}\nexport OPENCODE_SERVER_PASSWORD='{password}'\n"
-    own.write(f"{settings.HOME}/.iterate/.env", text.encode(), mode=0o600)
+    own.write(f"{project.HOME}/.iterate/.env", text.encode(), mode=0o600)
     own.restart(grace=3)
     own.wait_until_ready()
     bearer = {"Authorization": f"Bearer {token}"}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tasks import settings, waiting
-from tasks.sandbox.interface import ExecFailed, ExecTimedOut, SandboxEnded
+from tasks.base import project, waiting
+from tasks.sandbox.sandbox import ExecFailed, ExecTimedOut, SandboxEnded
 from tests.sandbox.support import DAEMON, get
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 
@@ -31,7 +31,7 @@ def test_exec_takes_arguments_as_they_are(sandbox: Sandbox) -> None:
 
 
 def test_exec_has_user_folder_and_environment(sandbox: Sandbox) -> None:
-    assert sandbox.exec(["pwd"]).stdout.strip() == settings.REPO
+    assert sandbox.exec(["pwd"]).stdout.strip() == project.REPO
     assert sandbox.exec(["pwd"], cwd="/usr").stdout.strip() == "/usr"
     assert sandbox.exec(["id", "-un"], user="root").stdout.strip() == "root"
     assert sandbox.exec('echo "$A"', env={"A": "b c"}).stdout == "b c\n"
@@ -65,7 +65,7 @@ def test_files_keep_bytes_and_mode(sandbox: Sandbox) -> None:
     sandbox.write(path, content, mode=0o640)
     assert sandbox.read(path) == content
     said = sandbox.exec(["stat", "-c", "%a %U", path]).stdout.split()
-    assert said == ["640", settings.USER]
+    assert said == ["640", project.USER]
 
 
 def test_life_goes_round(make: Maker) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tests.sandbox.support import answers, ready_by_s6
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 #: A stop must not need the engine's patience (10 s), which ends in SIGKILL.
@@ -51,11 +51,11 @@ def test_stops_in_time_while_it_starts(
 
 
 def test_a_restart_keeps_logs_and_files(own: Sandbox) -> None:
-    own.write(f"{settings.HOME}/work.txt", b"not lost\n")
+    own.write(f"{project.HOME}/work.txt", b"not lost\n")
     before = own.read("/var/log/iterate-daemon/current")
     own.restart(grace=3)
     own.wait_until_ready()
-    assert own.read(f"{settings.HOME}/work.txt") == b"not lost\n"
+    assert own.read(f"{project.HOME}/work.txt") == b"not lost\n"
     after = own.exec("cat /var/log/iterate-daemon/@* /var/log/iterate-daemon/current 2>/dev/null;:")
     assert before[:2000] in after.stdout_bytes
     assert len(after.stdout_bytes) > len(before)
@@ -63,16 +63,16 @@ def test_a_restart_keeps_logs_and_files(own: Sandbox) -> None:
 
 def test_work_in_the_repository_survives_a_restart(own: Sandbox) -> None:
     """Baked mode: the agent's work is the only copy there is."""
-    own.write(f"{settings.REPO}/agent-work.txt", b"half done\n")
+    own.write(f"{project.REPO}/agent-work.txt", b"half done\n")
     own.exec(
         "git rm -q --cached LICENSE && rm LICENSE && echo more >>README.md || true",
-        cwd=settings.REPO,
+        cwd=project.REPO,
     )
-    before = own.exec(["git", "status", "--porcelain"], cwd=settings.REPO).stdout
+    before = own.exec(["git", "status", "--porcelain"], cwd=project.REPO).stdout
     assert "agent-work.txt" in before
     own.restart(grace=3)
     own.wait_until_ready()
-    assert own.exec(["git", "status", "--porcelain"], cwd=settings.REPO).stdout == before
+    assert own.exec(["git", "status", "--porcelain"], cwd=project.REPO).stdout == before
 
 
 @pytest.mark.needs("init_control")
@@ -81,7 +81,7 @@ def test_works_under_another_init(make: Maker) -> None:
     first = sandbox.exec(["cat", "/proc/1/comm"]).stdout.strip()
     assert first != "s6-svscan"
     assert sandbox.exec(["pgrep", "-x", "s6-svscan"]).stdout.strip() != "1"
-    for service in settings.SERVICES:
+    for service in project.SERVICES:
         ready_by_s6(sandbox, service)
     sandbox.restart(grace=3)
     sandbox.wait_until_ready()
@@ -102,7 +102,7 @@ def test_works_as_a_shells_child(own: Sandbox) -> None:
     )
     assert "status 0" not in said.stdout
     assert answers(own)
-    for service in settings.SERVICES:
+    for service in project.SERVICES:
         ready_by_s6(own, service)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tasks import settings
-from tasks.errors import TaskError
+from tasks.base import project
+from tasks.base.errors import TaskError
 from tests.sandbox.checkout import state_inside
 from tests.sandbox.support import get, health, pid, ready_by_s6, until_ready, up_again
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.checkout import Checkout
     from tests.sandbox.conftest import Maker
 
 pytestmark = pytest.mark.needs("local_mode")
 
-REPO = settings.REPO
+REPO = project.REPO
 UI = "apps/daemon/web"
 PAGE = f"{UI}/index.html"
 #: The first start with an unknown checkout may install and build.
@@ -98,7 +98,7 @@ def test_the_same_inside_as_outside(make: Maker, checkout: Checkout) -> None:
 def test_the_host_is_never_written(make: Maker, checkout: Checkout) -> None:
     before = checkout.bytes_on_disk()
     sandbox = make(checkout=checkout.path, timeout=FIRST)
-    refused = sandbox.exec(["touch", f"{settings.LOCAL_MOUNT}/x"], user="root", check=False)
+    refused = sandbox.exec(["touch", f"{project.LOCAL_MOUNT}/x"], user="root", check=False)
     assert "Read-only" in refused.stderr
     sandbox.login(f"cd {REPO} && echo x >>README.md && git add -A && git commit -qm x && git gc -q")
     again(sandbox)
@@ -122,7 +122,7 @@ def test_origin_without_what_belongs_to_the_host(make: Maker, checkout: Checkout
     hook.chmod(0o755)
 
     sandbox = make(checkout=checkout.path, timeout=FIRST)
-    found = sandbox.exec(["grep", "-rlF", token, REPO, settings.HOME], check=False, timeout=60)
+    found = sandbox.exec(["grep", "-rlF", token, REPO, project.HOME], check=False, timeout=60)
     assert found.stdout == ""
     git = ["git", "-C", REPO]
     url = sandbox.exec([*git, "remote", "get-url", "origin"]).stdout.strip()
@@ -157,10 +157,10 @@ def test_services_stay_in_hand_after_a_sync(make: Maker, checkout: Checkout) -> 
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     checkout.write("one-more.txt", "so that there is work to do\n")
     again(sandbox)
-    for service in settings.SERVICES:
+    for service in project.SERVICES:
         ready_by_s6(sandbox, service)
         old = pid(sandbox, service)
-        sandbox.exec(f"s6-svc -t {settings.S6_DIR}/{service}")
+        sandbox.exec(f"s6-svc -t {project.S6_DIR}/{service}")
         up_again(sandbox, service, than=old)
     until_ready(sandbox)
     assert sandbox.exec(["git", "status", "--porcelain"], cwd=REPO).stdout == "?? one-more.txt\n"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tasks import settings, waiting
-from tasks.errors import TaskError
+from tasks.base import project, waiting
+from tasks.base.errors import TaskError
 from tasks.sandbox import readiness
 from tests.sandbox.support import (
     DAEMON,
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
-SERVICES = settings.SERVICES
+SERVICES = project.SERVICES
 
 
 def zombies(sandbox: Sandbox) -> list[str]:
@@ -229,7 +229,7 @@ def test_a_killed_supervisor_is_replaced(own: Sandbox, service: str) -> None:
         state=lambda: f"{svstat(own, service, 'up,ready,pid')}; the old one was {old}",
     )
     until_ready(own)
-    port = settings.DAEMON_PORT if service == "iterate-daemon" else settings.OPENCODE_PORT
+    port = project.DAEMON_PORT if service == "iterate-daemon" else project.OPENCODE_PORT
     assert listeners(own, port) == 1
     # One that nobody supervises would go on with old code and an old secret.
     pattern = "iterate_daemon" if service == "iterate-daemon" else "opencode serve"
@@ -313,8 +313,8 @@ def test_the_repository_synced_over_leaves_services_in_hand(own: Sandbox) -> Non
     """F36: `rsync --delete` over the repository; the live service folders are elsewhere."""
     keep = "--exclude node_modules --exclude .venv --exclude dist"
     own.exec(
-        f"rsync -a --delete {keep} {settings.REPO}/ /tmp/copy/ && cd /tmp/copy"
-        f" && git clean -xfdq && rsync -a --delete {keep} /tmp/copy/ {settings.REPO}/",
+        f"rsync -a --delete {keep} {project.REPO}/ /tmp/copy/ && cd /tmp/copy"
+        f" && git clean -xfdq && rsync -a --delete {keep} /tmp/copy/ {project.REPO}/",
         timeout=60,
     )
     for service in SERVICES:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tasks.sandbox import diagnostics
 from tests.sandbox.support import (
     DAEMON,
@@ -22,7 +22,7 @@ from tests.sandbox.support import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 GUARDED = [(DAEMON, "/api/status"), (OPENCODE, "/"), (OPENCODE, "/session"), (OPENCODE, "/config")]
@@ -30,7 +30,7 @@ GUARDED = [(DAEMON, "/api/status"), (OPENCODE, "/"), (OPENCODE, "/session"), (OP
 
 @pytest.mark.parametrize("path", [TOKEN_FILE, PASSWORD_FILE])
 def test_a_generated_secret_is_the_users_alone(sandbox: Sandbox, path: str) -> None:
-    assert sandbox.exec(["stat", "-c", "%a %U", path]).stdout.split() == ["600", settings.USER]
+    assert sandbox.exec(["stat", "-c", "%a %U", path]).stdout.split() == ["600", project.USER]
     assert len(secret(sandbox, path)) >= 32
 
 
@@ -108,7 +108,7 @@ def test_secrets_are_not_on_the_console(sandbox: Sandbox) -> None:
 def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> None:
     given = "very-secret-" + "c" * 20
     sandbox = make(env={"SOME_API_KEY": given, "PLAIN_SETTING": "plain"})
-    sandbox.write(f"{settings.HOME}/.iterate/.env", b"OTHER_TOKEN=othersecret123456\n", mode=0o600)
+    sandbox.write(f"{project.HOME}/.iterate/.env", b"OTHER_TOKEN=othersecret123456\n", mode=0o600)
     hidden = [given, "othersecret123456"]
     hidden += [secret(sandbox, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
     # Where secrets get by accident: a log line, a command line.
@@ -133,7 +133,7 @@ def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> Non
     assert "SOME_API_KEY" in files["environment.txt"]
     assert "plain" not in files["environment.txt"]
     assert (
-        sandbox.read_json(settings.BUILD_INFO)["pins"]["SANDBOX_NODE_VERSION"]
+        sandbox.read_json(project.BUILD_INFO)["pins"]["SANDBOX_NODE_VERSION"]
         in (files["versions.txt"])
     )
     assert "iterate_daemon" in files["processes.txt"]

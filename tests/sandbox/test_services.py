@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
 from tests.sandbox.support import S6DIR, answers, pid, svstat, until_ready, up_again
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
-SERVICES = settings.SERVICES
+SERVICES = project.SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 
 if TYPE_CHECKING:
-    from tasks.sandbox.interface import ExecResult, Sandbox
+    from tasks.sandbox.sandbox import ExecResult, Sandbox
 
 #: Tool → the pin that decides its version.
 PINNED = {
@@ -44,14 +44,14 @@ SHELLS = [in_login_shell, in_shell, without_shell]
 @pytest.mark.parametrize("tool", PINNED)
 def test_installed_is_pinned(sandbox: Sandbox, tool: str, shell: object) -> None:
     assert callable(shell)
-    pins = sandbox.read_json(settings.BUILD_INFO)["pins"]
+    pins = sandbox.read_json(project.BUILD_INFO)["pins"]
     said = shell(sandbox, f"{tool} --version").stdout
     found = re.findall(r"(?<![\w.])v?(\d+\.\d+\.\d+(?:[-+][\w.]+)?)", said)
     assert found[:1] == [pins[PINNED[tool]]], said
 
 
 def test_every_pin_is_tested(sandbox: Sandbox) -> None:
-    pins = sandbox.read_json(settings.BUILD_INFO)["pins"]
+    pins = sandbox.read_json(project.BUILD_INFO)["pins"]
     assert set(pins) == set(PINNED.values())
 
 
@@ -85,4 +85,4 @@ def test_agents_cannot_be_changed_by_the_user(sandbox: Sandbox) -> None:
     for tool in PINNED:
         target = sandbox.exec(f'readlink -f "$(command -v {tool})"').stdout.strip()
         writable = sandbox.exec(["test", "-w", target], check=False)
-        assert writable.exit_code == 1, f"{target} can be written by {settings.USER}"
+        assert writable.exit_code == 1, f"{target} can be written by {project.USER}"

@@ -22,8 +22,9 @@ from daytona_api_client import (
     SnapshotsApi,
 )
 
-from tasks import standin, waiting
-from tasks.errors import TaskError
+from tasks import standin
+from tasks.base import waiting
+from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
 from tasks.sandbox import reaper
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TINY = 'FROM debian:trixie-slim\nRUN echo end\nENTRYPOINT ["sleep", "infinity"]\
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "tasks", "stand-in", "--json"]
-    with subprocess.Popen(command, cwd=settings.ROOT, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(command, cwd=project.ROOT, stdout=subprocess.PIPE) as child:
         yield child
         child.kill()
 

@@ -20,7 +20,7 @@ from daytona import (
 )
 from daytona_api_client import ApiException
 
-from tasks import waiting
+from tasks.base import waiting
 from tests.standin.conftest import archive, end
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from daytona import (
     SessionExecuteRequest,
 )
 
-from tasks import waiting
+from tasks.base import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

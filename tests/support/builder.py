@@ -9,15 +9,17 @@ import sys
 import tarfile
 from typing import TYPE_CHECKING
 
-from tasks import git, parts, settings, source
+from tasks import git
+from tasks.base import project
+from tasks.build import parts, source
 from tasks.git import refs
 from tests.support import repos
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.parts import Packed
-    from tasks.source import Source
+    from tasks.build.parts import Packed
+    from tasks.build.source import Source
 
 _ENV = {**repos.GIT_ENV, "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -96,8 +98,8 @@ def buildable(**files: str) -> dict[str, str]:
         'FROM debian:trixie-slim\nCOPY . /out/tree\nCOPY package.json web ./\nENTRYPOINT ["/x"]\n'
     )
     return {
-        settings.DOCKERFILE: text,
-        parts.RESTORE: (settings.ROOT / parts.RESTORE).read_text(),
+        project.DOCKERFILE: text,
+        parts.RESTORE: (project.ROOT / parts.RESTORE).read_text(),
         "package.json": "{}\n",
         "web/index.ts": "export {}\n",
         **files,

@@ -20,7 +20,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from tasks import settings, waiting
+from tasks.base import project, waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ _REGISTRY: Final = {
     "http": {"addr": REGISTRY},
 }
 _DOCKERFILE: Final = f"""\
-FROM {settings.BASE_IMAGE}
+FROM {project.BASE_IMAGE}
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
       ca-certificates docker-registry docker.io iptables procps zstd \\
  && rm -rf /var/lib/apt/lists/* \\
@@ -220,7 +220,7 @@ def _docker(
 
 
 def main() -> None:
-    from tasks.sandbox.docker import DockerProvider
+    from tasks.sandbox.providers.docker import DockerProvider
     from tasks.sandbox.run import Run
 
     with (

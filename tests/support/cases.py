@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console
+from tasks.base import console
 
 if TYPE_CHECKING:
     import pytest

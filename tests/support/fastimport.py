@@ -6,7 +6,8 @@ import random
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from tasks import parts, settings
+from tasks.base import project
+from tasks.build import parts
 from tests.support import repos
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def buildable() -> Mapping[str, bytes]:
     """The least that a commit needs to be packed: a Dockerfile, and what its build begins with."""
     text = 'FROM debian:trixie-slim\nCOPY . /out/tree\nCOPY package.json ./\nENTRYPOINT ["/x"]\n'
     return {
-        settings.DOCKERFILE: text.encode(),
-        parts.RESTORE: (settings.ROOT / parts.RESTORE).read_bytes(),
+        project.DOCKERFILE: text.encode(),
+        parts.RESTORE: (project.ROOT / parts.RESTORE).read_bytes(),
         "package.json": b"{}\n",
     }
 

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from tasks import context, source
+from tasks.build import context, source
 
 #: Independent of the developer's own git configuration.
 GIT_ENV = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from tasks.settings import ROOT
+from tasks.base.project import ROOT
 from tests.support.cases import CASES, OTHER, Table
 
 if TYPE_CHECKING:

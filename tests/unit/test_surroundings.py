@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.settings import ROOT
+from tasks.base.project import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,15 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tasks import settings, waiting
-from tasks.host import browser
+from tasks.base import project, waiting
+from tasks.setup import browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-    from tasks.sandbox.interface import Sandbox
+    from tasks.sandbox.sandbox import Sandbox
 
 FLAGS = [
     "--disable-background-networking",
@@ -42,7 +42,7 @@ def pytest_runtest_makereport(
     report = yield
     visits = getattr(item, "funcargs", {}).get("visit")
     if report.failed and call.when == "call" and visits is not None:
-        folder = settings.state_dir() / "web"
+        folder = project.state_dir() / "web"
         folder.mkdir(exist_ok=True)
         for number, visited in enumerate(visits.made):
             name = re.sub(r"[^\w.-]+", "-", item.name)
@@ -83,8 +83,8 @@ class Daemon:
 
 @pytest.fixture(scope="session")
 def daemon(sandbox: Sandbox) -> Daemon:
-    token = sandbox.read(f"{settings.HOME}/.iterate/daemon-token").decode().strip()
-    return Daemon(sandbox, sandbox.url(settings.DAEMON_PORT), token)
+    token = sandbox.read(f"{project.HOME}/.iterate/daemon-token").decode().strip()
+    return Daemon(sandbox, sandbox.url(project.DAEMON_PORT), token)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import console
+from tasks.base import console
 from tests.workflows.rehearsal import Rehearsal, make_origin
 
 if TYPE_CHECKING:

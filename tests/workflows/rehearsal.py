@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.settings import ROOT
+from tasks.base.project import ROOT
 from tests.support import repos
 from tests.workflows import runner
 from tests.workflows.runner import Event, Machine

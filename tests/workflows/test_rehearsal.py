@@ -24,7 +24,7 @@ BUMP, NIGHTLY = "bump-versions.yml", "snapshots-gc.yml"
 #: A test that fails in a sandbox, for scenarios in which tests do.
 FAILING_TEST = {
     "tests/sandbox/test_rehearsed.py": (
-        "from tasks.sandbox.interface import Sandbox\n\n\n"
+        "from tasks.sandbox.sandbox import Sandbox\n\n\n"
         "def test_that_fails(sandbox: Sandbox) -> None:\n"
         '    assert sandbox.exec(["false"]).status == 0\n'
     )
@@ -236,8 +236,8 @@ def test_a_fork_gets_no_sandbox(rehearsal: Rehearsal, branch: str) -> None:
 
 
 def test_versions_are_bumped(rehearsal: Rehearsal) -> None:
+    from tasks.base.project import DOCKERFILE, ROOT
     from tasks.bump import pins
-    from tasks.settings import DOCKERFILE, ROOT
 
     now = pins.current((ROOT / DOCKERFILE).read_text())
     with registry.serving() as serving:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.base.errors import TaskError
+from tasks.base.project import ROOT
 from tasks.commands import lint
-from tasks.errors import TaskError
 from tasks.github import workflow_rules
-from tasks.settings import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.bump import pins, policy, survey
 from tasks.bump.pins import Pin, Policy
 from tasks.bump.policy import Ranking, Wish
-from tasks.errors import BadInput
-from tasks.registry import npm, pypi
-from tasks.registry.model import Unknown
+from tasks.bump.registries import npm, pypi
+from tasks.bump.registries.model import Unknown
 from tests.support.registry import NOW, integrity, packument
 
 PIN = Pin("SANDBOX_TOOL_VERSION", "tool", "npm", "https://example.org/{version}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.bump import locks
-from tasks.errors import BadInput
-from tasks.registry import client, config, pypi
-from tasks.registry.model import Unknown
+from tasks.bump.registries import client, config, pypi
+from tasks.bump.registries.model import Unknown
 from tests.support import registry as support
 
 if TYPE_CHECKING:

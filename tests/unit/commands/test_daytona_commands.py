@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
+from tasks.base.errors import BadInput
 from tasks.commands import daytona_test, snapshot_daytona, snapshots
-from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def tasks(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     given = {"DAYTONA_API_URL": "https://daytona.invalid/api", **environment}
     return subprocess.run(
         [sys.executable, "-m", "tasks", *args],
-        cwd=settings.ROOT,
+        cwd=project.ROOT,
         env={**mine, **given},
         capture_output=True,
         text=True,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.base.project import ROOT
 from tasks.commands import deps
-from tasks.settings import ROOT
 
 TEXT = """\
 # Compiled by something

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.commands import doctor
-from tasks.engine import Engine
-from tasks.host.endpoint import Endpoint
+from tasks.engine.endpoint import Endpoint
+from tasks.engine.engine import Engine
 
 ROOT = Path(__file__).parents[3]
 IDS = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.base.errors import BadInput, CommandFailed, Interrupted, TaskError
 from tasks.commands import local_test
-from tasks.errors import BadInput, CommandFailed, Interrupted, TaskError
 
 ROOT = Path("/repo")
 

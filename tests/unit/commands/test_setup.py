@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import engine
 from tasks.commands import setup
-from tasks.engine import Engine
-from tasks.host.endpoint import Endpoint
-from tasks.host.system import System
+from tasks.engine import engine
+from tasks.engine.endpoint import Endpoint
+from tasks.engine.engine import Engine
+from tasks.setup.system import System
 
 DEBIAN = System("debian", "Debian GNU/Linux 12 (bookworm)", "12", "bookworm", root=True)
 MACOS = System("macos", "macOS 15")

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from tasks import waiting
+from tasks.base import waiting
 from tests.unit.daemon.support import TOKEN, bearer
 
 if TYPE_CHECKING:

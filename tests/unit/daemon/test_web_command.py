@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.base.errors import CommandFailed, TaskError
 from tasks.commands import web_test
-from tasks.errors import CommandFailed, TaskError
 from tasks.sandbox import providers
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def test_without_a_browser_no_engine_is_asked(
 ) -> None:
     monkeypatch.delenv("ITERATE_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("tasks.host.browser.APPLICATIONS", ())
+    monkeypatch.setattr("tasks.setup.browser.APPLICATIONS", ())
     monkeypatch.setattr(providers, "connect", lambda _name: pytest.fail("asked"))
     with pytest.raises(TaskError, match=r"no Chromium.* → nox -s setup"):
         web_test.main([])

@@ -6,8 +6,8 @@ import traceback
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.daytona import adapter
-from tasks.errors import BadInput
 
 KEY = "dtn_" + "0123456789abcdef" * 4
 

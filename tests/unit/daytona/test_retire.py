@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.base.errors import BadInput
 from tasks.daytona import retire, snapshot
 from tasks.daytona.ledger import Entry
 from tasks.daytona.snapshot import Snapshot
-from tasks.errors import BadInput
 
 OWN = "dev-topic"
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.base.errors import BadInput
 from tasks.daytona import snapshot
 from tasks.daytona.snapshot import Name, Snapshot
-from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable

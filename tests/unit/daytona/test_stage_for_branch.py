@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.base.errors import BadInput
 from tasks.daytona import snapshot
-from tasks.errors import BadInput
 
 NAMES = st.one_of(
     st.text(min_size=1).filter(str.strip),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import settings
+from tasks.base import project
 from tasks.github import rest
 from tests.support import github, github_runner, repos
 
@@ -61,7 +61,7 @@ def job(hub: GitHub, naps: list[float], tmp_path: Path, monkeypatch: pytest.Monk
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(settings, "state_dir", lambda: tmp_path)
+    monkeypatch.setattr(project, "state_dir", lambda: tmp_path)
     return hub
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.errors import BadInput
+from tasks.base.errors import BadInput
+from tasks.base.retry import RemoteFailed
 from tasks.github import rest
 from tasks.github.rest import Access, Api
-from tasks.retry import RemoteFailed
 from tests.support import github
 from tests.unit.github.conftest import TOKEN
 

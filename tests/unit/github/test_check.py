@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.errors import BadInput
+from tasks.base.retry import RemoteFailed
 from tasks.commands import github_check
 from tasks.commands.github_check import NotSetUp, repository_of
-from tasks.errors import BadInput
-from tasks.retry import RemoteFailed
 from tests.support.github import ADMIN
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.errors import BadInput
+from tasks.base.retry import RemoteFailed
 from tasks.commands import github_comment
-from tasks.errors import BadInput
-from tasks.retry import RemoteFailed
 from tests.support.github import WORKFLOW
 
 if TYPE_CHECKING:

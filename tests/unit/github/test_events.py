@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.commands import sandbox_plan
-from tasks.errors import BadInput
 from tasks.github import events
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import github
-from tasks.errors import TaskError
+from tasks.base.errors import TaskError
 from tasks.github import markdown
 from tests.support import github_runner
 

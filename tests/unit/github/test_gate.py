@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tasks.base.errors import BadInput
 from tasks.commands import gate as command
-from tasks.errors import BadInput
 from tasks.github import gate
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks import console, github
-from tasks.settings import ROOT
+from tasks import github
+from tasks.base import console
+from tasks.base.project import ROOT
 from tests.support import github_runner
 from tests.support.github_runner import Command
 
@@ -166,7 +167,7 @@ def test_wrong_arguments_are_said_in_the_summary(tmp_path: Path) -> None:
 def test_a_bug_is_said_in_the_summary(tmp_path: Path) -> None:
     """With the traceback where it was."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import tasks.source as s\ndef content(*_): raise ZeroDivisionError('x')\n"
+        "import tasks.build.source as s\ndef content(*_): raise ZeroDivisionError('x')\n"
         "s.content = content\n"
     )
     said = run(tmp_path, "plan", PYTHONPATH=f"{tmp_path}:{ROOT}")
@@ -178,7 +179,7 @@ def test_a_bug_is_said_in_the_summary(tmp_path: Path) -> None:
 
 def test_what_still_holds_is_said(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import tasks.source as s\nfrom tasks.errors import TaskError\n"
+        "import tasks.build.source as s\nfrom tasks.base.errors import TaskError\n"
         "def content(*_):\n e = TaskError('it broke', fix='mend it')\n"
         " e.add_note('prd is still x')\n raise e\n"
         "s.content = content\n"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base.project import ROOT
 from tasks.github.tally import Tally
-from tasks.settings import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from typing import Any
 import npm_tool
 import pytest
 
+from tasks.base.project import ROOT
 from tasks.bump import locks, pins
-from tasks.settings import ROOT
 
 
 def locked(name: str) -> dict[str, Any]:

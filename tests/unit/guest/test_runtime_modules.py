@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import bake
 import pytest
 
-from tasks.settings import ROOT, SANDBOX_DIR
+from tasks.base.project import ROOT, SANDBOX_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

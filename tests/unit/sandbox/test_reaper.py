@@ -12,22 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import settings
-from tasks.errors import TaskError
-from tasks.sandbox import owner, reaper
-from tasks.sandbox.interface import Belonging, Provider, Sandbox, Spec
+from tasks.base import liveness, project
+from tasks.base.errors import TaskError
+from tasks.sandbox import reaper
 from tasks.sandbox.run import Run
+from tasks.sandbox.sandbox import Belonging, Provider, Sandbox, Spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = 1_000_000.0
-LIVES: dict[str, owner.Life] = {"alive": "alive", "dead": "dead", "unknown": "unknown"}
+LIVES: dict[str, liveness.Life] = {"alive": "alive", "dead": "dead", "unknown": "unknown"}
 
 
 def thing(run: str, life: str, *, age: float = 0, keep: bool = False, kind: str = "container",
           name: str = "") -> Belonging:  # fmt: skip
-    who = owner.Owner(host=life, boot="b", namespace="n", pid=1, start="1")
+    who = liveness.Owner(host=life, boot="b", namespace="n", pid=1, start="1")
     return Belonging(
         kind=kind,
         id=name or f"{run}-{kind}",
@@ -39,7 +39,7 @@ def thing(run: str, life: str, *, age: float = 0, keep: bool = False, kind: str 
     )
 
 
-def by_host(who: owner.Owner | None) -> owner.Life:
+def by_host(who: liveness.Owner | None) -> liveness.Life:
     assert who is not None
     return LIVES[who.host]
 
@@ -122,16 +122,16 @@ class Store(Provider):
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(settings, "state_dir", lambda: tmp_path)
+    monkeypatch.setattr(project, "state_dir", lambda: tmp_path)
     return tmp_path
 
 
 @pytest.fixture(autouse=True)
 def lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        owner, "life", lambda who: LIVES.get(who.host, "alive") if who else "unknown"
+        liveness, "life", lambda who: LIVES.get(who.host, "alive") if who else "unknown"
     )
-    monkeypatch.setattr(reaper.verdicts, "__kwdefaults__", {"life": owner.life})
+    monkeypatch.setattr(reaper.verdicts, "__kwdefaults__", {"life": liveness.life})
 
 
 def test_only_the_dead_are_reaped() -> None:
@@ -247,7 +247,7 @@ def test_labels_tell_owner_and_purpose() -> None:
     run = Run(Store())
     labels = run.labels("test_x")
     assert labels["dev.iterate.sandbox.run"] == run.id
-    assert owner.Owner.from_label(labels["dev.iterate.sandbox.owner"]) == owner.current()
+    assert liveness.Owner.from_label(labels["dev.iterate.sandbox.owner"]) == liveness.current()
     assert labels["dev.iterate.sandbox.test"] == "test_x"
     assert int(labels["dev.iterate.sandbox.created"]) > 0
     assert "dev.iterate.sandbox.keep" not in labels

@@ -4,8 +4,8 @@
 the image's record in OUT/sandbox-build.json, and in OUT/lib what /usr/local/lib/sandbox holds:
 copies, so that no sync or edit of the repository changes a start that is under way.
 
-A context packed by tasks/context.py is clean already and says what its source is; for a build by
-hand from a plain clone the same code does both here.
+A context packed by tasks/build/context.py is clean already and says what its source is; for a
+build by hand from a plain clone the same code does both here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks import console, context, source
-from tasks.errors import BadInput, TaskError
+from tasks.base import console
+from tasks.base.errors import BadInput, TaskError
+from tasks.build import context, source
 from tasks.git import gitdir
 
 PINS = Path("/pins")
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "console", "context", "errors", "process", "secretscan",
+    "__init__", "base/__init__", "base/console", "base/errors", "base/process",
+    "build/__init__", "build/context", "build/secret_scan",
     "git/__init__", "git/commits", "git/gitdir", "git/indexfile", "git/isolation", "git/worktree",
 )  # fmt: skip
 
@@ -49,7 +51,7 @@ def _lay_out_lib(tree: Path, lib: Path) -> None:
     shutil.copy(sandbox / "entry.sh", lib)
     for module in RUNTIME_MODULES:
         file = f"tasks/{module}.py"
-        (lib / file).parent.mkdir(exist_ok=True)
+        (lib / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / file, lib / file)
     for script in lib.glob("*.sh"):
         script.chmod(0o755)

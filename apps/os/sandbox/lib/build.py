@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks import process
-from tasks.errors import CommandFailed, TaskError
+from tasks.base import process
+from tasks.base.errors import CommandFailed, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,8 +19,9 @@ import build
 import services
 import sync
 
-from tasks import console, git
-from tasks.errors import TaskError
+from tasks import git
+from tasks.base import console
+from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

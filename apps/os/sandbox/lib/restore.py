@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-#: tasks/parts.py checks that a ref's own restore.py knows the form of its context.
+#: tasks/build/parts.py checks that a ref's own restore.py knows the form of its context.
 FORMAT = 2
 ORDER = "sandbox-restore.json"
 # Above every .gitattributes of the tree: files are the blobs, byte for byte.

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks import console
-from tasks.errors import TaskError
+from tasks.base import console
+from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

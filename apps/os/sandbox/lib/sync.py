@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import console, git
-from tasks.context import trees
-from tasks.errors import TaskError
+from tasks import git
+from tasks.base import console
+from tasks.base.errors import TaskError
+from tasks.build.context import trees
 from tasks.git import gitdir, worktree
 
 if TYPE_CHECKING:

@@ -1,0 +1,139 @@
+"""The one seam to other programs: list arguments, never a shell, interrupts reach the child."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+from tasks.base import console
+from tasks.base.errors import CommandFailed, MissingTool, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+#: Seconds a child gets to end by itself after Ctrl-C, and again after SIGTERM.
+GRACE = 10.0
+
+
+def show(args: Sequence[str]) -> str:
+    return console.printable(shlex.join(args))
+
+
+def run(
+    args: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    stdout: int | None = None,
+    quiet: bool = False,
+) -> None:
+    """Run `args` with the user's terminal, its output on stderr; a failure is `CommandFailed`.
+
+    `env` is laid over the environment; None takes a variable out.
+    """
+    if not quiet:
+        console.say(f"$ {show(args)}", "dim")
+    with start(args, cwd=cwd, env=env, stdout=2 if stdout is None else stdout) as child:
+        status = wait(child)
+    if status:
+        raise CommandFailed(f"`{show(args)}` failed with status {status}", status=status)
+
+
+def capture(
+    args: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    stdin: bytes = b"",
+    timeout: float | None = 60,
+    check: bool = True,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `args` silently and return its output; `check` makes a failure `CommandFailed`."""
+    try:
+        result = subprocess.run(
+            args,
+            cwd=cwd,
+            env=_merged(env),
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _missing(args, error) from error
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(f"`{show(args)}` did not end within {timeout} s") from error
+    if check and result.returncode:
+        output = result.stderr.decode(errors="replace").strip()
+        last = console.printable(output.splitlines()[-1]) if output else "no message"
+        raise CommandFailed(
+            f"`{show(args)}` failed with status {result.returncode}: {last}",
+            status=result.returncode,
+            output=output,
+        )
+    return result
+
+
+def start(
+    args: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `args`; the caller ends it with `wait` or `stop`."""
+    try:
+        return subprocess.Popen(
+            args, cwd=cwd, env=_merged(env), stdin=stdin, stdout=stdout, stderr=stderr
+        )
+    except FileNotFoundError as error:
+        raise _missing(args, error) from error
+
+
+def wait(child: subprocess.Popen[bytes]) -> int:
+    """The child's status. On an interrupt the child is ended and waited for first."""
+    try:
+        return child.wait()
+    except BaseException:
+        stop(child)
+        raise
+
+
+def stop(child: subprocess.Popen[bytes]) -> None:
+    """End a child: a terminal's Ctrl-C has reached it already, so first only wait a moment."""
+    for signal_it in (None, child.terminate, child.kill):
+        if signal_it is not None:
+            signal_it()
+        try:
+            child.wait(timeout=1.0 if signal_it is None else GRACE)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _merged(env: Mapping[str, str | None] | None) -> dict[str, str] | None:
+    if env is None:
+        return None
+    return {k: v for k, v in {**os.environ, **env}.items() if v is not None}
+
+
+def _missing(args: Sequence[str], error: FileNotFoundError) -> MissingTool:
+    if error.filename not in {args[0], None}:
+        return MissingTool(f"cannot run `{args[0]}` in {error.filename}: no such folder")
+    return MissingTool(f"`{args[0]}` is not installed", fix="nox -s doctor says how to get it")
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,180 @@
+"""What a remote refusal means, and trying again: only what may pass, capped, with jitter.
+
+Standard library only, and no clock of its own: tests pass theirs.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+from tasks.base import console
+from tasks.base.errors import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+Kind = Literal[
+    "auth",  # 401: who are you?
+    "scope",  # 403: you, but not this
+    "quota",  # full
+    "conflict",  # 409: taken, or changing at this moment
+    "not-found",
+    "rejected",  # any other 4xx: it will never be accepted
+    "rate",  # 429: later
+    "transient",  # 5xx, time-outs: perhaps next time
+    "network",  # no reply at all
+]
+#: What is worth another try. Everything else is said once, at once.
+PASSING: Final[frozenset[Kind]] = frozenset({"rate", "transient", "network"})
+
+_QUOTA: Final = re.compile(
+    r"quota|maximum allowed|limit (?:exceeded|reached|of)|exceeds? .*limit", re.IGNORECASE
+)
+_FIXES: Final[dict[Kind, str]] = {
+    "auth": "check DAYTONA_API_KEY; keys are made at https://app.daytona.io/dashboard/keys",
+    "scope": "the API key lacks a permission; it needs snapshots, sandboxes and registries",
+    "quota": "nox -s snapshots -- gc shows what can go",
+    "conflict": "somebody changes it at this moment: run it again in a minute",
+    "not-found": "check DAYTONA_API_URL and DAYTONA_TARGET; nox -s snapshots -- list shows"
+    " what there is",
+    "rejected": "trying again does not help: mend what the reply names; nox -s doctor shows the"
+    " set-up",
+    "rate": "wait a minute, then run it again",
+    "transient": "run it again: it goes on where it stopped",
+    "network": "check DAYTONA_API_URL and the network, then run it again: it goes on from here",
+}
+
+
+class RemoteFailed(TaskError):
+    """A remote service refused or did not answer. `after`: it asked us to wait that long."""
+
+    code = "remote-failed"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        kind: Kind,
+        status: int = 0,
+        message: str = "",
+        after: float | None = None,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(f"{what} ({kind})", fix=_FIXES.get(kind, "") if fix is None else fix)
+        self.kind = kind
+        if kind in PASSING:
+            self.exit_status = 75  # EX_TEMPFAIL of sysexits.h: the same may work later
+        self.status = status
+        self.message = message
+        self.after = after
+
+    @property
+    def passing(self) -> bool:
+        return self.kind in PASSING
+
+
+def classify(status: int, message: str = "") -> Kind:
+    """What an HTTP status means; quota has no status of its own, only words."""
+    if status in {400, 402, 403, 409, 413} and _QUOTA.search(message):
+        return "quota"
+    known: dict[int, Kind] = {
+        401: "auth",
+        403: "scope",
+        404: "not-found",
+        408: "transient",
+        409: "conflict",
+        429: "rate",
+    }
+    if status in known:
+        return known[status]
+    return "rejected" if 400 <= status < 500 else "transient"
+
+
+def failure(
+    doing: str, status: int, *, message: str = "", headers: Mapping[str, str] | None = None
+) -> RemoteFailed:
+    """The failure that an HTTP reply is."""
+    said = console.printable(message.strip())[:300] or "no message"
+    return RemoteFailed(
+        f"{doing}: {status} {said}",
+        kind=classify(status, message),
+        status=status,
+        message=message,
+        after=asked_to_wait(headers or {}),
+    )
+
+
+def asked_to_wait(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """Seconds from `Retry-After` and Daytona's `Retry-After-<throttler>`: the longest counts."""
+    found = [
+        seconds
+        for name, value in headers.items()
+        if name.lower() == "retry-after" or name.lower().startswith("retry-after-")
+        if (seconds := _seconds(value, now)) is not None
+    ]
+    return max(found, default=None)
+
+
+def _seconds(value: str, now: float | None) -> float | None:
+    if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+        return float(value)
+    try:
+        then = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, then.timestamp() - (time.time() if now is None else now))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How often, and how long in all. `longest` caps what a server may ask for, too."""
+
+    attempts: int = 6
+    base: float = 0.5
+    cap: float = 15.0
+    longest: float = 120.0
+
+    def pause(self, attempt: int, *, after: float | None, rng: random.Random) -> float:
+        """Seconds before try number `attempt` + 1: what was asked for, or half to all of 2^n."""
+        growing: float = min(self.cap, self.base * 2.0 ** (attempt - 1))
+        jittered = growing * rng.uniform(0.5, 1.0)
+        # Not earlier than asked, and not all of us at the same moment.
+        return jittered if after is None else min(after, self.longest) + jittered * 0.2
+
+
+DEFAULT: Final = Policy()
+
+
+def call(
+    do: Callable[[], T],
+    *,
+    policy: Policy = DEFAULT,
+    sleep: Callable[[float], object] = time.sleep,
+    rng: random.Random | None = None,
+) -> T:
+    """`do()`, again after failures that may pass. The last failure is raised as it came.
+
+    Only for what may be done twice.
+    """
+    rng = rng or random.Random()  # noqa: S311 - jitter
+    for attempt in range(1, policy.attempts + 1):
+        try:
+            return do()
+        except RemoteFailed as error:
+            too_long = error.after is not None and error.after > policy.longest
+            if not error.passing or too_long or attempt == policy.attempts:
+                raise
+            pause = policy.pause(attempt, after=error.after, rng=rng)
+            console.warn(
+                f"{error.what}; again in {console.seconds(pause)}"
+                f" ({attempt} of {policy.attempts - 1})"
+            )
+            sleep(pause)
+    raise AssertionError("unreachable: the last attempt returns or raises")

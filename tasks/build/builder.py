@@ -1,0 +1,244 @@
+"""The buildx builder that a build runs on: the engine's own, or any other one by name.
+
+Without a name it is the one that buildx itself would take (`docker buildx use`, BUILDX_BUILDER).
+Everything is checked before work starts; a builder that does not answer would cost 20 seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.base import addresses, console, process
+from tasks.base.errors import BadInput, TaskError
+from tasks.build import layer_cache
+from tasks.engine import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tasks.build.layer_cache import Cache
+    from tasks.engine.engine import Engine
+
+VARIABLE: Final = "SANDBOX_BUILDER"
+#: The driver of the BuildKit inside a Docker Engine.
+ENGINES: Final = "docker"
+#: What starts its builders by itself, when a build needs them.
+SELF_STARTING: Final = ("docker-container", "kubernetes")
+#: Seconds; buildx itself gives up on a silent builder after 20.
+PATIENCE: Final = 30.0
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_NEW: Final = "docker buildx create --name sandbox --driver docker-container"
+
+
+class NoBuilder(TaskError):
+    """The builder is not there, does not answer, or cannot do what is asked."""
+
+    code = "builder"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of a builder, as `docker buildx inspect` shows it."""
+
+    endpoint: str
+    status: str
+    error: str = ""
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inspected:
+    name: str
+    driver: str
+    nodes: tuple[Node, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Builder:
+    name: str
+    driver: str
+    endpoint: str
+    #: It is the engine's: it sees the engine's images, and its results are there.
+    own: bool
+    #: Its results' platform, when that has to be said.
+    platform: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.driver}, {console.printable(self.endpoint)})"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a build is made: on which builder, and which layers it shares with other machines."""
+
+    builder: Builder
+    cache: Cache | None = None
+    arch: str = ""
+
+    def proxies(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
+        """Which of the proxy variables `names` mean something where the build runs."""
+        return sorted((names & environment.keys()) - {*self.proxies_left_out(environment, names)})
+
+    def proxies_left_out(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
+        """Those that lead to this machine's loopback, which is another one on another machine."""
+        given = sorted(names & environment.keys()) if not self.builder.own else []
+        hosts = {n: addresses.host_of(environment[n]) for n in given if n.upper() != "NO_PROXY"}
+        return [name for name, host in hosts.items() if addresses.is_loopback(host)]
+
+
+def check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"`{console.printable(name)}` cannot name a builder", fix="docker buildx ls shows them"
+        )
+    return name
+
+
+def wanted(given: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The name that the user gave, by option or variable; an empty variable does not count."""
+    name = given if given is not None else environment.get(VARIABLE) or None
+    return check_name(name) if name is not None else None
+
+
+def way(
+    there: Engine, name: str | None = None, *, environment: Mapping[str, str] = os.environ
+) -> Way:
+    """How to build for the engine `there`, by what the user and the environment say.
+
+    Raises `BadInput`, `NoBuilder` or `CacheUnusable`; nothing was started by then.
+    """
+    cache = layer_cache.wanted(environment)
+    if cache:
+        layer_cache.check(
+            cache, buildx=engine.numbers(there.buildx or "0"), environment=environment
+        )
+    found = require(there, wanted(name, environment))
+    if cache and found.driver == ENGINES and not _has_containerd_store(there):
+        raise layer_cache.CacheUnusable(
+            f"the engine's own builder cannot write the layer cache {cache}",
+            fix=f"{_NEW}, then -- --builder sandbox (or {VARIABLE}=sandbox)",
+        )
+    return Way(found, cache, there.arch)
+
+
+def require(there: Engine, name: str | None = None) -> Builder:
+    """The builder of that name, or buildx's current one, if it can build for the engine."""
+    found = _inspect(there, name)
+    own = found.driver == ENGINES and _is_engine(there, found)
+    if found.driver == ENGINES and not own:
+        raise NoBuilder(
+            f"the builder {found.name} is another Docker Engine: its images stay there",
+            fix=f"docker buildx create --name sandbox --driver docker-container {found.name},"
+            " then -- --builder sandbox",
+        )
+    _check_status(found)
+    platform = "" if own else _platform(there, found)
+    endpoint = found.nodes[0].endpoint if found.nodes else ""
+    return Builder(found.name, found.driver, endpoint, own, platform)
+
+
+def parse(text: str) -> Inspected:
+    """The output of `docker buildx inspect`; newer ones have a machine's form, 0.13 has not."""
+    head, _, rest = text.partition("\nNodes:")
+    about = _fields(head)
+    blocks = re.split(r"^Name:", rest, flags=re.MULTILINE)[1:]
+    nodes = []
+    for block in blocks:
+        said = _fields(f"Name:{block}")
+        platforms = tuple(p.strip().rstrip("*") for p in said.get("Platforms", "").split(","))
+        nodes.append(
+            Node(
+                said.get("Endpoint", ""),
+                said.get("Status", ""),
+                said.get("Error", ""),
+                tuple(filter(None, platforms)),
+            )
+        )
+    return Inspected(
+        about.get("Name", ""), about.get("Driver", ""), tuple(nodes), about.get("Error", "")
+    )
+
+
+def parse_names(text: str) -> list[str]:
+    """The builders in the output of `docker buildx ls`: the lines that are no nodes."""
+    lines = [line for line in text.splitlines()[1:] if line[:1].strip()]
+    return [line.split()[0].rstrip("*") for line in lines]
+
+
+def _fields(text: str) -> dict[str, str]:
+    found = (line.partition(":") for line in text.splitlines() if line[:1].strip())
+    return {key.strip(): value.strip() for key, _, value in found}
+
+
+def _inspect(there: Engine, name: str | None) -> Inspected:
+    result = process.capture(
+        there.command("buildx", "inspect", *([name] if name else [])),
+        env=there.environment,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if result.returncode == 0:
+        return parse(result.stdout.decode(errors="replace"))
+    lines = result.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+    why = console.printable(lines[-1].removeprefix("ERROR: "))
+    if name and "no builder" not in why:
+        why = f"the builder {name} cannot be used: {why}"
+    raise NoBuilder(why, fix=_candidates(there))
+
+
+def _candidates(there: Engine) -> str:
+    listed = process.capture(
+        there.command("buildx", "ls"), env=there.environment, timeout=PATIENCE, check=False
+    )
+    names = parse_names(listed.stdout.decode(errors="replace"))
+    return f"there is {', '.join(names)}; a new one: {_NEW}" if names else _NEW
+
+
+def _is_engine(there: Engine, found: Inspected) -> bool:
+    """Whether the engine behind that docker context is `there`."""
+    context = found.nodes[0].endpoint if found.nodes else found.name
+    if context == (there.endpoint.context or "default"):
+        return True
+    asked = process.capture(
+        there.command("--context", context, "info", "--format", "{{.ID}}"),
+        env=there.environment,
+        check=False,
+    )
+    return asked.stdout.decode().strip() == _info(there).get("ID")
+
+
+def _check_status(found: Inspected) -> None:
+    if found.driver in SELF_STARTING or any(node.status == "running" for node in found.nodes):
+        return
+    node = found.nodes[0] if found.nodes else Node("", "inactive")
+    why = console.printable(node.error or found.error or node.status)
+    raise NoBuilder(
+        f"the builder {found.name} ({found.driver}, {console.printable(node.endpoint)})"
+        f" does not answer: {why}",
+        fix="start it where it runs, or choose another: docker buildx ls",
+    )
+
+
+def _platform(there: Engine, found: Inspected) -> str:
+    """The engine's own, which the result must run on. A stopped builder has told none."""
+    needed = f"{there.os}/{there.arch}"
+    known = {platform for node in found.nodes for platform in node.platforms}
+    if known and needed not in known:
+        raise NoBuilder(
+            f"the builder {found.name} builds {', '.join(sorted(known))}, the engine runs {needed}",
+            fix="choose another: docker buildx ls",
+        )
+    return needed
+
+
+def _has_containerd_store(there: Engine) -> bool:
+    return any("containerd" in str(value) for _, value in _info(there).get("DriverStatus") or [])
+
+
+def _info(there: Engine) -> dict[str, Any]:
+    found: dict[str, Any] = there.get("/info").json()
+    return found

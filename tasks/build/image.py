@@ -1,0 +1,322 @@
+"""Building the sandbox image with buildx, and finding the one that is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from tasks.base import console, process
+from tasks.base.errors import BadInput, TaskError
+from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
+from tasks.build import base_layout, build_log, builder, context, parts
+from tasks.git import gitdir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tasks.build.builder import Way
+    from tasks.build.source import Source
+    from tasks.engine.engine import Engine
+
+#: What decides the image beside its source.
+BUILD_ARGS: Final = {"BASE_IMAGE": BASE_IMAGE}
+IDENTITY_LABEL: Final = f"{LABEL}.identity"
+#: Build arguments that BuildKit knows by itself: they are in no layer, history or cache key.
+PROXIES: Final = frozenset(
+    spelled
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+    for spelled in (name, name.lower())
+)
+_HEARTBEAT: Final = 10.0
+# The reference grammar of the OCI distribution specification, without a digest.
+_TAG: Final = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*(?::[\w][\w.-]{0,127})?"
+)
+
+
+class BuildFailed(TaskError):
+    """The build ended with an error; `step` is the Dockerfile step that broke it."""
+
+    code = "build-failed"
+
+    def __init__(self, what: str, *, step: str, fix: str) -> None:
+        super().__init__(what, fix=fix)
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image on the engine: its id (`sha256:…`), bytes, and the identity it was built from."""
+
+    id: str
+    size: int
+    identity: str | None
+
+
+def check_tag(tag: str) -> str:
+    """`tag` if it can name an image; raises `BadInput`."""
+    if len(tag) > 255 or not _TAG.fullmatch(tag):
+        raise BadInput(
+            f"`{console.printable(tag)}` cannot name an image", fix="use a form like name:tag"
+        )
+    return tag
+
+
+def find(engine: Engine, tag: str) -> Image | None:
+    """The image of that name on the engine, if there is one."""
+    result = process.capture(
+        engine.command("image", "inspect", tag), env=engine.environment, check=False
+    )
+    if result.returncode:
+        return None
+    found: dict[str, Any] = json.loads(result.stdout)[0]
+    labels = found["Config"].get("Labels") or {}
+    return Image(found["Id"], found["Size"], labels.get(IDENTITY_LABEL))
+
+
+def find_source(engine: Engine, source: Source) -> Image | None:
+    """The image made of `source`, under a name that this project gives its images.
+
+    Not by the label alone: an image that somebody made from ours has inherited it.
+    """
+    for tag in (LOCAL_IMAGE, tag_of(source)):
+        found = find(engine, tag)
+        if found and found.identity == source.identity:
+            return found
+    return None
+
+
+def tag_of(source: Source) -> str:
+    """The name of an image that is built to be shipped, whatever is checked out meanwhile."""
+    return f"{LOCAL_IMAGE.partition(':')[0]}:{source.identity[:12]}"
+
+
+def forget(engine: Engine, image: Image) -> None:
+    """Delete an image that a build has replaced, unless something still names or runs it."""
+    process.capture(engine.command("image", "rm", image.id), env=engine.environment, check=False)
+
+
+def build(
+    engine: Engine,
+    source: Source,
+    *,
+    tag: str,
+    log: Path,
+    ca_bundle: Path | None = None,
+    no_cache: bool = False,
+    extra_labels: Sequence[str] = (),
+    way: Way | None = None,
+) -> build_log.Build:
+    """Build `source` and name the result `tag`; the whole log goes to the file `log`.
+    `extra_labels` are `name=value`. `way` is what the environment says, unless it is given.
+
+    Wherever it is built, the result is on `engine` afterwards. Raises `BuildFailed`, and
+    `FileChanged` when the working tree changed meanwhile; the image of that name stays as it was.
+    """
+    way = way or builder.way(engine)
+    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels, way=way)
+    options += _elsewhere(engine, way)
+    if way.cache:
+        options += way.cache.options(arch=way.arch, read=not no_cache)
+    if no_cache:
+        options.append("--no-cache")
+    with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
+        if source.ref:
+            parts.write(parts.pack(source, parts.cache()), packed)
+        else:
+            context.write(source, packed)
+        size = packed.tell()
+        packed.seek(0)
+        console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")
+        command = engine.command("buildx", "build", *options, "-")
+        told = _run(command, engine.environment, packed, log, way)
+    if way.cache:
+        _say_cache(told)
+    return told
+
+
+def _elsewhere(engine: Engine, way: Way) -> list[str]:
+    """What a builder needs that is not the engine's: the engine's base image, sent along."""
+    if way.builder.own:
+        return []
+    console.step(f"builder: {way.builder}")
+    if left_out := way.proxies_left_out(os.environ, PROXIES):
+        console.warn(f"left out, as another machine's loopback: {', '.join(left_out)}")
+    name = BUILD_ARGS["BASE_IMAGE"]
+    layout = base_layout.of(engine, name)
+    # FROM takes a named context for the image of that name, after build arguments are filled in.
+    return ["--build-context", f"{name}={layout}"] if layout else []
+
+
+def _say_cache(told: build_log.Build) -> None:
+    verbs: dict[build_log.CacheUse, str] = {"read": "read", "write": "written"}
+    for use, verb in verbs.items():
+        step = told.cache(use)
+        if step and step.state == "failed" and not step.absent:
+            console.warn(f"the layer cache could not be {verb}: {console.printable(step.error)}")
+
+
+def arguments(
+    source: Source,
+    *,
+    tag: str,
+    ca_bundle: Path | None = None,
+    extra_labels: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    way: Way,
+) -> list[str]:
+    """The options of `docker buildx build`. Nothing secret stands in them."""
+    options = ["--builder", way.builder.name, "--progress=plain", "--provenance=false"]
+    # zstd, since the tar goes through gzip otherwise, at four times the cost.
+    options += ["--load"] if way.builder.own else ["--output", "type=docker,compression=zstd"]
+    options += ["--platform", way.builder.platform] if way.builder.platform else []
+    options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
+    for name, value in BUILD_ARGS.items():
+        options += ["--build-arg", f"{name}={value}"]
+    for name in way.proxies(environment, PROXIES):
+        options += ["--build-arg", name]  # docker takes the value from the environment
+    given = [f"{name}={value}" for name, value in labels(source).items()]
+    for label in [*given, *extra_labels]:
+        options += ["--label", label]
+    if ca_bundle:
+        options += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
+    return options
+
+
+def labels(source: Source) -> dict[str, str]:
+    """OCI's own labels, and ours. https://specs.opencontainers.org/image-spec/annotations/"""
+    url = gitdir.origin(source.tree)
+    return {
+        "org.opencontainers.image.revision": source.sha,
+        "org.opencontainers.image.ref.name": source.branch or source.sha,
+        "org.opencontainers.image.base.name": BUILD_ARGS["BASE_IMAGE"],
+        **({"org.opencontainers.image.source": url} if url else {}),
+        IDENTITY_LABEL: source.identity,
+        f"{LABEL}.dirty": str(source.dirty).lower(),
+    }
+
+
+def _run(
+    command: list[str], environment: Mapping[str, str], packed: IO[bytes], log: Path, way: Way
+) -> build_log.Build:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    told = build_log.Build()
+    child = process.start(
+        command,
+        env=environment,
+        stdin=packed.fileno(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    display = Display(told)
+    try:
+        with log.open("w", encoding="utf-8") as file:
+            for raw in child.stdout or ():
+                line = raw.decode(errors="replace").rstrip("\n")
+                file.write(line + "\n")
+                display.changed(told.feed(line))
+        status = process.wait(child)
+    finally:
+        display.close()
+        process.stop(child)
+        if child.stdout:
+            child.stdout.close()
+    if status:
+        raise _failure(told, log, status, way)
+    return told
+
+
+def _failure(told: build_log.Build, log: Path, status: int, way: Way) -> BuildFailed:
+    step = told.failed
+    lines = [f"    {console.printable(line)}" for line in (step.output if step else [])]
+    if step:
+        console.fail(f"failed: {console.printable(step.name)}")
+        for line in lines:
+            console.say(line)
+    why = console.printable(told.trailer or (step.error if step else "") or f"status {status}")
+    return BuildFailed(
+        f"the build failed: {why}", step=step.name if step else "", fix=_advice(why, log, way)
+    )
+
+
+def _advice(why: str, log: Path, way: Way) -> str:
+    if BASE_IMAGE in why and ("resolve" in why or "pull" in why or "not found" in why):
+        return "nox -s setup gets the base image"
+    if "no space left" in why:
+        where = f" --builder {way.builder.name}" if not way.builder.own else ""
+        return f"free some disk, for instance with docker buildx prune{where}"
+    if "error reading from server" in why or "Cannot connect" in why:
+        if not way.builder.own:
+            return f"the builder went away; docker buildx inspect {way.builder.name}"
+        return "the engine went away; nox -s setup starts it"
+    return f"the whole log is in {log}"
+
+
+class Display:
+    """Says on stderr what the build does: one line a step, and what runs while it is silent."""
+
+    def __init__(self, told: build_log.Build) -> None:
+        self._told = told
+        self._watch = console.Stopwatch()
+        self._live = console.is_terminal()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        self._ticker.start()
+
+    def changed(self, step: build_log.Step | None) -> None:
+        # What the cache says is said at the end: it is no failure of the build.
+        if step is None or step.cache or (step.internal and step.state != "failed"):
+            return
+        name = console.printable(step.name)
+        with self._lock:
+            self._wipe()
+            match step.state:
+                case "cached":
+                    console.say(f"{self._watch!s:>6} = {_cut(name)} (cached)", "dim")
+                case "done":
+                    console.say(
+                        f"{self._watch!s:>6} ✓ {_cut(name)} ({console.seconds(step.seconds)})"
+                    )
+                case "failed":
+                    console.say(f"{self._watch!s:>6} ✗ {_cut(name)}", "red")
+
+    def close(self) -> None:
+        self._over.set()
+        self._ticker.join()
+        with self._lock:
+            self._wipe()
+
+    def _tick(self) -> None:
+        while not self._over.wait(0.2 if self._live else _HEARTBEAT):
+            with self._lock:
+                steps = sorted(self._told.running, key=lambda step: step.internal)
+                running = [s.name for s in steps if not s.internal] or [s.name for s in steps[:1]]
+                running = running or ["working"]
+                text = f"{self._watch!s:>6} … {len(running)} running: {_cut(running[0])}"
+                if self._live:
+                    self._wipe()
+                    print(_fit(console.printable(text)), end="\r", file=sys.stderr, flush=True)
+                else:
+                    console.say(console.printable(text))
+
+    def _wipe(self) -> None:
+        if self._live:
+            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+
+
+def _cut(name: str) -> str:
+    name = re.sub(r"--mount=\S+ *\\? *|\s+", lambda m: " " if m[0].isspace() else "", name)
+    return name if len(name) <= 100 else name[:99] + "…"
+
+
+def _fit(text: str) -> str:
+    return text[: (os.get_terminal_size(2).columns or 80) - 1]

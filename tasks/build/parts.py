@@ -1,0 +1,430 @@
+"""A ref's build context as several archives, each named by the SHA-256 of its bytes.
+
+A part that the receiver has already is not sent again. What is in them, all as regular files with
+plain names (a remote builder keeps nothing else):
+
+- `.git/objects/pack/`, `.git/sandbox-packs/`: the commit and its history, cut so that a new
+  commit adds a small part;
+- `.git/`: HEAD, settings, and what the build needs to write the tree (restore.py does that there);
+- what the Dockerfile's COPY lines name, for the stages that come before the tree does.
+
+The same commit gives the same bytes in any clone.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from tasks.base import console, process
+from tasks.base.errors import BadInput
+from tasks.base.project import DOCKERFILE, SANDBOX_DIR, cache_dir
+from tasks.build import context, dockerfile, secret_scan
+from tasks.build.archive import Part, PartFile, Writer
+from tasks.git import commits, gitdir, history, objects, reftree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tasks.build.source import Source
+    from tasks.git.history import Scan, Segment
+    from tasks.git.objects import Store
+    from tasks.git.worktree import Entry
+
+#: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
+FORMAT: Final = 2
+RESTORE: Final = f"{SANDBOX_DIR}/lib/restore.py"
+ORDER: Final = ".git/sandbox-restore.json"
+#: Within `.git`: packs that are complete only with those before them.
+THIN: Final = "sandbox-packs"
+#: A remote builder holds the whole context in memory.
+LIMIT: Final = 4 << 30
+
+_FORM: Final = re.compile(rb"^FORMAT = (\d+)$", re.MULTILINE)
+#: In `allow`, an object's id lets that very content through.
+_ID: Final = re.compile(r"[0-9a-f]{12,64}")
+_LARGE_FILE: Final = 1 << 20
+_KEPT_DAYS: Final = 14
+_ONE_IN: Final = 32
+_LARGEST: Final = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """`files` and `file_bytes` of the tree; `bytes` of all parts; the `largest` of the tree's
+    files and of the history's, by name; `notes` are for people.
+    """
+
+    files: int
+    file_bytes: int
+    bytes: int
+    largest: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """All of a context. No two parts hold a member of the same name: any order is right; this one
+    is by digest. `dockerfile` is the source's own.
+    """
+
+    parts: tuple[Part, ...]
+    dockerfile: str
+    source: Source
+    report: Report
+
+    @property
+    def identity(self) -> str:
+        return self.source.identity
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+
+def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
+    """Write the parts of `source` (of `source.from_ref`) into the folder `into`, as `DIGEST.tar`.
+
+    A lasting folder is a cache: what is there already is not made again, and what was not used
+    for two weeks is deleted. Raises `BadInput` for secrets in the tree or the history, for
+    contexts over `limit` bytes, and for refs that a remote builder would not build.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    with objects.hold(source.tree.repo, source.sha) as store:
+        text = _dockerfile(source, store)
+        segments = history.segments(store, source.sha)
+        cut = reftree.shallow(store, source.sha)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            work = [pool.submit(_segment, store, one, cut, into) for one in segments]
+            try:
+                scans = _scan(source, store, segments, into)
+                packed = [one.result() for one in work]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        files = {name: about for _, names in packed for name, about in names.items()}
+        parts = [part for parts, _ in packed for part in parts]
+        parts += [_git_data(source, store, files, cut, into), *_copied(source, store, text, into)]
+    unique = {part.digest: part for part in parts}
+    found = tuple(unique[digest] for digest in sorted(unique))
+    report = _report(source, found, scans)
+    _refuse_large(report, limit)
+    _forget_old(into)
+    return Packed(found, text, source, report)
+
+
+def cache() -> Path:
+    """The folder to pack into, where nothing speaks for another."""
+    return cache_dir() / "contexts"
+
+
+def check(source: Source, into: Path) -> None:
+    """Raise `BadInput` where `pack` would, before anything is packed; `into` is its cache."""
+    into.mkdir(parents=True, exist_ok=True)
+    with objects.hold(source.tree.repo, source.sha) as store:
+        _dockerfile(source, store)
+        _scan(source, store, history.segments(store, source.sha), into)
+
+
+def write(packed: Packed, out: IO[bytes]) -> None:
+    """One tar, as a remote builder makes it of the parts: `Dockerfile`, then every member."""
+    text = packed.dockerfile.encode()
+    writer = Writer(out)
+    writer.add("Dockerfile", io.BytesIO(text), len(text))
+    for part in packed.parts:
+        with tarfile.open(part.path, encoding="utf-8", errors="surrogateescape") as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                if content is not None:
+                    writer.add(member.name, content, member.size, mode=member.mode)
+    writer.close()
+
+
+# ---- what may be packed ----------------------------------------------------------------------
+
+
+def _dockerfile(source: Source, store: Store) -> str:
+    """The ref's own Dockerfile, if it can be built from such a context."""
+    form = _FORM.search(_content(source, store, RESTORE) or b"")
+    raw = _content(source, store, DOCKERFILE)
+    if raw is None:
+        raise BadInput(f"{source.describe()} has no {DOCKERFILE}", fix="choose another ref")
+    if not form or int(form[1]) != FORMAT:
+        raise BadInput(
+            f"{source.describe()} is too old to be built from a ref: its build does not know this "
+            "form of context",
+            fix="merge main into it, or check it out and build with its own nox -s snapshot_local",
+        )
+    text = raw.decode()
+    findings = dockerfile.lint(text)
+    if findings:
+        raise BadInput(
+            f"{DOCKERFILE} of {source.sha[:12]}, {findings[0]}"
+            + (f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""),
+            fix="mend it and commit",
+        )
+    return text
+
+
+def _content(source: Source, store: Store, path: str) -> bytes | None:
+    for entry in source.tree.entries:
+        if entry.path == path.encode() and entry.kind in {"file", "executable"}:
+            return store.content(entry.oid)
+    return None
+
+
+def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> list[Scan]:
+    """Refuse secrets: names of the tree, names and content of all that the history holds."""
+    pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
+    patterns = secret_scan.allowed(pyproject)
+    found = [(entry.path, what) for entry in source.tree.entries
+             if (what := secret_scan.by_name(entry.path, tracked=True))]  # fmt: skip
+    here = {entry.oid for entry in source.tree.entries}
+    scans = _scans(store, segments, into)
+    for scan in scans:
+        for path, what, oid in scan.secrets:
+            if not oid.startswith(tuple(pattern for pattern in patterns if _ID.fullmatch(pattern))):
+                known = what if oid in here else f"{what}, in the history as {oid[:12]}"
+                found.append((path.encode("utf-8", "surrogateescape"), known))
+    found = [(path, what) for path, what in found if not secret_scan.is_allowed(path, patterns)]
+    secret_scan.refuse(sorted(set(found)))
+    return scans
+
+
+def _scans(store: Store, segments: list[Segment], into: Path) -> list[Scan]:
+    """What each segment holds; nothing is read twice, neither today nor by a later run."""
+    caches = [into / f"{_key(store, one, *sorted(secret_scan.CONTENT))}.scan.json"
+              for one in segments]  # fmt: skip
+    known = [_load(cache) for cache in caches]
+    fresh = known.index(None) if None in known else len(segments)
+    if len(segments) - fresh > 1:
+        # All at once, which is faster; only where something is found it matters in which.
+        scan = history.scan(store, history.Segment(segments[fresh].base, segments[-1].tip))
+        if not scan.secrets:
+            for at in range(fresh, len(segments)):
+                known[at] = asdict(scan)
+                _save(caches[at], known[at])
+    for at, segment in enumerate(segments):
+        if known[at] is None:
+            known[at] = asdict(history.scan(store, segment))
+            _save(caches[at], known[at])
+    return [
+        history.Scan(
+            tuple((path, what, oid) for path, what, oid in one["secrets"]),
+            tuple((path, size) for path, size in one["largest"]),
+            one["unread"],
+        )
+        for one in known
+    ]
+
+
+def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Report:
+    tree = context.report(source)
+    sizes = dict(one for scan in scans for one in scan.largest)
+    sizes |= dict(tree.largest)
+    largest = sorted(sizes.items(), key=lambda one: -one[1])[:_LARGEST]
+    unread = max((scan.unread for scan in scans), default=0)
+    notes = list(source.tree.all_notes())
+    if unread:
+        notes.append(f"{console.size(unread)} of old text was too much to read for secrets")
+    return Report(
+        files=tree.files,
+        file_bytes=tree.bytes,
+        bytes=sum(part.bytes for part in parts),
+        largest=tuple((console.printable(_shown(name)), size) for name, size in largest),
+        notes=tuple(notes),
+    )
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _refuse_large(report: Report, limit: int) -> None:
+    if report.bytes > limit:
+        names = ", ".join(f"{name} ({console.size(size)})" for name, size in report.largest)
+        raise BadInput(
+            f"the context has {console.size(report.bytes)}, more than {console.size(limit)}; the "
+            f"largest in tree and history: {names}",
+            fix="keep large files out of git, and rewrite the history that holds them",
+        )
+
+
+# ---- the parts -------------------------------------------------------------------------------
+
+
+def _segment(
+    store: Store, segment: Segment, cut: list[str], into: Path
+) -> tuple[list[Part], dict[str, Any]]:
+    """The parts of one segment, and the size and digest of each file in them."""
+    cache = into / f"{_key(store, segment, *cut)}.packs.json"
+    known = _load(cache)
+    if known is not None:
+        parts = [Part(**{**part, "path": into / f"{part['digest']}.tar"}) for part in known[0]]
+        if all(part.path.exists() and part.path.stat().st_size == part.bytes for part in parts):
+            for path in (cache, *(part.path for part in parts)):
+                os.utime(path)
+            return parts, known[1]
+    what = f"history to {segment.tip[:12]}"
+    found: list[Part] = []
+    files: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="packs-", dir=into) as folder:
+        history.pack(store, segment, Path(folder))
+        for made in sorted(Path(folder).glob("*.pack")) or [Path(folder) / f"{segment.tip}.thin"]:
+            with PartFile(into, what) as part:
+                for path in (made, made.with_suffix(".idx")):
+                    if not path.exists():
+                        continue
+                    name = f"{THIN if segment.base else 'objects/pack'}/{path.name}"
+                    size = path.stat().st_size
+                    with path.open("rb") as file:
+                        digest = part.add(f".git/{name}", file, size)
+                    files[name] = [size, digest]
+                    path.unlink()
+            found.append(part.done())
+    _save(cache, [[{**asdict(part), "path": ""} for part in found], files])
+    return found, files
+
+
+def _git_data(
+    source: Source, store: Store, files: dict[str, Any], cut: list[str], into: Path
+) -> Part:
+    """HEAD, settings, the record of the source, and the order to restore.py."""
+    pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
+    small = {
+        "HEAD": f"{source.sha}\n".encode(),
+        "config": gitdir.config_of_ref(source.sha, _origin(pyproject)),
+    }
+    if cut:
+        small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()
+    listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in small.items()}
+    order = {
+        "format": FORMAT,
+        "sha": source.sha,
+        "time": commits.read(store, source.sha).committed,
+        "files": {**files, **listed},
+        "thin": [name for name in files if name.startswith(f"{THIN}/")],
+    }
+    with PartFile(into, "git data") as part:
+        for name, data in {
+            **{f".git/{name}": data for name, data in small.items()},
+            context.SOURCE_FILE: _json(source.record()),
+            ORDER: _json(order),
+        }.items():
+            part.add(name, io.BytesIO(data), len(data))
+    return part.done()
+
+
+def _origin(pyproject: str) -> str | None:
+    """`[tool.sandbox] origin`: where `git fetch` in the image goes, the same from every clone."""
+    try:
+        origin = tomllib.loads(pyproject).get("tool", {}).get("sandbox", {}).get("origin")
+    except tomllib.TOMLDecodeError:
+        return None
+    return origin if isinstance(origin, str) else None
+
+
+def _copied(source: Source, store: Store, text: str, into: Path) -> Iterator[Part]:
+    """The files that COPY lines name, and restore.py, in parts of a few dozen each."""
+    entries = sorted(_named(source, text), key=lambda entry: entry.path)
+    for group in _grouped(entries):
+        blobs = store.blobs(entry.oid for entry in group)
+        first = _shown(group[0].path.decode("utf-8", "surrogateescape"))
+        what = first if len(group) == 1 else f"{first} and {len(group) - 1} more"
+        with PartFile(into, console.printable(what)) as part:
+            for entry, blob in zip(group, blobs, strict=True):
+                mode = 0o755 if entry.kind == "executable" else 0o644
+                name = entry.path.decode("utf-8", "surrogateescape")
+                part.add(name, blob, blob.size, mode=mode)
+        yield part.done()
+
+
+def _named(source: Source, text: str) -> Iterator[Entry]:
+    wanted = {RESTORE.encode()}
+    for copy in (one for one in dockerfile.parse(text) if one.keyword == "COPY"):
+        if not any(flag.startswith("--from=") for flag in copy.flags):
+            wanted |= {os.path.normpath(name).encode() for name in copy.operands[:-1]}
+    wanted.discard(b".")
+    found: set[bytes] = set()
+    for entry in source.tree.entries:
+        of = [name for name in wanted if entry.path == name or entry.path.startswith(name + b"/")]
+        found.update(of)
+        if not of or entry.kind == "directory":
+            continue
+        if entry.kind == "symlink" or entry.path == b"Dockerfile":
+            what = "a symbolic link" if entry.kind == "symlink" else "the context's Dockerfile"
+            name = _shown(entry.path.decode("utf-8", "surrogateescape"))
+            raise BadInput(
+                f"COPY {of[0].decode()}: {name} is {what}, which Daytona's builder loses",
+                fix="copy a file instead, or only what COPY . brings",
+            )
+        yield entry
+    for gone in sorted(wanted - found):
+        raise BadInput(f"COPY {gone.decode()}: {source.sha[:12]} has no such file", fix="commit it")
+
+
+def _grouped(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Runs of files; names choose where one ends, so that a change moves no other's limits."""
+    group: list[Entry] = []
+    for entry in entries:
+        group.append(entry)
+        if hashlib.sha256(entry.path).digest()[0] % _ONE_IN == 0 or entry.size > _LARGE_FILE:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+# ---- the cache -------------------------------------------------------------------------------
+
+
+def _key(store: Store, segment: Segment, *more: str) -> str:
+    """Another git may pack in another way, so its version counts."""
+    version = _git_version()
+    cut = store.shallow if more else ()
+    text = "\0".join([str(FORMAT), version, segment.base or "", segment.tip, *more, *cut])
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+@functools.cache
+def _git_version() -> str:
+    return process.capture(["git", "--version"]).stdout.decode()
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _save(path: Path, value: Any) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(value))
+    beside.replace(path)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, sort_keys=True) + "\n").encode()
+
+
+def _forget_old(into: Path) -> None:
+    """Delete what no pack has used for a while, leftovers of killed ones too."""
+    oldest = time.time() - _KEPT_DAYS * 86400
+    for path in into.iterdir():
+        if path.name.startswith("packs-") and path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file() and path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)

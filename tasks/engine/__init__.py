@@ -1,0 +1,1 @@
+"""The Docker Engine: where it is, and whether it can be used."""

@@ -1,0 +1,113 @@
+"""Which system this is, and how to act as root on it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from tasks.base import process
+from tasks.base.errors import MissingTool, TaskError, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Family = Literal["debian", "ubuntu", "fedora", "arch", "suse", "alpine", "macos", "other"]
+
+PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+class NeedsRoot(TaskError):
+    code = "needs-root"
+
+
+@dataclass(frozen=True)
+class System:
+    family: Family
+    name: str  # "Debian GNU/Linux 12 (bookworm)"
+    release: str = ""  # "12", "24.04"
+    codename: str = ""
+    systemd: bool = False
+    root: bool = False
+
+    @property
+    def has_apt(self) -> bool:
+        return self.family in {"debian", "ubuntu"}
+
+
+def user() -> str:
+    """The name of who runs this; the number, where there is no account of it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def this_system() -> System:
+    if sys.platform == "darwin":
+        return System("macos", f"macOS {platform.mac_ver()[0]}")
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    systemd = Path("/run/systemd/system").is_dir()  # sd_booted(3)
+    return from_os_release(release, systemd=systemd, root=os.geteuid() == 0)
+
+
+def from_os_release(release: Mapping[str, str], *, systemd: bool, root: bool) -> System:
+    like = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    return System(
+        family=_family(like),
+        name=release.get("PRETTY_NAME") or release.get("ID") or platform.system(),
+        release=release.get("VERSION_ID", ""),
+        codename=release.get("VERSION_CODENAME", ""),
+        systemd=systemd,
+        root=root,
+    )
+
+
+def _family(like: list[str]) -> Family:
+    known: list[tuple[str, Family]] = [
+        ("ubuntu", "ubuntu"),
+        ("debian", "debian"),
+        ("fedora", "fedora"),
+        ("rhel", "fedora"),
+        ("arch", "arch"),
+        ("suse", "suse"),
+        ("opensuse", "suse"),
+        ("alpine", "alpine"),
+    ]
+    return next((family for word, family in known if word in like), "other")
+
+
+def as_root(what: str) -> list[str]:
+    """What to put before a command so that root runs it; asks for a password on a terminal."""
+    if os.geteuid() == 0:
+        return []
+    again = "run it as root, or have somebody give you sudo"
+    if shutil.which("sudo") is None:
+        raise NeedsRoot(f"{what} needs root, and there is no sudo", fix=again)
+    keep = [n for v in PROXY_VARIABLES for n in (v, v.upper()) if n in os.environ]
+    prefix = ["sudo", "-n", *([f"--preserve-env={','.join(keep)}"] if keep else [])]
+    if _ends_well([*prefix, "true"]):
+        return prefix
+    if sys.stdin.isatty():
+        process.run(["sudo", "-v"])
+        if _ends_well([*prefix, "true"]):
+            return prefix
+    raise NeedsRoot(
+        f"{what} needs root, and sudo wants a password of {user()}", fix="sudo -v, then again"
+    )
+
+
+def _ends_well(args: list[str]) -> bool:
+    try:
+        return process.capture(args, timeout=20, check=False).returncode == 0
+    except (MissingTool, TimedOut, subprocess.SubprocessError):
+        return False

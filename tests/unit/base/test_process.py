@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.base import process
+from tasks.base.errors import CommandFailed, MissingTool, TimedOut
+from tasks.base.project import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_output_and_environment() -> None:
+    shown = process.capture(["sh", "-c", "echo $A-$HOME"], env={"A": "1", "HOME": None})
+    assert shown.stdout == b"1-\n"
+
+
+def test_a_failure_names_the_command_and_its_last_words() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        process.capture(["sh", "-c", "echo why >&2; exit 3"])
+    assert caught.value.status == 3
+    assert caught.value.last_line == "why"
+    assert "why" in str(caught.value)
+
+
+def test_a_missing_tool_and_a_missing_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MissingTool, match="`no-such-tool` is not installed"):
+        process.capture(["no-such-tool"])
+    with pytest.raises(MissingTool, match="no such folder"):
+        process.run(["true"], cwd=tmp_path / "gone", quiet=True)
+
+
+def test_a_hanging_child_is_ended() -> None:
+    with pytest.raises(TimedOut):
+        process.capture(["sleep", "60"], timeout=0.2)
+
+
+def test_no_shell_anywhere() -> None:
+    sources = [*ROOT.glob("*.py"), *ROOT.glob("tasks/**/*.py"), *ROOT.glob("apps/**/*.py")]
+    own = [
+        path for path in sources if ".venv" not in path.parts and "node_modules" not in path.parts
+    ]
+    assert own
+    for path in own:
+        text = path.read_text()
+        assert "shell=True" not in text, path
+        assert "os.system(" not in text, path
+
+
+CHILD = """
+import sys, time, pathlib
+sys.path.insert(0, sys.argv[1])
+from tasks import __main__ as entry
+class Command:
+    @staticmethod
+    def main(arguments):
+        try:
+            pathlib.Path(arguments[0]).touch()
+            time.sleep(60)
+        finally:
+            pathlib.Path(arguments[1]).touch()
+import importlib
+importlib.import_module = lambda name: Command
+sys.exit(entry.main(["setup", *sys.argv[2:]]))
+"""
+
+
+def _await(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupts_run_every_finally(tmp_path: Path, signum: signal.Signals) -> None:
+    started, cleaned = tmp_path / "started", tmp_path / "cleaned"
+    command = [sys.executable, "-c", CHILD, str(ROOT), str(started), str(cleaned)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
+        _await(started)
+        time.sleep(0.2)  # until it sleeps: Python drops an interrupt that comes in a destructor
+        child.send_signal(signum)
+        _, said = child.communicate(timeout=20)
+    assert child.returncode == 128 + signum
+    assert cleaned.exists()
+    assert b"Traceback" not in said
+    assert said.count(b"\n") == 1
+
+
+def test_the_death_of_nox_runs_every_finally(tmp_path: Path) -> None:
+    started, cleaned = tmp_path / "started", tmp_path / "cleaned"
+    parent = (
+        "import subprocess, sys; subprocess.run(sys.argv[1:], check=False)"  # waits, as nox does
+    )
+    command = [sys.executable, "-c", parent, sys.executable, "-c", CHILD, str(ROOT),
+               str(started), str(cleaned)]  # fmt: skip
+    env = {**os.environ, "NOX_CURRENT_SESSION": "setup"}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as nox:
+        _await(started)
+        time.sleep(0.2)  # as above
+        nox.kill()
+    _await(cleaned)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.base import retry
+from tasks.base.retry import Policy, RemoteFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RNG = random.Random(1)  # noqa: S311
+NOW = 1_700_000_000.0
+
+
+def failing(*kinds: retry.Kind, after: float | None = None) -> Callable[[], str]:
+    """Fails in these ways, then works."""
+    left = list(kinds)
+
+    def do() -> str:
+        if left:
+            raise RemoteFailed("asking", kind=left.pop(0), after=after)
+        return "done"
+
+    return do
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "name should not be empty", "rejected"),
+        (401, "Invalid credentials", "auth"),
+        (403, "Forbidden resource", "scope"),
+        (403, "Snapshot quota exceeded. Maximum allowed: 30", "quota"),
+        (400, "Total CPU limit exceeded. Maximum allowed: 10", "quota"),
+        (404, "Snapshot with name x not found", "not-found"),
+        (408, "", "transient"),
+        (409, 'Snapshot with name "x" already exists for this organization', "conflict"),
+        (413, "too large", "rejected"),
+        (422, "", "rejected"),
+        (429, "ThrottlerException: Too Many Requests", "rate"),
+        (500, "An unexpected error occurred.", "transient"),
+        (502, "<html>", "transient"),
+        (503, "", "transient"),
+        (504, "", "transient"),
+    ],
+)
+def test_each_refusal_has_its_class(status: int, message: str, kind: str) -> None:
+    assert retry.classify(status, message) == kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "2"}, 2),
+        ({"retry-after": "0"}, 0),
+        ({"Retry-After-sandbox-create": "7"}, 7),
+        ({"Retry-After": "2", "Retry-After-authenticated": "5"}, 5),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:30 GMT"}, 10),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:00:00 GMT"}, 0),
+        ({"Retry-After": "soon"}, None),
+        ({"X-Retry-After": "9"}, None),
+    ],
+)
+def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry.asked_to_wait(headers, now=NOW) == seconds
+
+
+def test_what_may_pass_is_tried_again() -> None:
+    slept: list[float] = []
+    do = failing("rate", "transient", "network")
+    assert retry.call(do, sleep=slept.append, rng=RNG) == "done"
+    assert len(slept) == 3
+
+
+@pytest.mark.parametrize("kind", ["auth", "scope", "quota", "conflict", "not-found", "rejected"])
+def test_what_stays_is_said_at_once(kind: retry.Kind) -> None:
+    slept: list[float] = []
+    with pytest.raises(RemoteFailed) as caught:
+        retry.call(failing(kind), sleep=slept.append)
+    assert caught.value.kind == kind
+    assert slept == []
+
+
+def test_it_ends_with_the_last_failure() -> None:
+    slept: list[float] = []
+    kinds: list[retry.Kind] = ["transient"] * 9
+    do = failing(*kinds)
+    with pytest.raises(RemoteFailed, match="transient"):
+        retry.call(do, policy=Policy(attempts=4), sleep=slept.append)
+    assert len(slept) == 3
+
+
+def test_never_earlier_than_asked() -> None:
+    slept: list[float] = []
+    retry.call(failing("rate", "rate", after=2.0), sleep=slept.append)
+    assert len(slept) == 2
+    assert min(slept) >= 2
+
+
+def test_an_hour_is_not_waited_for() -> None:
+    slept: list[float] = []
+    with pytest.raises(RemoteFailed):
+        retry.call(failing("rate", after=3600.0), sleep=slept.append)
+    assert slept == []
+
+
+@given(attempt=st.integers(1, 40), seed=st.integers(), after=st.none() | st.floats(0, 1e6))
+def test_pauses_are_capped_and_never_zero(attempt: int, seed: int, after: float | None) -> None:
+    policy = Policy()
+    rng = random.Random(seed)  # noqa: S311
+    pause = policy.pause(attempt, after=after, rng=rng)
+    assert 0 < pause <= (policy.cap if after is None else policy.longest + policy.cap)
+
+
+def test_a_refusal_cannot_write_to_the_terminal() -> None:
+    error = retry.failure("asking", 502, message="\x1b[2Jgone\nand more")
+    assert "\x1b" not in str(error)
+    assert "\n" not in str(error)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tasks.base.errors import BadInput
+from tasks.build import image, source
+from tasks.build.builder import Builder, Way
+from tasks.build.layer_cache import Cache
+from tests.support import repos
+
+OWN = Builder("default", "docker", "default", own=True)
+OTHER = Builder("far", "remote", "tcp://far.example:1234", own=False, platform="linux/amd64")
+
+
+@pytest.mark.parametrize(
+    "tag", ["a", "a:b", "a/b:c", "iterate-sandbox:local", "localhost:5000/a/b:1.2"]
+)
+def test_names_an_engine_takes(tag: str) -> None:
+    assert image.check_tag(tag) == tag
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["", "A:b", "-a", "--push", "a b", "a:b:c", "a:", "a//b", "a:\n", "x" * 256, "ü", "a:b@c"],
+)
+def test_names_it_does_not_take_are_refused_before_any_work(tag: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        image.check_tag(tag)
+    assert "\n" not in str(caught.value)
+    assert caught.value.fix
+
+
+def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
+    repo = repos.new(tmp_path / "repo")
+    repos.git(repo, "remote", "add", "origin", "https://me:hunter2@git.example/a.git")
+    found = source.from_working_tree(repo, build_args={})
+    proxies = {
+        "HTTPS_PROXY": "http://me:hunter2@proxy.example",
+        "no_proxy": "x",
+        "OTHER": "hunter2",
+    }
+    options = image.arguments(
+        found,
+        tag="a:b",
+        ca_bundle=Path("/ca.pem"),
+        extra_labels=["x=y"],
+        environment=proxies,
+        way=Way(OWN, Cache("registry", "cache.example/layers")),
+    )
+    text = " ".join(options)
+    assert "hunter2" not in text
+    assert "--build-arg HTTPS_PROXY --build-arg no_proxy" in text
+    assert "OTHER" not in text
+    assert "--secret id=ca_bundle,src=/ca.pem" in text
+    assert "--label org.opencontainers.image.source=https://git.example/a.git" in text
+    assert f"--label {image.IDENTITY_LABEL}={found.identity}" in text
+    assert "--label x=y" in text
+    assert "--builder default" in text
+    assert "--load" in options
+    assert "--platform" not in options
+
+
+def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
+    found = source.from_working_tree(repos.new(tmp_path / "repo"), build_args={})
+    proxies = {
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "http_proxy": "http://127.0.0.1:3128",
+        "HTTP_PROXY": "localhost:3128",
+        "ALL_PROXY": "socks5://[::1]:1080",
+        "no_proxy": "127.0.0.1,localhost,.example",
+        "FTP_PROXY": "",
+    }
+    options = image.arguments(found, tag="a:b", environment=proxies, way=Way(OTHER))
+    text = " ".join(options)
+    assert "--builder far" in text
+    assert "--load" not in options, "buildx would pack with gzip"
+    assert "--output type=docker,compression=zstd" in text
+    assert "--platform linux/amd64" in text
+    # What is loopback here is something else there.
+    given = {after for before, after in pairwise(options) if before == "--build-arg"}
+    assert {name for name in given if "=" not in name} == {"HTTPS_PROXY", "FTP_PROXY", "no_proxy"}

@@ -1,0 +1,440 @@
+"""The engine against real sockets and real programs; each failure in under two seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.base.errors import BadInput
+from tasks.engine import endpoint, engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VERSION = {
+    "Version": "26.1.5+dfsg1",
+    "ApiVersion": "1.45",
+    "Os": "linux",
+    "Arch": "amd64",
+    "Platform": {"Name": ""},
+    "Components": [{"Name": "Engine"}, {"Name": "containerd"}],
+}
+DOCKER = """\
+#!/bin/sh
+case "$1" in
+  buildx) echo "github.com/docker/buildx v0.13.1 abc";;
+  context) cat "$(dirname "$0")/context.json";;
+esac
+"""
+
+
+class FakeEngine:
+    """Answers on a unix socket as an engine of that version does."""
+
+    def __init__(self, path: Path, version: Any, *, raw: bytes | None = None) -> None:
+        self.path = path
+        self._version = version
+        self._raw = raw
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                request = connection.recv(4096)
+                body = b"OK" if b"/_ping" in request else json.dumps(self._version).encode()
+                head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                connection.sendall(head + body if self._raw is None else self._raw)
+
+    def close(self) -> None:
+        # shutdown wakes the accept() that close alone would leave blocked
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+@contextmanager
+def fake_engine(path: Path, version: Any = VERSION, *, raw: bytes | None = None) -> Iterator[str]:
+    server = FakeEngine(path, version, raw=raw)
+    try:
+        yield f"unix://{path}"
+    finally:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def machine(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home and a PATH of their own, with a docker CLI that knows buildx."""
+    for name in ("DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "1")  # leaves a busy machine a second
+    for name in ("XDG_RUNTIME_DIR", "DOCKER_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(short_path))
+    binaries = short_path / "bin"
+    binaries.mkdir()
+    (binaries / "docker").write_text(DOCKER)
+    (binaries / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{binaries}:/usr/bin:/bin")
+    monkeypatch.setattr(endpoint, "DEFAULT_HOST", f"unix://{short_path}/default.sock")
+    return short_path
+
+
+def failure() -> engine.EngineError:
+    """The error of `require`, which came in time and is one line with something to do."""
+    started = time.monotonic()
+    with pytest.raises(engine.EngineError) as caught:
+        engine.require()
+    assert time.monotonic() - started < 2
+    error = caught.value
+    assert "\n" not in str(error)
+    assert error.fix
+    return error
+
+
+def test_an_engine_that_answers(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_engine(machine / "e.sock") as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        found = engine.require()
+    assert (found.host, found.version, found.api) == (host, "26.1.5+dfsg1", "1.45")
+    assert found.buildx == "0.13.1"
+    assert found.is_local
+    assert engine.host_for_sdk(found) == {"base_url": host}
+    assert not found.environment
+
+
+def test_no_docker_command(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(machine / "empty"))
+    error = failure()
+    assert isinstance(error, engine.NoDocker)
+    assert error.fix == "nox -s setup"
+
+
+def test_no_socket() -> None:
+    error = failure()
+    assert isinstance(error, engine.EngineDown)
+    assert error.fix == "nox -s setup"
+
+
+def test_a_socket_that_refuses(machine: Path) -> None:
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(machine / "default.sock"))
+    stale.close()
+    assert isinstance(failure(), engine.EngineDown)
+
+
+def test_an_engine_that_accepts_and_never_answers(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(machine / "default.sock"))
+        hanging.listen()
+        assert isinstance(failure(), engine.EngineHangs)
+
+
+def test_an_engine_whose_queue_is_full(machine: Path) -> None:
+    path = str(machine / "default.sock")
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(path)
+        hanging.listen(0)
+        for _ in range(4):
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            waiting.append(client)
+            client.connect_ex(path)
+        assert isinstance(failure(), engine.EngineHangs)
+        for client in waiting:
+            client.close()
+
+
+def test_a_stopped_process(machine: Path) -> None:
+    """SIGSTOP, as a paused engine: the kernel still accepts for it."""
+    path = machine / "default.sock"
+    program = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
+        "print('up', flush=True)\nwhile True: s.accept()[0].sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n')"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"up\n"
+        child.send_signal(19)
+        try:
+            assert isinstance(failure(), engine.EngineHangs)
+        finally:
+            child.kill()
+
+
+def test_an_answer_byte_by_byte_does_not_stretch_the_deadline(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.5")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(machine / "default.sock"))
+    listener.listen()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, listener:
+            for byte in b"HTTP/1.0 200 OK" * 10:
+                try:
+                    connection.sendall(bytes([byte]))
+                except OSError:
+                    return
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    assert isinstance(failure(), engine.EngineHangs)
+    thread.join()
+
+
+def test_no_permission(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Denied(socket.socket):  # root, as which CI runs, is never denied
+        def connect(self, address: Any) -> None:
+            raise PermissionError(13, "Permission denied", address)
+
+    monkeypatch.setattr("tasks.engine.endpoint.socket.socket", Denied)
+    error = failure()
+    assert isinstance(error, engine.EngineDenied)
+    assert "docker" in error.fix
+    assert str(machine) in error.what
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"ApiVersion": "1.40", "Version": "19.03.15"}, engine.ApiTooOld),
+        ({"ApiVersion": "1.9", "Version": "1.9.1"}, engine.ApiTooOld),
+        ({"ApiVersion": "1.41", "Version": "20.10.24+dfsg1"}, engine.EngineTooOld),
+        ({"Os": "windows"}, engine.NotDocker),
+        ({"Components": [{"Name": "Podman Engine"}], "Version": "5.4"}, engine.NotDocker),
+    ],
+)
+def test_an_engine_that_will_not_do(
+    machine: Path, change: dict[str, Any], expected: type[engine.EngineError]
+) -> None:
+    with fake_engine(machine / "default.sock", VERSION | change):
+        assert isinstance(failure(), expected)
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n[1"])
+def test_something_else_that_answers(machine: Path, answer: bytes) -> None:
+    with fake_engine(machine / "default.sock", raw=answer):
+        assert isinstance(failure(), engine.NotDocker | engine.EngineUnreachable)
+
+
+def test_no_buildx(machine: Path) -> None:
+    (machine / "bin/docker").write_text("#!/bin/sh\nexit 1\n")
+    with fake_engine(machine / "default.sock"):
+        error = failure()
+    assert isinstance(error, engine.NoBuildx)
+    assert error.fix == "nox -s setup"
+
+
+def test_a_closed_tcp_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    error = failure()
+    assert isinstance(error, engine.EngineUnreachable)
+    assert "DOCKER_HOST" in error.what
+
+
+def test_a_tcp_engine_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        assert isinstance(failure(), engine.EngineHangs)
+
+
+def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def hang(*_args: object, **_kwargs: object) -> None:
+        gate.wait(10)
+        raise socket.gaierror
+
+    monkeypatch.setattr("tasks.engine.endpoint.socket.getaddrinfo", hang)
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.invalid:2375")
+    assert isinstance(failure(), engine.EngineUnreachable)
+    gate.set()
+
+
+@pytest.mark.parametrize(
+    "ssh",
+    [
+        "#!/bin/sh\necho 'ssh: connect to host h port 22: Connection refused' >&2\nexit 255\n",
+        "#!/bin/sh\nexec sleep 30\n",
+        None,
+    ],
+)
+def test_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch, ssh: str | None) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@h")
+    monkeypatch.setenv("PATH", str(machine / "bin") + (":/usr/bin:/bin" if ssh else ""))
+    if ssh:
+        (machine / "bin/ssh").write_text(ssh)
+        (machine / "bin/ssh").chmod(0o755)
+    error = failure()
+    assert isinstance(error, engine.EngineUnreachable)
+    assert "ssh" in error.what
+
+
+def test_an_engine_over_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in `ssh` that relays to a socket, as `docker system dial-stdio` does."""
+    relay = (
+        "import os, socket, sys\nassert sys.argv[-4:-2] == ['h', 'docker']\n"
+        f"s = socket.socket(socket.AF_UNIX); s.connect({str(machine / 'e.sock')!r})\n"
+        "s.sendall(os.read(0, 4096))\nwhile data := s.recv(4096): os.write(1, data)\n"
+    )
+    (machine / "relay.py").write_text(relay)
+    words = shlex.join([sys.executable, str(machine / "relay.py")])
+    (machine / "bin/ssh").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    (machine / "bin/ssh").chmod(0o755)
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@h:2222")
+    with fake_engine(machine / "e.sock"):
+        found = engine.require()
+    assert not found.is_local
+    assert engine.host_for_sdk(found) == {"base_url": "ssh://me@h:2222", "use_ssh_client": True}
+
+
+@pytest.mark.parametrize("host", ["npipe:////./pipe/docker", "junk", "tcp://", "unix:///a\nb"])
+def test_a_host_that_is_none(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert isinstance(failure(), engine.EngineUnreachable | engine.EngineDown)
+
+
+def context_of(host: str, **more: Any) -> str:
+    """What `docker context inspect` prints (28.2)."""
+    endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+    return json.dumps([{"Name": "box", "Endpoints": endpoints, "TLSMaterial": {}, **more}])
+
+
+def test_the_current_context(machine: Path) -> None:
+    (machine / ".docker").mkdir()
+    (machine / ".docker/config.json").write_text('{"currentContext": "box"}')
+    with fake_engine(machine / "e.sock") as host:
+        (machine / "bin/context.json").write_text(context_of(host))
+        found = engine.require()
+    assert found.endpoint.context == "box"
+    assert found.host == host
+
+
+def test_docker_host_beats_the_context(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "box")
+    with fake_engine(machine / "e.sock") as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        assert engine.require().endpoint.chosen_by == "DOCKER_HOST"
+
+
+def test_a_context_that_does_not_answer_names_the_context(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "box")
+    socket_path = f"unix://{machine}/.colima/default/docker.sock"
+    (machine / "bin/context.json").write_text(context_of(socket_path))
+    error = failure()
+    assert isinstance(error, engine.EngineDown)
+    assert "`box`" in error.what
+    assert error.fix == "colima start"
+
+
+@pytest.mark.parametrize("docker", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\nexec sleep 20\n"])
+def test_a_context_that_cannot_be_read(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, docker: str
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    (machine / "bin/docker").write_text(docker)
+    assert isinstance(failure(), engine.ContextUnusable)
+
+
+def test_a_context_with_certificates(tmp_path: Path) -> None:
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (folder / name).touch()
+    inspected = json.loads(
+        context_of(
+            "tcp://engine:2376",
+            TLSMaterial={"docker": ["ca.pem", "cert.pem", "key.pem"]},
+            Storage={"TLSPath": str(tmp_path)},
+        )
+    )
+    tls = endpoint.parse_context(inspected[0]).tls
+    assert tls == endpoint.Tls(folder / "ca.pem", folder / "cert.pem", folder / "key.pem", True)
+
+
+def test_a_rootless_engine_that_the_cli_was_not_told_of(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(machine))
+    with fake_engine(machine / "docker.sock") as host:
+        found = engine.require()
+    assert found.host == host
+    assert found.environment == {"DOCKER_HOST": host}
+
+
+def test_a_named_endpoint_that_is_down_is_not_replaced_by_another(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(machine))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{machine}/nothing.sock")
+    with fake_engine(machine / "docker.sock"):
+        assert isinstance(failure(), engine.EngineDown)
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "1e9"])
+def test_a_patience_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(engine.PATIENCE_VARIABLE, value)
+    with pytest.raises(BadInput, match=engine.PATIENCE_VARIABLE):
+        engine.require()
+
+
+def test_every_error_has_its_own_code_and_status() -> None:
+    kinds = engine.EngineError.__subclasses__()
+    assert len({kind.code for kind in kinds}) == len(kinds) == 10
+    assert len({kind.exit_status for kind in kinds} | {0, 1, 2}) == len(kinds) + 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("26.1.5+dfsg1", (26, 1, 5)), ("v0.13.1", (0, 13, 1)), ("1.41", (1, 41)), ("dev", (0,))],
+)
+def test_numbers(text: str, expected: tuple[int, ...]) -> None:
+    assert engine.numbers(text) == expected
+
+
+def test_it_needs_nothing_installed() -> None:
+    """`setup`, `doctor` and `snapshot-local` run before anything is."""
+    modules = "tasks.engine.engine, tasks.engine.endpoint"
+    code = (
+        f"import sys; import {modules}; print([m for m in sys.modules if m in ('docker','httpx')])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert result.stdout == b"[]\n"

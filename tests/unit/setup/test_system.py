@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.setup import system
+
+
+@pytest.mark.parametrize(
+    ("release", "family"),
+    [
+        ({"ID": "debian", "VERSION_CODENAME": "bookworm"}, "debian"),
+        ({"ID": "ubuntu", "ID_LIKE": "debian"}, "ubuntu"),
+        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "ubuntu"),
+        ({"ID": "raspbian", "ID_LIKE": "debian"}, "debian"),
+        ({"ID": "fedora"}, "fedora"),
+        ({"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "fedora"),
+        ({"ID": "opensuse-leap", "ID_LIKE": "suse opensuse"}, "suse"),
+        ({"ID": "nixos"}, "other"),
+        ({}, "other"),
+    ],
+)
+def test_families(release: dict[str, str], family: str) -> None:
+    found = system.from_os_release(release, systemd=False, root=True)
+    assert found.family == family
+    assert found.has_apt is (family in {"debian", "ubuntu"})
+    assert found.name
