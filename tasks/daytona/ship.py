@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks import git
 from tasks.base import certificates, console
-from tasks.base.project import DOCKERFILE, ROOT, cache_dir, state_dir
-from tasks.build import dockerfile, image, parts, source
+from tasks.base.project import DOCKERFILE, ROOT, state_dir
+from tasks.build import context_cache, dockerfile, image, parts, source
 from tasks.build.image import BUILD_ARGS
 from tasks.daytona import snapshot, upload
 from tasks.daytona.publish import DEADLINE, Publisher, Wanted
@@ -150,9 +150,7 @@ def order(
 
 def pack(wanted: Order) -> parts.Packed:
     """The context's parts, with what is in them said."""
-    into = cache_dir() / "contexts"
-    into.mkdir(parents=True, exist_ok=True)
-    packed = parts.pack(wanted.source, into)
+    packed = parts.pack(wanted.source, context_cache.folder())
     console.step(
         f"context: {packed.report.files} files, {console.size(packed.report.file_bytes)};"
         f" {len(packed.parts)} parts, {console.size(packed.bytes)}"

@@ -101,16 +101,18 @@ class Store:
             )  # fmt: skip
             _require_success(args, process.wait(child), errors)
 
-    def lines(self, *args: str, stdin: IO[bytes] | None = None) -> Iterator[bytes]:
-        """The lines that a git command prints, as they come."""
-        with tempfile.TemporaryFile(prefix="iterate-stderr-") as errors:
+    def lines(self, *args: str, stdin: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """The lines that a git command prints, as they come; `stdin` are those that it reads."""
+        with (
+            tempfile.TemporaryFile(prefix="iterate-stdin-") as given,
+            tempfile.TemporaryFile(prefix="iterate-stderr-") as errors,
+        ):
+            given.writelines(line + b"\n" for line in stdin)
+            given.seek(0)
             child = process.start(
-                self.command(*args),
-                env=self.env,
-                stdin=stdin.fileno() if stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                self.command(*args), env=self.env, stdin=given.fileno(), stdout=subprocess.PIPE,
                 stderr=errors.fileno(),
-            )
+            )  # fmt: skip
             with child:
                 try:
                     for line in child.stdout or ():
@@ -137,6 +139,17 @@ class Store:
                 finally:
                     if child.poll() is None:
                         child.kill()
+
+    def sizes(self, oids: Iterable[str]) -> dict[str, int]:
+        """The bytes of each object. Raises `TaskError` where one is missing."""
+        sizes: dict[str, int] = {}
+        listed = (oid.encode() for oid in oids)
+        for line in self.lines("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=listed):
+            oid, _, size = line.decode().partition(" ")
+            if not size.isdecimal():
+                raise self.missing(oid)
+            sizes[oid] = int(size)
+        return sizes
 
     def content(self, oid: str) -> bytes:
         """The whole of one object."""

@@ -16,6 +16,7 @@ from tasks.base.errors import BadInput
 from tasks.git import indexfile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Kind = Literal["file", "executable", "symlink", "directory"]
@@ -63,6 +64,12 @@ class Tree:
     nested: tuple[Tree, ...] = ()
     notes: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+
+    def trees(self) -> Iterator[Tree]:
+        """This one, then all that are nested in it."""
+        yield self
+        for tree in self.nested:
+            yield from tree.trees()
 
     def everything(self) -> list[Entry]:
         """All entries, those of nested repositories included, in order of their paths."""

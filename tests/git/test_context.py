@@ -365,7 +365,7 @@ def test_an_unreadable_file_is_refused(short_path: Path) -> None:
     subprocess.run(["chmod", "-R", "a+rX", str(short_path)], check=True)
     (repo / "secretive").chmod(0)
     script = (
-        "import os, sys, pathlib; from tasks import source;"
+        "import os, sys, pathlib; from tasks.build import source;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "source.from_working_tree(pathlib.Path(sys.argv[1]), build_args={})"
     )

@@ -67,11 +67,11 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
     for note in found.tree.all_notes():
         console.warn(note)
     context.refuse_secrets(found)
-    for number, part in enumerate(context.trees(found.tree)):
+    for number, part in enumerate(found.tree.trees()):
         clean = out / f"git-{number}" if number else out / "git"
         gitdir.export(part, clean)
     kept = _keep_listed(os.fsencode(tree), found)
-    for number, part in enumerate(context.trees(found.tree)):
+    for number, part in enumerate(found.tree.trees()):
         if number:
             shutil.move(out / f"git-{number}", tree / os.fsdecode(part.prefix) / ".git")
     console.good(f"{kept} files of {found.describe()}")

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks import git
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.build.context import trees
 from tasks.git import gitdir, worktree
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def mirror(source: Path, repo: Path) -> str:
     for _ in range(_PASSES):
         copied += _copy(source, repo, tree.everything(), state)
         removed += _remove_others(repo, tree, state)
-        for part in trees(tree):
+        for part in tree.trees():
             _take_over_git(part, repo / os.fsdecode(part.prefix), state)
         again = worktree.scan(source)
         if _moment(again) == _moment(tree):
@@ -103,7 +102,7 @@ def mirror(source: Path, repo: Path) -> str:
 
 def _moment(tree: Tree) -> list[tuple[Any, ...]]:
     entries = [(e.path, e.kind, e.oid, e.ctime_ns) for e in tree.everything()]
-    return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in trees(tree)), *entries]
+    return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in tree.trees()), *entries]
 
 
 def _copy(source: Path, repo: Path, entries: list[Entry], state: State) -> int:
@@ -197,10 +196,10 @@ def _remove_others(repo: Path, tree: Tree, state: State) -> int:
     that git does not ignore. The number of those.
     """
     wanted = {entry.path for entry in tree.everything()}
-    folders = {part.prefix for part in trees(tree)}
+    folders = {part.prefix for part in tree.trees()}
     found = {os.fsencode(name) for name in state.files}
     here = worktree.scan(repo)
-    for part in trees(here):
+    for part in here.trees():
         if part.prefix in folders:
             found.update(entry.path for entry in part.entries)
         else:
