@@ -66,15 +66,15 @@ def refuse_secrets(source: Source, into: Path | None = None) -> None:
 
 
 def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[Finding]:
-    with objects.hold(tree.repo, tree.sha) as store:
-        committed = history.blobs(store, tree.sha)
-        staged = {
-            os.fsdecode(tree.prefix + entry.path): entry.oid
-            for entry in tree.index.entries
-            if entry.mode != indexfile.GITLINK and entry.oid not in committed
-        }
-        scans = history_scan.scan_segments(store, history.segments(store, tree.sha), cache)
-        index_scan = history_scan.scan_staged(store, staged, cache)
+    store = objects.unheld(tree.repo)  # `git gc` keeps what HEAD and the index reach
+    committed = history.blobs(store, tree.sha)
+    staged = {
+        os.fsdecode(tree.prefix + entry.path): entry.oid
+        for entry in tree.index.entries
+        if entry.mode != indexfile.GITLINK and entry.oid not in committed
+    }
+    scans = history_scan.scan_segments(store, history.segments(store, tree.sha), cache)
+    index_scan = history_scan.scan_staged(store, staged, cache)
     unread = max((scan.unread for scan in [*scans, index_scan]), default=0)
     if unread:
         console.warn(f"{console.size(unread)} of old text was too much to read for secrets")
@@ -97,7 +97,7 @@ def _by_content(path: bytes, entry: Entry) -> str | None:
     try:
         with open(path, "rb") as file:
             return secret_scan.by_content(file.read())
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise _changed(entry) from error
 
 
@@ -133,7 +133,10 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
         return
     if entry.kind == "symlink":
         info.type, info.mode = tarfile.SYMTYPE, 0o777
-        info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
+        try:
+            info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
+        except OSError as error:  # gone, or a file now
+            raise _changed(entry) from error
         tar.addfile(info)
         return
     info.mode = 0o755 if entry.kind == "executable" else 0o644

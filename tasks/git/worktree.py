@@ -27,6 +27,8 @@ _GIT_MODE: Final[dict[Kind, int]] = {
     "directory": 0o40000,
 }
 _SHOWN: Final = 10
+#: What the system says of a path that another program has just removed, or put another kind at.
+_GONE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _LFS: Final = b"version https://git-lfs.github.com/spec/v1"
 
 
@@ -130,6 +132,7 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
         _scan(git.open_repo(repo.root / os.fsdecode(name)), prefix + name + b"/",
               trust_index=trust_index)
         for name in walk.nested
+        if os.path.lexists(repo.root / os.fsdecode(name) / ".git")  # else gone since it was listed
     )  # fmt: skip
     return Tree(
         repo=repo,
@@ -153,14 +156,18 @@ def _converts(repo: git.Repo, index: indexfile.Index) -> bool:
     return repo.config("core.autocrlf").lower() == "input" or bool(repo.flag("core.autocrlf"))
 
 
-def _folder(walk: _Walk, folder: bytes) -> bool:
-    """Gather what is in `folder` ("" or `a/b/`); whether anything is there at all."""
+def _folder(walk: _Walk, folder: bytes) -> bool | None:
+    """Gather what is in `folder` ("" or `a/b/`); whether anything is there at all, None where the
+    folder itself is gone since it was listed.
+    """
     at = os.path.join(os.fsencode(walk.repo.root), folder)
     try:
         found = sorted(os.scandir(at), key=lambda item: item.name)
     except PermissionError:
         walk.unreadable.append(_shown(walk, folder))
         return True
+    except _GONE:
+        return None
     something = False
     for item in found:
         path = folder + item.name
@@ -177,7 +184,7 @@ def _folder(walk: _Walk, folder: bytes) -> bool:
 def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
     try:
         status = item.stat(follow_symlinks=False)
-    except FileNotFoundError:
+    except _GONE:
         return False  # gone since the folder was read
     if stat.S_ISDIR(status.st_mode):
         known = walk.tracked.get(path)
@@ -189,17 +196,21 @@ def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
             walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
         elif os.path.lexists(item.path + b"/.git"):
             walk.nested.append(path)
-        elif not _folder(walk, path + b"/"):
-            walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
+        else:
+            filled = _folder(walk, path + b"/")
+            if filled is False:
+                entry = Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns)
+                walk.entries.append(entry)
+            return filled is not None
         return True
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
         walk.notes.append(f"{_shown(walk, path)} is neither file, link nor folder: left out")
         return False
-    _file(walk, item, path, status)
-    return True
+    return _file(walk, item, path, status)
 
 
-def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_result) -> None:
+def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_result) -> bool:
+    """Gather a file or link; whether it is still there."""
     known = walk.tracked.get(path)
     kind: Kind
     if stat.S_ISLNK(status.st_mode):
@@ -210,26 +221,31 @@ def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_re
         kind = "executable" if known.mode == 0o100755 else "file"
     if known and walk.trust_index and known.unchanged(status, walk.index.mtime_ns):
         oid = known.oid
-        if kind != "symlink" and not os.access(item.path, os.R_OK):
+        unreadable = kind != "symlink" and not os.access(item.path, os.R_OK)
+        if unreadable and os.path.lexists(item.path):
             walk.unreadable.append(_shown(walk, path))
     else:
         try:
             oid = blob_id(item.path, status, sha256=walk.sha256)
         except PermissionError:
             walk.unreadable.append(_shown(walk, path))
-            return
-        except FileNotFoundError:
-            return
+            return True
+        except _GONE:
+            return False
     walk.entries.append(Entry(walk.prefix + path, kind, oid, status.st_size, status.st_ctime_ns))
     if kind != "symlink" and _is_lfs_pointer(item.path, status):
         walk.notes.append(lfs_note(_shown(walk, path)))
+    return True
 
 
 def _is_lfs_pointer(path: bytes, status: os.stat_result) -> bool:
     if not may_be_lfs_pointer(status.st_size):
         return False
-    with open(path, "rb") as file:
-        return is_lfs_pointer(file.read(len(_LFS)))
+    try:
+        with open(path, "rb") as file:
+            return is_lfs_pointer(file.read(len(_LFS)))
+    except _GONE:
+        return False  # a file that vanishes now is noticed when it is packed
 
 
 def may_be_lfs_pointer(size: int) -> bool:
