@@ -1,0 +1,349 @@
+"""How much work a regular expression makes: counted, not timed, so that a busy machine cannot lie.
+
+Python's matcher tells nobody its steps. This one walks the same tree (`re._parser`) in the same
+order, backtracking as Python's does, and counts each character that is looked at. It leaves out
+Python's shortcuts, such as the search for a literal beginning, so it counts too much, never too
+little.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from re import _constants as op  # type: ignore[attr-defined]
+from re import _parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Rest = Callable[[int], int | None]
+
+#: `search` tries each position, and goes on after each match, as `sub` and `finditer` do.
+Mode = Literal["search", "match", "fullmatch"]
+#: No pattern that ends sooner makes more work than a long text may.
+BOUNDED: Final = 600
+#: Calls of Python's for one character at most.
+_FRAMES: Final = 12
+_CATEGORIES: Final = {
+    "DIGIT": r"\d", "NOT_DIGIT": r"\D", "SPACE": r"\s", "NOT_SPACE": r"\S", "WORD": r"\w",
+    "NOT_WORD": r"\W",
+}  # fmt: skip
+
+
+class TooMuch(Exception):
+    """The limit of steps is reached."""
+
+
+@dataclass
+class Counter:
+    """One run over `text`; `steps` grows with each character looked at."""
+
+    text: str
+    flags: int
+    limit: int
+    steps: int = 0
+    groups: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps > self.limit:
+            raise TooMuch
+
+    # Each of these gives the end of the whole match, or None: `rest` matches what comes after.
+
+    def sequence(self, nodes: list[Any], at: int, rest: Rest) -> int | None:
+        if not nodes:
+            return rest(at)
+        kind, value = nodes[0]
+        tail = nodes[1:]
+        width = self._one(kind, value)
+        if width is not None:
+            self.step()
+            fits = at < len(self.text) and width(self.text[at])
+            return self.sequence(tail, at + 1, rest) if fits else None
+        return self._node(kind, value, at, lambda end: self.sequence(tail, end, rest))
+
+    def _one(self, kind: Any, value: Any) -> Callable[[str], bool] | None:
+        """The test of a node that takes exactly one character."""
+        if kind is op.LITERAL:
+            return lambda c: self._same(c, chr(value))
+        if kind is op.NOT_LITERAL:
+            return lambda c: not self._same(c, chr(value))
+        if kind is op.ANY:
+            return lambda c: bool(self.flags & re.DOTALL) or c != "\n"
+        if kind is op.IN:
+            return lambda c: self._within(c, value)
+        return None
+
+    def _same(self, one: str, two: str) -> bool:
+        return one == two or bool(self.flags & re.IGNORECASE) and one.lower() == two.lower()
+
+    def _within(self, c: str, items: list[Any]) -> bool:
+        negated = bool(items) and items[0][0] is op.NEGATE
+        spellings = {c, c.lower(), c.upper()} if self.flags & re.IGNORECASE else {c}
+        return negated != any(self._fits(one, item) for item in items for one in spellings)
+
+    def _fits(self, c: str, item: tuple[Any, Any]) -> bool:
+        kind, value = item
+        if kind is op.LITERAL:
+            return c == chr(value)
+        if kind is op.RANGE:
+            return bool(value[0] <= ord(c) <= value[1])
+        if kind is op.CATEGORY:
+            name = str(value).removeprefix("CATEGORY_")
+            return re.match(_CATEGORIES[name], c, self.flags & re.ASCII) is not None
+        return False
+
+    def _node(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
+        if kind is op.AT:
+            self.step()
+            return rest(at) if self._at(value, at) else None
+        if kind is op.BRANCH:
+            return next((end for branch in value[1]
+                         if (end := self.sequence(list(branch), at, rest)) is not None), None)  # fmt: skip
+        if kind is op.SUBPATTERN:
+            return self._group(value, at, rest)
+        if kind is op.ATOMIC_GROUP:
+            inner = self.sequence(list(value), at, lambda end: end)
+            return None if inner is None else rest(inner)
+        if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
+            return self._repeat(kind, value, at, rest)
+        if kind in {op.ASSERT, op.ASSERT_NOT}:
+            return self._assertion(kind, value, at, rest)
+        if kind is op.GROUPREF:
+            start, end = self.groups.get(value, (0, 0))
+            self.step()
+            same = self.text.startswith(self.text[start:end], at)
+            return rest(at + end - start) if same else None
+        raise NotImplementedError(kind)
+
+    def _at(self, where: Any, at: int) -> bool:
+        before = self.text[at - 1 : at] if at else ""
+        after = self.text[at : at + 1]
+        name = str(where)
+        if name in {"AT_BOUNDARY", "AT_NON_BOUNDARY"}:
+            word = [bool(c) and (c.isalnum() or c == "_") for c in (before, after)]
+            return (word[0] != word[1]) == (name == "AT_BOUNDARY")
+        lines = bool(self.flags & re.MULTILINE)
+        if name == "AT_BEGINNING":
+            return at == 0 or lines and before == "\n"
+        if name == "AT_BEGINNING_STRING":
+            return at == 0
+        if name == "AT_END":
+            return at >= len(self.text) - (self.text.endswith("\n")) or lines and after == "\n"
+        return at == len(self.text)
+
+    def _group(self, value: Any, at: int, rest: Rest) -> int | None:
+        number, added, removed, body = value
+        kept, self.flags = self.flags, (self.flags | added) & ~removed
+
+        def after(end: int) -> int | None:
+            if number is not None:
+                self.groups[number] = (at, end)
+            return rest(end)
+
+        try:
+            return self.sequence(list(body), at, after)
+        finally:
+            self.flags = kept
+
+    def _assertion(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
+        direction, body = value
+        start = at if direction > 0 else at - body.getwidth()[0]
+        holds = start >= 0 and self.sequence(list(body), start, lambda end: end) is not None
+        return rest(at) if holds == (kind is op.ASSERT) else None
+
+    def _repeat(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
+        low, high, body = value
+        nodes = list(body)
+        most = len(self.text) if high is op.MAXREPEAT else int(high)
+        width = self._one(*nodes[0]) if len(nodes) == 1 else None
+        if width is not None:
+            return self._repeat_one(kind, (low, most), width, at, rest)
+        if kind is op.POSSESSIVE_REPEAT:
+            count, end = 0, at
+            while count < most:
+                following = self.sequence(nodes, end, lambda stop: stop)
+                if following is None or following == end:
+                    break
+                count, end = count + 1, following
+            return rest(end) if count >= low else None
+        return self._repeat_group(kind, (low, most), nodes, at, rest)
+
+    def _repeat_one(
+        self, kind: Any, bounds: tuple[int, int], fits: Callable[[str], bool], at: int, rest: Rest
+    ) -> int | None:
+        low, most = bounds
+        end = at
+        lazy = kind is op.MIN_REPEAT
+        while end - at < (low if lazy else most):
+            self.step()
+            if end >= len(self.text) or not fits(self.text[end]):
+                break
+            end += 1
+        if end - at < low:
+            return None
+        if kind is op.POSSESSIVE_REPEAT:
+            return rest(end)
+        while True:
+            result = rest(end)
+            if result is not None:
+                return result
+            self.step()
+            if lazy:
+                if end - at >= most or end >= len(self.text) or not fits(self.text[end]):
+                    return None
+                end += 1
+            else:
+                if end - at <= low:
+                    return None
+                end -= 1
+
+    def _repeat_group(
+        self, kind: Any, bounds: tuple[int, int], nodes: list[Any], at: int, rest: Rest
+    ) -> int | None:
+        low, most = bounds
+
+        def again(count: int, start: int) -> int | None:
+            self.step()
+
+            def once_more() -> int | None:
+                if count >= most:
+                    return None
+                return self.sequence(
+                    nodes, start,
+                    lambda end: again(count + 1, end) if end > start or count < low else None,
+                )  # fmt: skip
+
+            if count < low:
+                return once_more()
+            orders = (once_more, lambda: rest(start))
+            for choice in orders if kind is op.MAX_REPEAT else reversed(orders):
+                result = choice()
+                if result is not None:
+                    return result
+            return None
+
+        return again(0, at)
+
+
+def work(pattern: re.Pattern[Any], text: str, mode: Mode, *, limit: int = 10**9) -> int:
+    """The steps of one use of `pattern` on `text`; `limit` + 1 where there are more."""
+    source = pattern.pattern
+    tree = _parser.parse(source, pattern.flags & ~re.DEBUG)
+    counter = Counter(text, pattern.flags, limit)
+    nodes = list(tree)
+    ends: Rest = (lambda end: end if end == len(text) else None) if mode == "fullmatch" else (
+        lambda end: end
+    )  # fmt: skip
+    at = 0
+    deepest = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(deepest, _FRAMES * (len(text) + 100)))
+    try:
+        while at <= len(text):
+            end = counter.sequence(nodes, at, ends)
+            if mode != "search":
+                break
+            at = at + 1 if end is None or end == at else end
+    except TooMuch:
+        return limit + 1
+    finally:
+        sys.setrecursionlimit(deepest)
+    return counter.steps
+
+
+def is_bounded(pattern: re.Pattern[Any]) -> bool:
+    """Whether no match is longer than `BOUNDED`: then each position costs no more than that."""
+    _, longest = _parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG).getwidth()
+    return bool(longest <= BOUNDED)
+
+
+def attacks(pattern: re.Pattern[Any], *lengths: int) -> Iterator[tuple[str, ...]]:
+    """Texts that repeat each part of the pattern, after what leads there: what slow ones fear. Each
+    comes in the given lengths.
+    """
+    tree = _parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
+    seen: set[tuple[str, str, str]] = set()
+    for lead, nodes in _sequences(list(tree), ""):
+        for at, node in enumerate(nodes):
+            before, after = lead + _sample(nodes[:at]), _sample(nodes[at + 1 :])
+            units = {*_units(node), before + _sample([node]), _sample(nodes[: at + 1])} - {""}
+            for unit in sorted(units):
+                for parts in (("", unit, after), (before, unit, "\0"), (before, unit, after)):
+                    if parts not in seen:
+                        seen.add(parts)
+                        yield tuple(_pumped(*parts, length) for length in lengths)
+
+
+def _pumped(before: str, unit: str, after: str, length: int) -> str:
+    return before + unit * max(1, length // len(unit)) + after
+
+
+def _sequences(nodes: list[Any], lead: str) -> Iterator[tuple[str, list[Any]]]:
+    """Every sequence within the tree, with a text that leads there."""
+    yield lead, nodes
+    for at, (kind, value) in enumerate(nodes):
+        before = lead + _sample(nodes[:at])
+        if kind is op.SUBPATTERN:
+            yield from _sequences(list(value[3]), before)
+        elif kind is op.BRANCH:
+            for branch in value[1]:
+                yield from _sequences(list(branch), before)
+        elif kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
+            yield from _sequences(list(value[2]), before)
+        elif kind is op.ATOMIC_GROUP:
+            yield from _sequences(list(value), before)
+
+
+def _sample(nodes: list[Any]) -> str:
+    """A short text that the nodes match; a repetition stands there once."""
+    return "".join(_sample_of(kind, value) for kind, value in nodes)
+
+
+def _sample_of(kind: Any, value: Any) -> str:
+    if kind is op.LITERAL:
+        return chr(value)
+    if kind is op.ANY or kind is op.NOT_LITERAL:
+        return "a" if value != ord("a") else "b"
+    if kind is op.IN:
+        return next(iter(_members(value)), "")
+    if kind is op.SUBPATTERN:
+        return _sample(list(value[3]))
+    if kind is op.BRANCH:
+        return _sample(list(value[1][0]))
+    if kind is op.ATOMIC_GROUP:
+        return _sample(list(value))
+    if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
+        return _sample(list(value[2])) * max(1, min(int(value[0]), 80))
+    return ""
+
+
+def _units(node: Any) -> set[str]:
+    """What may be repeated for a node: a sample, and each kind of character that it takes."""
+    kind, value = node
+    units = {_sample_of(kind, value)}
+    if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
+        body = list(value[2])
+        units |= {_sample(body)}
+        if len(body) == 1:
+            units |= _units(body[0])
+    elif kind is op.IN:
+        units |= set(_members(value))
+        members = list(_members(value))
+        units |= {a + b for a in members[:3] for b in members[-2:]}
+    elif kind is op.ANY:
+        units |= {"a", " ", '"'}
+    return units
+
+
+def _members(items: list[Any]) -> Iterator[str]:
+    """Some characters of a class, one of each kind."""
+    probe = Counter("", 0, 1)
+    for c in "aA0-_.:/ \n\"'@=+~$%{}<>()[],;#*\\|!?^&":
+        if probe._within(c, items):  # noqa: SLF001 - the same module
+            yield c
+    for kind, value in items:
+        if kind is op.LITERAL and items[0][0] is not op.NEGATE:
+            yield chr(value)

@@ -1,0 +1,220 @@
+"""Every regular expression of the project makes work that grows with the text, not with its
+square: logs, files, refs and answers come from outside.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.base import redaction
+from tasks.base.project import ROOT
+from tasks.build import secret_scan
+from tests.support import regex_work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.regex_work import Mode
+
+FOLDERS = ("tasks", "apps/daemon/iterate_daemon", "apps/os/sandbox/lib")
+#: From one length to four times as much; 16 would be a square.
+SHORT, LONG, MOST = 60, 240, 8
+_FUNCTIONS: dict[str, Mode] = {
+    "match": "match", "fullmatch": "fullmatch", "search": "search", "sub": "search",
+    "subn": "search", "findall": "search", "finditer": "search", "split": "search",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Use:
+    """A pattern as one place in the source uses it."""
+
+    where: str
+    pattern: re.Pattern[Any]
+    mode: Mode
+
+
+def uses() -> Iterator[Use]:
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield from _uses_in(path)
+
+
+def _uses_in(path: Path) -> Iterator[Use]:
+    tree = ast.parse(path.read_text())
+    name = path.relative_to(ROOT)
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "re":
+            if node.func.attr in {*_FUNCTIONS, "compile"}:
+                mode = _FUNCTIONS.get(node.func.attr) or _mode_of(tree, node)
+                yield Use(f"{name}:{node.lineno}", _pattern(node, path), mode)
+
+
+def _mode_of(tree: ast.Module, call: ast.Call) -> Mode:
+    """How a compiled pattern is used: `search` unless every use of its name begins at the start."""
+    name = next(
+        (
+            target.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is call
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        ),
+        None,
+    )
+    methods = {method for path in _sources() for method in _methods(path, name)} if name else set()
+    if methods and methods <= {"match", "fullmatch"}:
+        return "fullmatch" if methods == {"fullmatch"} else "match"
+    return "search"
+
+
+@functools.cache
+def _sources() -> tuple[str, ...]:
+    return tuple(
+        path.read_text() for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))
+    )
+
+
+def _methods(text: str, name: str) -> list[str]:
+    return re.findall(rf"\b{name}\.(\w+)\(", text)
+
+
+def _pattern(call: ast.Call, path: Path) -> re.Pattern[Any]:
+    """The pattern as the source has it: names in it are those of its module, `x` for a local."""
+    names = vars(_module(path)) | {"re": re}
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    place = {"compile": 1, "split": 3, "sub": 4, "subn": 4}.get(function, 2)
+    flags = [*call.args[place : place + 1], *(k.value for k in call.keywords if k.arg == "flags")]
+    try:
+        source = _value(call.args[0], names)
+    except NameError:
+        source = _value(_WithoutLocals().visit(call.args[0]), names)
+    return re.compile(source, sum(_value(flag, names) for flag in flags))
+
+
+def _value(node: ast.expr, names: dict[str, Any]) -> Any:
+    tree = ast.fix_missing_locations(ast.Expression(node))
+    return eval(compile(tree, "<pattern>", "eval"), names)  # noqa: S307 - our own source
+
+
+class _WithoutLocals(ast.NodeTransformer):
+    def visit_FormattedValue(self, _node: ast.FormattedValue) -> ast.Constant:  # noqa: N802
+        return ast.Constant("x")
+
+
+@functools.cache
+def _module(path: Path) -> Any:
+    relative = path.relative_to(ROOT)
+    if relative.parts[0] == "tasks":
+        dotted = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+    elif relative.parts[1] == "daemon":
+        dotted = ".".join(relative.with_suffix("").parts[2:]).removesuffix(".__init__")
+    else:
+        dotted = relative.stem
+    return importlib.import_module(dotted)
+
+
+USES = list(uses())
+
+
+def test_patterns_are_found() -> None:
+    assert len(USES) > 100
+    assert {use.mode for use in USES} == {"search", "match", "fullmatch"}
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.where)
+def test_a_pattern_makes_linear_work(use: Use) -> None:
+    if regex_work.is_bounded(use.pattern):
+        return
+    _assert_linear(use.pattern, use.mode)
+
+
+def _assert_linear(pattern: re.Pattern[Any], mode: Mode) -> None:
+    for short, long in regex_work.attacks(pattern, SHORT, LONG):
+        few = regex_work.work(pattern, short, mode, limit=MOST * SHORT**2)
+        most = MOST * max(few, SHORT)
+        many = regex_work.work(pattern, long, mode, limit=most)
+        assert many <= most, f"{short[:60]!r}…: {few} steps, then more than {most}"
+
+
+@pytest.mark.parametrize(
+    ("slow", "mode"),
+    [
+        (r"\bsk-(?:proj-|svcacct-)?[\w-]{20,}T3BlbkFJ[\w-]{20}", "search"),
+        (r"(?i)(\b[\w-]*(?:token|password)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&]{6,}", "search"),
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", "search"),
+        (r"(?:a+)+b", "match"),
+        (r"(?:a|a)*b", "match"),
+        (r"\s+$", "search"),
+        (r"<[^>]*>", "search"),
+    ],
+)
+def test_slow_patterns_are_told_from_others(slow: str, mode: Mode) -> None:
+    """What was found in use, and the classics."""
+    with pytest.raises(AssertionError, match="steps"):
+        _assert_linear(re.compile(slow, re.DOTALL), mode)
+
+
+@pytest.mark.parametrize("quick", [r"a+b?", r"(?:a+;)*", r"\w+(?:-\w+)*+$", r"(?>a+)b", r"<[^<>]*>"])
+def test_quick_patterns_are_told_from_others(quick: str) -> None:
+    _assert_linear(re.compile(quick), "match")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"(a+)(b|c)*?d$", "aabcbd"), (r"(?i)[x-z]{2,3}\b", "XyZ zy"), (r"(\w)\1", "abccd"),
+        (r"(?<=a)b(?!c)", "abc ab"), (r"^\d+$", "12\n34"), (r"(?:ab|a)*+c", "ababc"),
+        (r"[^\s\"]+", 'x "y" z'), (r"a.*?c", "a\nc abc"),
+    ],
+)  # fmt: skip
+def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
+    for flags in (0, re.MULTILINE | re.DOTALL):
+        compiled = re.compile(pattern, flags)
+        nodes = list(regex_work._parser.parse(pattern, flags))
+        for at in range(len(text) + 1):
+            counter = regex_work.Counter(text, compiled.flags, 10**6)
+            found = compiled.match(text, at) if "^" not in pattern or at == 0 else None
+            if found or "^" not in pattern:
+                assert counter.sequence(nodes, at, lambda end: end) == (found and found.end())
+
+
+@pytest.mark.parametrize(
+    ("unit", "end"),
+    [
+        (b"sk-", b"T3BlbkFJ"), (b"sk-proj-", b""), (b"T3BlbkFJ", b""), (b"sk-ant-api03-", b""),
+        (b"-----BEGIN PRIVATE KEY-----", b""), (b"-----BEGIN A ", b"PRIVATE KEY-----"),
+        (b":_authToken" + b" " * 50, b""), (b"ghp_", b""), (b"AKIA", b""), (b"xoxb-", b""),
+    ],
+)  # fmt: skip
+def test_a_file_of_hostile_content_is_scanned_in_linear_work(unit: bytes, end: bytes) -> None:
+    def steps(count: int) -> int:
+        text = (unit * (count // len(unit)) + end).decode()
+        return sum(regex_work.work(form, text, "search") for form in secret_scan.CONTENT.values())
+
+    short = 2 * regex_work.BOUNDED
+    assert steps(4 * short) <= 5 * steps(short)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a-", "token", "token=", "token = ", "a-token-", "://a:", "://a:b", "sk-", "bearer ",
+     "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "-----BEGIN A "],
+)  # fmt: skip
+def test_a_log_of_hostile_lines_is_redacted_in_linear_work(unit: str) -> None:
+    def steps(count: int) -> int:
+        text = unit * (count // len(unit))
+        return sum(regex_work.work(form, text, "search") for form in redaction.patterns())
+
+    assert steps(4 * LONG) <= 5 * steps(LONG)
+    assert redaction.redact(unit * 100_000)  # minutes, if it was not so
