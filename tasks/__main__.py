@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks import github
 from tasks.base import console
 from tasks.base.errors import Interrupted, TaskError
+from tasks.github import job
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -56,11 +56,12 @@ def main(arguments: list[str]) -> int:
             f"there is no command `{console.printable(name)}` → one of: {' '.join(COMMANDS)}"
         )
         return 2
-    with github.quarantine():
+    with job.quarantine():
         return _run(name, rest)
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    session = name.replace("-", "_")
     try:
         _end_as_if_interrupted()
         importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(arguments)
@@ -68,7 +69,7 @@ def _run(name: str, arguments: list[str]) -> int:
         console.fail(str(error))
         for note in error.notes:
             console.warn(note)
-        github.failed(name, what=error.what, fix=error.fix, notes=error.notes)
+        job.report_failure(session, what=error.what, fix=error.fix, notes=error.notes)
         return error.exit_status
     except (KeyboardInterrupt, Interrupted) as interrupt:
         signum = interrupt.signum if isinstance(interrupt, Interrupted) else signal.SIGINT
@@ -77,7 +78,7 @@ def _run(name: str, arguments: list[str]) -> int:
         notes = tuple(getattr(interrupt, "__notes__", ()))
         for note in notes:
             console.warn(note)
-        github.failed(name, what=what, fix="run it again", notes=notes)
+        job.report_failure(session, what=what, fix="run it again", notes=notes)
         return 128 + signum
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to tell it.
@@ -85,7 +86,7 @@ def _run(name: str, arguments: list[str]) -> int:
         return 128 + signal.SIGPIPE
     except Exception as error:
         kind = type(error).__name__
-        github.failed(name, what=f"an unexpected {kind}", fix="its log has the traceback")
+        job.report_failure(session, what=f"an unexpected {kind}", fix="its log has the traceback")
         raise
     return 0
 

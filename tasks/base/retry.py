@@ -26,7 +26,7 @@ Kind = Literal[
     "quota",  # full
     "conflict",  # 409: taken, or changing at this moment
     "not-found",
-    "rejected",  # any other 4xx: it will never be accepted
+    "rejected",  # any other 4xx, a redirect: it will never be accepted
     "rate",  # 429: later
     "transient",  # 5xx, time-outs: perhaps next time
     "network",  # no reply at all
@@ -84,30 +84,36 @@ def classify(status: int, message: str = "") -> Kind:
     """What an HTTP status means; quota has no status of its own, only words."""
     if status in {400, 402, 403, 409, 413} and _QUOTA.search(message):
         return "quota"
-    known: dict[int, Kind] = {
+    kinds: dict[int, Kind] = {
         401: "auth",
         403: "scope",
         404: "not-found",
         408: "transient",
         409: "conflict",
+        425: "transient",
         429: "rate",
     }
-    if status in known:
-        return known[status]
-    return "rejected" if 400 <= status < 500 else "transient"
+    # A redirect that nobody follows is the same at the next try, too.
+    return kinds.get(status, "transient" if status >= 500 else "rejected")
 
 
 def failure(
-    doing: str, status: int, *, message: str = "", headers: Mapping[str, str] | None = None
+    doing: str,
+    status: int,
+    *,
+    message: str = "",
+    headers: Mapping[str, str] | None = None,
+    fix: str | None = None,
 ) -> RemoteFailed:
     """The failure that an HTTP reply is."""
-    said = console.printable(message.strip())[:300] or "no message"
+    shown = console.printable(message.strip())[:300] or "no message"
     return RemoteFailed(
-        f"{doing}: {status} {said}",
+        f"{doing}: {status} {shown}",
         kind=classify(status, message),
         status=status,
         message=message,
         after=asked_to_wait(headers or {}),
+        fix=fix,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks.base import addresses, console, process
 from tasks.base.errors import BadInput, TaskError
 from tasks.build import layer_cache
-from tasks.engine import engine
+from tasks.engine.engine import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ def way(
     cache = layer_cache.wanted(environment)
     if cache:
         layer_cache.check(
-            cache, buildx=engine.numbers(there.buildx or "0"), environment=environment
+            cache, buildx=version_numbers(there.buildx or "0"), environment=environment
         )
     found = require(there, wanted(name, environment))
     if cache and found.driver == ENGINES and not _has_containerd_store(there):

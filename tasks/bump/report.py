@@ -6,10 +6,10 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from tasks.base import console
+from tasks.base.markdown import plain
+from tasks.base.markdown import table as table_of
 from tasks.base.project import DOCKERFILE
 from tasks.bump import policy, semver
-from tasks.github.markdown import plain
-from tasks.github.markdown import table as table_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks import git, github
-from tasks.base import console, project
+from tasks import git
+from tasks.base import ci, console, markdown, project
 from tasks.base.errors import BadInput, CommandFailed, TaskError
 from tasks.base.options import Once, Parser
 from tasks.base.retry import RemoteFailed
@@ -23,7 +23,7 @@ from tasks.build import dockerfile
 from tasks.bump import edit, locks, pins
 from tasks.commands import bump_versions
 from tasks.git import commits, remotes
-from tasks.github import markdown, rest
+from tasks.github import job, rest
 
 if TYPE_CHECKING:
     import argparse
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> None:
             if bump
             else _withdraw(api, repo)
         )
-    github.outputs(**result)
+    job.write_outputs(**result)
     number, url = result["pull_request"], result["url"]
     what = {
         "opened": f"pull request {number} is open: {url}",
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> None:
     }[str(result["action"])]
     console.good(what)
     link = f"[pull request {number}]({url})" if number else ""
-    github.summary(f"### Bump of the pins: {result['action']} {link}")
+    job.write_summary(f"### Bump of the pins: {result['action']} {link}")
     if options.json:
         console.emit_json(result)
 
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> None:
 def _body(path: str | None) -> str | None:
     if path is None:
         left = project.state_dir() / bump_versions.BODY
-        if not (github.active() and left.exists()):
+        if not (ci.is_github_job() and left.exists()):
             return None
         path = str(left)
     try:

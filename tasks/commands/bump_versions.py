@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks import github
-from tasks.base import console, project
+from tasks.base import ci, console, project
 from tasks.base.errors import BadInput, TaskError
 from tasks.base.options import Parser
 from tasks.bump import edit, pins, report
@@ -16,6 +15,7 @@ from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
 from tasks.bump.registries.model import Unknown
 from tasks.bump.survey import Survey, survey
+from tasks.github import job
 
 if TYPE_CHECKING:
     import argparse
@@ -80,11 +80,11 @@ def _run(options: argparse.Namespace, root: Path, state: Path) -> None:
     text = report.markdown(found, verified=verified)
     if options.markdown:
         Path(options.markdown).write_text(text)
-    if github.active():
+    if ci.is_github_job():
         (state / BODY).write_text(text)
     pins_moved = ", ".join(f"{o.pin.name} {o.target}" for o in found.changes)
-    github.outputs(changed=written, verified=verified, moved=pins_moved if written else "")
-    github.summary(f"### Pinned versions\n\n{text}")
+    job.write_outputs(changed=written, verified=verified, moved=pins_moved if written else "")
+    job.write_summary(f"### Pinned versions\n\n{text}")
     if options.json:
         console.emit_json(report.record(found, written=written, verified=verified))
     if failure:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from tasks import github
-from tasks.base import console
+from tasks.base import console, markdown
 from tasks.base.errors import TaskError
 from tasks.base.options import Parser
-from tasks.github import gate, markdown
+from tasks.github import gate, job
 
 
 class Closed(TaskError):
@@ -25,7 +24,7 @@ def main(arguments: list[str]) -> None:
         ["✓" if one.passes else "✗", markdown.code(one.job), markdown.plain(one.reason)]
         for one in verdicts
     ]
-    github.summary("### Gate\n\n" + markdown.table(["", "job", ""], rows))
+    job.write_summary("### Gate\n\n" + markdown.table(["", "job", ""], rows))
     closed = [one.job for one in verdicts if not one.passes]
     if closed:
         raise Closed(

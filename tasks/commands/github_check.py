@@ -10,13 +10,13 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import git, github
-from tasks.base import console
+from tasks import git
+from tasks.base import console, markdown
 from tasks.base.errors import TaskError
 from tasks.base.options import Parser
 from tasks.base.project import ROOT
 from tasks.base.retry import RemoteFailed
-from tasks.github import events, markdown, rest
+from tasks.github import events, job, rest
 from tasks.github.rest import segment
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
     rows = [[_SIGNS[f.state], f.what, f.said, f.fix if f.state != "ok" else ""] for f in found]
     shown = [[console.printable(cell) for cell in row] for row in rows]
     console.say(console.table(shown, ["", given.repository, "", "what to do"]))
-    github.summary(
+    job.write_summary(
         f"### {markdown.code(given.repository)}\n\n"
         + markdown.table(["", "", "", "what to do"], [list(map(markdown.plain, r)) for r in rows])
     )

@@ -11,13 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks import github
-from tasks.base import console
+from tasks.base import console, markdown
 from tasks.base.errors import BadInput
 from tasks.base.options import Once, Parser
 from tasks.base.retry import RemoteFailed
 from tasks.daytona import snapshot
-from tasks.github import markdown, rest
+from tasks.github import job, rest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +80,7 @@ def main(arguments: list[str]) -> None:
         action, url = keep(api, options.pull_request, mark, body, create=not options.gone)
     done = {"created": "written", "updated": "updated", "none": "not needed"}[action]
     console.good(f"the comment on pull request {options.pull_request} is {done} {url}".rstrip())
-    github.outputs(action=action, url=url)
+    job.write_outputs(action=action, url=url)
     if options.json:
         console.emit_json({"action": action, "url": url, "pull_request": options.pull_request})
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tasks.base import process, project
 from tasks.base.options import Parser, add_selection, selection
-from tasks.engine import engine
+from tasks.engine import discovery
 
 
 def main(arguments: list[str]) -> None:
     parser = Parser(prog="nox -s image_test --", description=__doc__, allow_abbrev=False)
     add_selection(parser)
     options = parser.parse_args(arguments)
-    engine.require()
+    discovery.require()
     command = ["pytest", "tests/image", "-v", "--durations=5", *selection(options)]
     process.run(command, cwd=project.ROOT)

@@ -10,12 +10,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from tasks import github
-from tasks.base import console, project
+from tasks.base import ci, console, project
 from tasks.base.errors import CommandFailed, Interrupted, TaskError
 from tasks.base.options import Parser, add_selection, selection
 from tasks.build import image
-from tasks.engine import engine
+from tasks.engine import discovery
+from tasks.github import job
 from tasks.github.tally import Tally
 from tasks.sandbox import providers, tested
 
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
         provider.check(options.image)
     finally:
         provider.close()
-    there = engine.require()
+    there = discovery.require()
     before = image.find(there, options.image)
     judge(run_pytest(pytest_arguments(options, root=project.ROOT), subject=options.image))
     # Of the whole suite, and of an image that nobody replaced meanwhile.
@@ -103,10 +103,10 @@ def run_pytest(arguments: list[str], *, subject: str, quiet: bool = False) -> in
     os.chdir(project.ROOT)
     tally = Tally()
     # In a job both streams are one log, in which nothing but stderr has its order.
-    elsewhere = quiet or github.active()
+    elsewhere = quiet or ci.is_github_job()
     try:
         with (
-            github.group(f"Tests of {subject}"),
+            job.log_group(f"Tests of {subject}"),
             _stdout_on_stderr() if elsewhere else contextlib.nullcontext(),
         ):
             return int(pytest.main(arguments, plugins=[tally]))

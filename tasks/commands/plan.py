@@ -7,14 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks import git, github
-from tasks.base import console
+from tasks import git
+from tasks.base import console, markdown
 from tasks.base.errors import TaskError
 from tasks.base.options import Once, Parser
 from tasks.base.project import ROOT
 from tasks.build import image, source
 from tasks.git import refs
-from tasks.github import markdown
+from tasks.github import job
 
 if TYPE_CHECKING:
     import argparse
@@ -70,9 +70,9 @@ def main(arguments: list[str]) -> None:
         "identity": head.identity,
         "sha": head.sha,
     }
-    github.outputs(**result)
+    job.write_outputs(**result)
     verdict = "changes" if found.changed else "does not change"
-    github.summary(
+    job.write_summary(
         f"### The image {verdict}\n\n{markdown.plain(found.reason)}\n\n"
         + markdown.facts({"commit": head.sha, "content": content}.items())
     )

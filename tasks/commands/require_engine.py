@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.engine import engine
+from tasks.engine import discovery
 
 
 def main(_arguments: list[str]) -> None:
-    engine.require()
+    discovery.require()

@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks import git, github
-from tasks.base import console
+from tasks import git
+from tasks.base import console, markdown
 from tasks.base.errors import BadInput
 from tasks.base.options import Parser
 from tasks.base.project import ROOT
 from tasks.daytona import snapshot
 from tasks.git import refs
-from tasks.github import events, markdown
+from tasks.github import events, job
 
 
 def main(arguments: list[str]) -> None:
@@ -34,12 +34,12 @@ def main(arguments: list[str]) -> None:
     show = console.step if plan.action != "nothing" else console.warn
     show(f"{plan.action}: {console.printable(plan.reason)}")
     # Whatever is foreign in these was read, not run: a name with a line break cannot forge another.
-    github.outputs(**plan.record())
+    job.write_outputs(**plan.record())
     heads = {"publish": "A sandbox is published", "retire": "The sandbox goes",
              "nothing": "Nothing goes to Daytona"}  # fmt: skip
     facts = [("branch", plan.branch), ("commit", plan.sha), ("stage", plan.stage)]
     table = markdown.facts(facts) if any(value for _, value in facts) else ""
-    github.summary(f"### {heads[plan.action]}\n\n{markdown.plain(plan.reason)}\n\n{table}")
+    job.write_summary(f"### {heads[plan.action]}\n\n{markdown.plain(plan.reason)}\n\n{table}")
     if options.json:
         console.emit_json(plan.record())
 

@@ -6,15 +6,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tasks import git, github
-from tasks.base import console, process
+from tasks import git
+from tasks.base import console, markdown, process
 from tasks.base.errors import BadInput, Interrupted, TaskError
 from tasks.base.options import Once, Parser, seconds
 from tasks.base.project import ROOT, state_dir
 from tasks.daytona import adapter, ledger, ship, snapshot
 from tasks.daytona.publish import DEADLINE
 from tasks.git import refs
-from tasks.github import markdown
+from tasks.github import job
 from tasks.sandbox import tested, verify
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _tell_github(result: dict[str, Any]) -> None:
     upload = result.get("upload") or {}
     sent = upload.get("bytes_sent", 0)
     names = ("snapshot_name", "stage", "sha", "identity", "reused", "how")
-    github.outputs(**{name: result.get(name) for name in names}, upload_bytes=sent)
+    job.write_outputs(**{name: result.get(name) for name in names}, upload_bytes=sent)
     if result.get("dry_run"):
         return
     facts = {
@@ -151,7 +151,7 @@ def _tell_github(result: dict[str, Any]) -> None:
         "seconds": result["seconds"],
         "ledger": result["ledger"],
     }
-    github.summary(
+    job.write_summary(
         f"### {markdown.code(result['stage'])} is {markdown.code(result['snapshot_name'])}\n\n"
         + markdown.facts(facts.items())
     )
@@ -192,11 +192,11 @@ def publish(
 def _publish(
     api: Daytona, order: Order, book: Ledger, *, branch: str | None, untested: bool
 ) -> dict[str, Any]:
-    with github.group(f"Snapshot {order.wanted_name}"):
+    with job.log_group(f"Snapshot {order.wanted_name}"):
         shipped = ship.ship(api, order, test=None if untested else passes)
     name = shipped.published.snapshot.name
     if book.knows(name) is None or shipped.published.how in {"built", "attached"}:
-        with github.group(f"Verify {name}"):
+        with job.log_group(f"Verify {name}"):
             verified = check(api, order, shipped)
     else:
         verified = ["before, as the ledger says"]

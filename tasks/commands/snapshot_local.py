@@ -6,20 +6,21 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import git, github
-from tasks.base import certificates, console
+from tasks import git
+from tasks.base import certificates, console, markdown
 from tasks.base.options import Once, Parser
 from tasks.base.project import LOCAL_IMAGE, ROOT, state_dir
 from tasks.build import builder, context, context_cache, image, layer_cache, parts, source
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.git import refs
-from tasks.github import markdown
+from tasks.github import job
 
 if TYPE_CHECKING:
     import argparse
 
     from tasks.build.build_log import Build
     from tasks.build.source import Source
+    from tasks.engine.engine import Engine
 
 _ATTEMPTS = 3
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> None:
         console.good("dry run: nothing was built")
         _finish(result, json=options.json)
         return
-    there = engine.require()
+    there = discovery.require()
     way = builder.way(there, named) if named else None
     already = image.find(there, tag)
     if already and already.identity == found.identity and not (options.force or options.no_cache):
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> None:
         built = already
         result |= {"reused": True}
     else:
-        with github.group(f"Build {tag}"):
+        with job.log_group(f"Build {tag}"):
             built = _build(there, found, options, way or builder.way(there), result)
         if already and already.id != built.id:
             image.forget(there, already)
@@ -101,7 +102,7 @@ def _listed_again(error: context.FileChanged, result: dict[str, Any], *, last: b
 
 
 def _build(
-    there: engine.Engine,
+    there: Engine,
     found: Source,
     options: argparse.Namespace,
     way: builder.Way,
@@ -159,7 +160,7 @@ def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
 
 def _finish(result: dict[str, Any], *, json: bool) -> None:
     names = ("sha", "identity", "content", "image", "image_id", "reused")
-    github.outputs(**{name: result.get(name) for name in names})
+    job.write_outputs(**{name: result.get(name) for name in names})
     if "image_id" in result:
         how = "there already" if result["reused"] else "built"
         said = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
@@ -167,7 +168,7 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
         facts["bytes"] = console.size(result["bytes"])
         if layers := result.get("layer_cache"):
             facts["layer cache"] = f"read: {layers['read']}, written: {layers['written']}"
-        github.summary(
+        job.write_summary(
             f"### {markdown.code(result['image'])} is {how}\n\n{markdown.facts(facts.items())}"
         )
     if json:

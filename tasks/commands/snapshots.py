@@ -8,8 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tasks import github
-from tasks.base import console
+from tasks.base import console, markdown
 from tasks.base.errors import TaskError
 from tasks.base.options import Once, Parser
 from tasks.base.project import ROOT, state_dir
@@ -17,7 +16,7 @@ from tasks.commands.daytona_test import use
 from tasks.commands.retiring import Retirement, in_use
 from tasks.daytona import adapter, gc, ledger, retire, snapshot
 from tasks.daytona.publish import delete
-from tasks.github import markdown
+from tasks.github import job
 from tasks.sandbox import verify
 
 if TYPE_CHECKING:
@@ -193,9 +192,9 @@ def _current(book: Ledger, options: argparse.Namespace) -> Any:
         "sha": entry.pop("sha", None),
         "identity": entry.pop("identity", None),
     }
-    github.outputs(**told)
+    job.write_outputs(**told)
     said = f"is {markdown.code(now.snapshot)}" if now else "has no snapshot"
-    github.summary(f"{markdown.code(options.stage)} {said}")
+    job.write_summary(f"{markdown.code(options.stage)} {said}")
     return {**told, **entry}
 
 
@@ -259,8 +258,8 @@ def _moved(book: Ledger, stage: str, wanted: Entry, now: Entry | None) -> Any:
         "previous": now.snapshot if now else None,
         "moved": moved,
     }
-    github.outputs(**result)
-    github.summary(
+    job.write_outputs(**result)
+    job.write_summary(
         f"### {markdown.code(stage)} {verb} {markdown.code(wanted.snapshot)}\n\n"
         + markdown.facts({"commit": wanted.sha, "before": result["previous"]}.items())
     )
@@ -320,7 +319,7 @@ def _report_deletions(
 ) -> None:
     """Into the step's outputs and summary."""
     kept = [j for j in judged if j.verdict == "keep"]
-    github.outputs(deleted=len(deleted), kept=len(kept), failed=len(failed), dry_run=dry_run)
+    job.write_outputs(deleted=len(deleted), kept=len(kept), failed=len(failed), dry_run=dry_run)
     rows = []
     for one in judged:
         name = one.snapshot.name
@@ -332,7 +331,7 @@ def _report_deletions(
         why = failed.get(name) or one.reason
         rows.append([markdown.code(name), became, markdown.plain(why)])
     text = markdown.table(["snapshot", "", "why"], rows) if rows else "There was nothing to delete."
-    github.summary(f"### {title}{' (dry run)' if dry_run else ''}\n\n{text}")
+    job.write_summary(f"### {title}{' (dry run)' if dry_run else ''}\n\n{text}")
 
 
 def _raise_failed(result: dict[str, Any], options: argparse.Namespace) -> None:

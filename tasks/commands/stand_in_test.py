@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from tasks.base import console, process, project
+from tasks.base import console, process, programs, project
 from tasks.base.options import Parser, add_selection, selection
-from tasks.engine import engine
-from tasks.setup import oci_registry
+from tasks.engine import discovery
 
 
 def main(arguments: list[str]) -> None:
@@ -19,8 +18,8 @@ def main(arguments: list[str]) -> None:
     )
     add_selection(parser)
     options = parser.parse_args(arguments)
-    engine.require()
-    oci_registry.require()
+    discovery.require()
+    programs.require_registry()
     console.step(f"the SDK is daytona {metadata.version('daytona')}")
     command = ["pytest", "tests/standin", "-v", "--durations=5", *selection(options)]
     process.run(command, cwd=project.ROOT)

@@ -6,13 +6,12 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tasks.base import console, project
+from tasks.base import console, programs, project
 from tasks.base.errors import CommandFailed, TaskError
 from tasks.base.options import Parser, add_selection, selection
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
 from tasks.sandbox.sandbox import Spec
-from tasks.setup import browser
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +34,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    browser.require()
+    programs.require_browser()
     provider = providers.connect("docker")
     try:
         provider.check(options.image)

@@ -245,9 +245,9 @@ class _Road:
 
     def push(self) -> Snapshot:
         from tasks.daytona import image_registry  # noqa: PLC0415 - only this road needs them
-        from tasks.engine import engine  # noqa: PLC0415 - only this road needs them
+        from tasks.engine import discovery  # noqa: PLC0415 - only this road needs them
 
-        there = engine.require()
+        there = discovery.require()
         built = self._built(there)
         self._boot(built)
         if self._test:

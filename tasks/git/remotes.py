@@ -14,8 +14,7 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks import github
-from tasks.base import addresses, process, redaction
+from tasks.base import addresses, ci, process, redaction
 from tasks.base.errors import CommandFailed
 from tasks.git import isolation
 
@@ -110,7 +109,7 @@ def authorization(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """
     token = environment.get(TOKEN, "").strip()
     server = environment.get(SERVER, "").strip().rstrip("/") or "https://github.com"
-    if not token or not github.active(environment):
+    if not token or not ci.is_github_job(environment):
         return []
     parts = urlsplit(server)
     safe = parts.scheme == "https" or addresses.is_loopback(parts.hostname or "")

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tasks import github
-from tasks.base import project
-from tasks.github import markdown
+from tasks.base import markdown, project
+from tasks.github import job
 
 if TYPE_CHECKING:
     import pytest
@@ -46,14 +45,14 @@ class Tally:
 
     def tell(self, subject: str, *, diagnostics: str) -> None:
         """Into the step's outputs and summary."""
-        github.outputs(
+        job.write_outputs(
             tests=self.tests,
             passed=len(self.passed),
             failed=len(self.failed),
             skipped=len(self.skipped),
             diagnostics=diagnostics,
         )
-        github.summary(self.text(subject))
+        job.write_summary(self.text(subject))
 
     def text(self, subject: str) -> str:
         mark = "✗" if self.failed else "✓" if self.passed else "!"

@@ -1,1 +1,4 @@
-"""The machine this runs on: what is there, and how to get what is not. Standard library only."""
+"""The machine this runs on: its state, what is missing, and how to install that.
+
+Only the commands `setup` and `doctor` import this package. Standard library only.
+"""

@@ -1,4 +1,4 @@
-"""Debian's and Ubuntu's packages, from wherever the host's own apt gets them."""
+"""Debian's and Ubuntu's packages, from where the host's own apt gets them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console, process
 from tasks.base.errors import CommandFailed, TaskError
-from tasks.engine import engine
-from tasks.setup.system import as_root
+from tasks.engine.engine import MIN_ENGINE, version_numbers
+from tasks.setup.system import root_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tasks.setup.setup_log import SetupLog
     from tasks.setup.system import System
-    from tasks.setup.work import Log
 
 #: Debian 12's own engine is 20.10 and it has no buildx; Debian 13's runs on Debian 12 as it is.
 NEWER: Final = "trixie"
@@ -43,7 +43,7 @@ class NoMirror(TaskError):
 
 
 @dataclass(frozen=True)
-class Target:
+class PackageList:
     """One package list that apt knows."""
 
     uri: str
@@ -62,14 +62,16 @@ class Mirror:
     updates: bool = False
 
 
-def parse_targets(text: str) -> list[Target]:
+def parse_package_lists(text: str) -> list[PackageList]:
     """The output of `apt-get indextargets --format …` with our fields."""
     rows = (line.split("|") for line in text.splitlines())
-    return [Target(*row) for row in rows if len(row) == 5]
+    return [PackageList(*row) for row in rows if len(row) == 5]
 
 
 def parse_policy(text: str) -> dict[str, str]:
-    """Package → version that apt would install, of `apt-cache policy`; those with none left out."""
+    """Package → the version that apt would install, from `apt-cache policy`; a package without a
+    version is left out.
+    """
     versions: dict[str, str] = {}
     package = ""
     for line in text.splitlines():
@@ -84,13 +86,13 @@ def parse_policy(text: str) -> dict[str, str]:
 
 def upstream(version: str) -> tuple[int, ...]:
     """`5:26.1.5+dfsg1-9` → (26, 1, 5)."""
-    return engine.numbers(version.rpartition(":")[2])
+    return version_numbers(version.rpartition(":")[2])
 
 
-def debian_mirror(targets: Iterable[Target], codename: str) -> Mirror | None:
-    """Of all package sources, third parties' included, the one that is Debian's own."""
-    own = [t for t in targets if t.origin == "Debian" and t.component == "main"]
-    usable = [t for t in own if not t.uri.startswith("cdrom:")]
+def debian_mirror(lists: Iterable[PackageList], codename: str) -> Mirror | None:
+    """Debian's own source among all package lists, which include those of third parties."""
+    debian = [t for t in lists if t.origin == "Debian" and t.component == "main"]
+    usable = [t for t in debian if not t.uri.startswith("cdrom:")]
     main = next((t.uri for t in usable if t.codename == codename), None)
     if main is None:
         return None
@@ -109,7 +111,7 @@ def source_lines(mirror: Mirror, suite: str) -> list[str]:
 
 def newer_source(mirror: Mirror) -> str:
     return (
-        "# Debian 13's Docker Engine for Debian 12; all else of it is pinned away.\n"
+        "# Debian 13's Docker Engine for Debian 12. Other packages of Debian 13 are pinned away.\n"
         f"# Made by `nox -s setup`. See also {PREFERENCES}.\n"
         f"Types: deb\nURIs: {mirror.main}\nSuites: {NEWER}\nComponents: main\n"
         f"Signed-By: {KEYRING}\n"
@@ -117,7 +119,7 @@ def newer_source(mirror: Mirror) -> str:
 
 
 def newer_preferences(*, only_engine: bool) -> str:
-    """Allow the engine's packages; `only_engine` also keeps everything else of Debian 13 out."""
+    """Allow the engine's packages; `only_engine` also keeps out everything else of Debian 13."""
     release = f"Pin: release o=Debian,n={NEWER}"
     rest = f"Package: *\n{release}\nPin-Priority: 1\n\n" if only_engine else ""
     return f"{rest}Package: {' '.join(FROM_NEWER)}\n{release}\nPin-Priority: 600\n"
@@ -125,8 +127,8 @@ def newer_preferences(*, only_engine: bool) -> str:
 
 def needs_newer(system: System, candidates: Mapping[str, str]) -> bool:
     """Whether the distribution's own engine is too old, and Debian 13's would run here."""
-    enough = upstream(candidates.get("docker.io", "0")) >= engine.MIN_ENGINE
-    if enough and "docker-buildx" in candidates:
+    is_recent = upstream(candidates.get("docker.io", "0")) >= MIN_ENGINE
+    if is_recent and "docker-buildx" in candidates:
         return False
     return system.family == "debian" and system.codename == "bookworm"
 
@@ -137,13 +139,13 @@ def candidates(packages: Iterable[str]) -> dict[str, str]:
 
 
 def mirror_of(system: System) -> Mirror | None:
-    found = debian_mirror(_targets(), system.codename)
-    if found is None:
+    mirror = debian_mirror(_package_lists(), system.codename)
+    if mirror is None:
         return None
-    return Mirror(_resolved(found.main), _resolved(found.security), found.updates)
+    return Mirror(_first_mirror(mirror.main), _first_mirror(mirror.security), mirror.updates)
 
 
-def _resolved(uri: str) -> str:
+def _first_mirror(uri: str) -> str:
     """Cloud images name a file of mirrors, which exists on the host only: its first line."""
     path = uri.removeprefix("mirror+file:")
     if path == uri:
@@ -156,61 +158,61 @@ def _resolved(uri: str) -> str:
 class Apt:
     """Installs packages as root. Refreshes the package lists once, before the first."""
 
-    log: Log
+    log: SetupLog
     _fresh: bool = False
 
     def install(self, packages: Iterable[str]) -> None:
         names = sorted(set(packages))
         title = ", ".join(names)
-        prefix = as_root(f"installing {title}")
+        prefix = root_prefix(f"installing {title}")
         self.refresh()
-        shown = process.show([*prefix[:1], "apt-get", "install", *names])
-        # dpkg says so when it was cut short once; nothing installs until that is repaired.
+        display = process.show([*prefix[:1], "apt-get", "install", *names])
+        # dpkg reports an installation that was interrupted; nothing installs until it is repaired.
         if process.capture(["dpkg", "--audit"], check=False).stdout:
             repair = [*prefix, "env", *_QUIET, "dpkg", "--configure", "-a"]
             self.log.run(
                 repair, title="finishing an interrupted package installation", must_finish=True
             )
         command = [*prefix, "env", *_QUIET, "apt-get", *_OPTIONS, *_INSTALL, *names]
-        self.log.run([*command, "--download-only"], title=f"downloading {title}", shown=shown)
-        self.log.run(command, title=f"installing {title}", shown="", must_finish=True)
+        self.log.run([*command, "--download-only"], title=f"downloading {title}", display=display)
+        self.log.run(command, title=f"installing {title}", display="", must_finish=True)
 
     def refresh(self) -> None:
         """Fetch the package lists. A broken third-party source is no reason to stop."""
         if self._fresh:
             return
-        prefix = as_root("refreshing the package lists")
+        prefix = root_prefix("refreshing the package lists")
         args = [*prefix, "apt-get", *_OPTIONS, "update"]
-        shown = process.show([*prefix[:1], "apt-get", "update"])
+        display = process.show([*prefix[:1], "apt-get", "update"])
         try:
-            self.log.run(args, title="refreshing the package lists", shown=shown)
+            self.log.run(args, title="refreshing the package lists", display=display)
         except CommandFailed as error:
-            console.warn(f"{error.what}; going on with what there is")
+            console.warn(f"{error.what}; continuing with the lists that are there")
         self._fresh = True
 
     def add_newer(self, system: System) -> None:
         """Add Debian 13's packages as a source, with pins that let only the engine through."""
-        prefix = as_root("adding a package source")
+        prefix = root_prefix("adding a package source")
         mirror = mirror_of(system)
         if mirror is None:
             raise NoMirror(
                 f"apt on {system.name} has no working source of Debian's packages",
-                fix="repair /etc/apt/sources.list.d/debian.sources, then `apt-get update`",
+                fix="repair /etc/apt/sources.list.d/debian.sources, then run `apt-get update`",
             )
-        known = any(t.codename == NEWER and t.origin == "Debian" for t in _targets())
-        _write(PREFERENCES, newer_preferences(only_engine=not known), prefix)
-        if known:
+        is_listed = any(t.codename == NEWER and t.origin == "Debian" for t in _package_lists())
+        _write(PREFERENCES, newer_preferences(only_engine=not is_listed), prefix)
+        if is_listed:
             return
         _write(SOURCES, newer_source(mirror), prefix)
-        only = ["-o", f"Dir::Etc::sourcelist={SOURCES}", "-o", "Dir::Etc::sourceparts=-"]
-        only += ["-o", "APT::Get::List-Cleanup=0"]
-        args = [*prefix, "apt-get", *_OPTIONS, *only, "update"]
-        self.log.run(args, title="fetching Debian 13's package lists", shown="")
+        options = ["-o", f"Dir::Etc::sourcelist={SOURCES}", "-o", "Dir::Etc::sourceparts=-"]
+        options += ["-o", "APT::Get::List-Cleanup=0"]
+        args = [*prefix, "apt-get", *_OPTIONS, *options, "update"]
+        self.log.run(args, title="fetching Debian 13's package lists", display="")
 
 
-def _targets() -> list[Target]:
+def _package_lists() -> list[PackageList]:
     args = ["apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages"]
-    return parse_targets(process.capture(args).stdout.decode(errors="replace"))
+    return parse_package_lists(process.capture(args).stdout.decode(errors="replace"))
 
 
 def _write(path: str, text: str, prefix: list[str]) -> None:

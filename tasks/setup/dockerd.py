@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console, process, project, waiting
 from tasks.base.errors import TaskError, TimedOut
-from tasks.engine import engine
-from tasks.setup import system as this
+from tasks.engine import discovery
+from tasks.engine.errors import EngineDenied
+from tasks.setup.system import PROXY_VARIABLES, root_prefix, user_name
 
 if TYPE_CHECKING:
     from tasks.setup.system import System
@@ -27,17 +28,17 @@ START: Final = 60.0
 ROOT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class CannotStart(TaskError):
+class EngineDidNotStart(TaskError):
     code = "engine-does-not-start"
 
 
-def installed() -> Path | None:
-    found = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{ROOT_PATH}")
-    return Path(found) if found else None
+def installed_program() -> Path | None:
+    program = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{ROOT_PATH}")
+    return Path(program) if program else None
 
 
 def version(program: Path) -> str:
-    """Of the installed engine, which does not run."""
+    """The version of an installed engine that does not run."""
     output = process.capture([str(program), "--version"], timeout=10, check=False).stdout
     words = output.decode(errors="replace").replace(",", " ").split()
     return next((w for w in words if w[0].isdigit()), "0")
@@ -46,54 +47,57 @@ def version(program: Path) -> str:
 def start(system: System) -> None:
     """Start the installed engine, wait until it answers, and let this user talk to it."""
     watch = console.Stopwatch()
-    prefix = this.as_root("starting the Docker Engine")
-    user = "" if system.root else this.user()
+    prefix = root_prefix("starting the Docker Engine")
+    user = "" if system.root else user_name()
     if system.systemd:
         process.run([*prefix, "systemctl", "start", "docker"])
     else:
-        # As root, in a process of its own: clear what an unclean stop left, then let go.
+        # A process of root, which removes what an unclean stop left, starts dockerd, and ends.
         code = [sys.executable, "-B", "-m", "tasks.setup.dockerd"]
         command = [*prefix, "env", f"PATH={ROOT_PATH}", *code]
         console.say(f"$ dockerd  (detached; its log: {LOG})", "dim")
         process.capture(command, cwd=project.ROOT)
     try:
         waiting.until(
-            lambda: _answers(system, user), what="an answer of the started engine", timeout=START
+            lambda: _answers(system, user), what="an answer from the started engine", timeout=START
         )
     except TimedOut as error:
-        raise CannotStart(f"{error.what}{_last_words()}", fix=_look(system)) from error
+        raise EngineDidNotStart(
+            f"{error.what}{_error_in_log()}", fix=_where_to_look(system)
+        ) from error
     console.good(f"the Docker Engine was started ({watch})")
 
 
 def _answers(system: System, user: str) -> bool:
-    trouble = engine.trouble()
-    if user and isinstance(trouble, engine.EngineDenied):
+    error = discovery.diagnose()
+    if user and isinstance(error, EngineDenied):
         allow(user)
-    elif trouble and not system.systemd and not running():
-        raise CannotStart(f"dockerd ended{_last_words()}", fix=_look(system))
-    return trouble is None
+    elif error and not system.systemd and not is_running():
+        raise EngineDidNotStart(f"dockerd ended{_error_in_log()}", fix=_where_to_look(system))
+    return error is None
 
 
-def _look(system: System) -> str:
+def _where_to_look(system: System) -> str:
     return "journalctl -u docker" if system.systemd else f"see {LOG}"
 
 
-def _last_words() -> str:
+def _error_in_log() -> str:
     try:
         lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    wrong = [s for s in lines[-60:] if "level=error" in s or "level=fatal" in s or "failed" in s]
-    last = (wrong or lines)[-1:]
+    signs = ("level=error", "level=fatal", "failed")
+    errors = [line for line in lines[-60:] if any(sign in line for sign in signs)]
+    last = (errors or lines)[-1:]
     return f": {console.printable(last[0])[-300:]}" if last else ""
 
 
-def running(name: str = "dockerd", proc: Path = Path("/proc")) -> bool:
-    return any(_is(entry, name) for entry in proc.glob("[0-9]*"))
+def is_running(name: str = "dockerd", proc: Path = Path("/proc")) -> bool:
+    return any(_runs(entry, name) for entry in proc.glob("[0-9]*"))
 
 
-def _is(entry: Path, name: str) -> bool:
-    """Whether the process is `name` and alive; a zombie is not."""
+def _runs(entry: Path, name: str) -> bool:
+    """Whether the process is `name` and alive. A zombie is not alive."""
     try:
         _, _, rest = (entry / "stat").read_text().partition("(")
     except OSError:
@@ -102,11 +106,11 @@ def _is(entry: Path, name: str) -> bool:
     return comm == name and not state.startswith("Z")
 
 
-def stale(run: Path = Path("/run"), proc: Path = Path("/proc")) -> list[Path]:
-    """What an engine that was killed, or went down with its machine, leaves in the way.
+def stale_files(run: Path = Path("/run"), proc: Path = Path("/proc")) -> list[Path]:
+    """Files in the way of a start, left by an engine that was killed or went down with its machine.
 
-    A process id may belong to another process by now, and dockerd takes that for itself;
-    it also waits for a containerd whose socket is there.
+    Another process may have the process id in them by now, and dockerd takes it for an engine
+    that runs; dockerd also waits for a containerd whose socket exists.
     """
     files = []
     for name, path in (
@@ -115,7 +119,7 @@ def stale(run: Path = Path("/run"), proc: Path = Path("/proc")) -> list[Path]:
     ):
         with contextlib.suppress(OSError):
             pid = path.read_text().strip()
-            if not pid.isdigit() or not _is(proc / pid, name):
+            if not pid.isdigit() or not _runs(proc / pid, name):
                 files.append(path)
     sockets = (run / "containerd/containerd.sock", run / "docker.sock")
     return files + [path for path in sockets if path.is_socket() and _refuses(path)]
@@ -134,18 +138,18 @@ def _refuses(path: Path) -> bool:
 
 
 def start_detached() -> None:
-    """As root: start dockerd so that it outlives us. One that is there already is left alone."""
-    program = installed()
+    """As root: start dockerd so that it outlives us. One that runs already is left alone."""
+    program = installed_program()
     if program is None:
-        raise CannotStart("dockerd is not installed", fix="nox -s setup")
-    if running():
+        raise EngineDidNotStart("dockerd is not installed", fix="nox -s setup")
+    if is_running():
         return
-    for path in stale():
+    for path in stale_files():
         path.unlink(missing_ok=True)
-    # What nox and the terminal told us is not for a service; proxies are.
-    keep = {"PATH": ROOT_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
-    for name in this.PROXY_VARIABLES:
-        keep |= {n: os.environ[n] for n in (name, name.upper()) if n in os.environ}
+    # A service gets the proxies of this environment, and nothing else of it.
+    environment = {"PATH": ROOT_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
+    for name in PROXY_VARIABLES:
+        environment |= {n: os.environ[n] for n in (name, name.upper()) if n in os.environ}
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("ab") as log:
         log.write(f"--- started by `nox -s setup`, {time.strftime('%FT%T%z')}\n".encode())
@@ -153,7 +157,7 @@ def start_detached() -> None:
         subprocess.Popen(
             [str(program)],
             cwd="/",
-            env=keep,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -162,8 +166,8 @@ def start_detached() -> None:
 
 
 def allow(user: str) -> None:
-    """Let `user` talk to the engine: by the group from the next login on, by the socket now."""
-    prefix = this.as_root(f"letting {user} use the Docker Engine")
+    """Let `user` use the engine: the socket at once, the group from the next login on."""
+    prefix = root_prefix(f"letting {user} use the Docker Engine")
     socket_path = "/run/docker.sock"
     for command in (["usermod", "-aG", "docker", user], ["chown", f"{user}:docker", socket_path]):
         process.run([*prefix, *command])

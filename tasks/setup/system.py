@@ -1,4 +1,4 @@
-"""Which system this is, and how to act as root on it."""
+"""Which system this is, and how to run a command as root on it."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class System:
         return self.family in {"debian", "ubuntu"}
 
 
-def user() -> str:
-    """The name of who runs this; the number, where there is no account of it."""
+def user_name() -> str:
+    """The name of the user who runs this; the number of one without an account."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
 
 
-def this_system() -> System:
+def current_system() -> System:
     if sys.platform == "darwin":
         return System("macos", f"macOS {platform.mac_ver()[0]}")
     try:
@@ -61,9 +61,9 @@ def this_system() -> System:
 
 
 def from_os_release(release: Mapping[str, str], *, systemd: bool, root: bool) -> System:
-    like = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    distributions = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
     return System(
-        family=_family(like),
+        family=_family(distributions),
         name=release.get("PRETTY_NAME") or release.get("ID") or platform.system(),
         release=release.get("VERSION_ID", ""),
         codename=release.get("VERSION_CODENAME", ""),
@@ -72,8 +72,8 @@ def from_os_release(release: Mapping[str, str], *, systemd: bool, root: bool) ->
     )
 
 
-def _family(like: list[str]) -> Family:
-    known: list[tuple[str, Family]] = [
+def _family(distributions: list[str]) -> Family:
+    families: list[tuple[str, Family]] = [
         ("ubuntu", "ubuntu"),
         ("debian", "debian"),
         ("fedora", "fedora"),
@@ -83,30 +83,37 @@ def _family(like: list[str]) -> Family:
         ("opensuse", "suse"),
         ("alpine", "alpine"),
     ]
-    return next((family for word, family in known if word in like), "other")
+    return next((family for word, family in families if word in distributions), "other")
 
 
-def as_root(what: str) -> list[str]:
-    """What to put before a command so that root runs it; asks for a password on a terminal."""
+def root_prefix(purpose: str) -> list[str]:
+    """What to put before a command so that root runs it; asks for a password on a terminal.
+
+    `purpose` begins the error's sentence: "installing git". Raises `NeedsRoot`.
+    """
     if os.geteuid() == 0:
         return []
-    again = "run it as root, or have somebody give you sudo"
     if shutil.which("sudo") is None:
-        raise NeedsRoot(f"{what} needs root, and there is no sudo", fix=again)
-    keep = [n for v in PROXY_VARIABLES for n in (v, v.upper()) if n in os.environ]
-    prefix = ["sudo", "-n", *([f"--preserve-env={','.join(keep)}"] if keep else [])]
-    if _ends_well([*prefix, "true"]):
+        raise NeedsRoot(
+            f"{purpose} needs root, and there is no `sudo` command",
+            fix="run this as root, or install sudo",
+        )
+    pairs = [(name, name.upper()) for name in PROXY_VARIABLES]
+    proxies = [name for pair in pairs for name in pair if name in os.environ]
+    prefix = ["sudo", "-n", *([f"--preserve-env={','.join(proxies)}"] if proxies else [])]
+    if _succeeds([*prefix, "true"]):
         return prefix
     if sys.stdin.isatty():
         process.run(["sudo", "-v"])
-        if _ends_well([*prefix, "true"]):
+        if _succeeds([*prefix, "true"]):
             return prefix
     raise NeedsRoot(
-        f"{what} needs root, and sudo wants a password of {user()}", fix="sudo -v, then again"
+        f"{purpose} needs root, and sudo asks for the password of {user_name()}",
+        fix="sudo -v, then run this again",
     )
 
 
-def _ends_well(args: list[str]) -> bool:
+def _succeeds(args: list[str]) -> bool:
     try:
         return process.capture(args, timeout=20, check=False).returncode == 0
     except (MissingTool, TimedOut, subprocess.SubprocessError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.setup import oci_registry
+from tasks.base import programs
 from tasks.standin.children import LOOPBACK, Server, free_port
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Pushed:
 
 class Registry:
     def __init__(self, folder: Path) -> None:
-        program = str(oci_registry.require())
+        program = str(programs.require_registry())
         self.port = free_port()
         self.address = f"{LOOPBACK}:{self.port}"
         self.username = f"temp-push-robot-{secrets.token_hex(6)}"

@@ -12,13 +12,12 @@ import docker
 import uvicorn
 from starlette.applications import Starlette
 
-from tasks.base import waiting
+from tasks.base import programs, waiting
 from tasks.base.errors import TaskError
 from tasks.daytona.adapter import LOOPBACK_VARIABLE
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.sandbox.providers.docker import DockerProvider
 from tasks.sandbox.run import Run
-from tasks.setup import oci_registry
 from tasks.standin.api import Api
 from tasks.standin.children import LOOPBACK, free_port
 from tasks.standin.containers import Containers
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from tasks.engine.engine import Engine
     from tasks.standin.states import SnapshotState
 
 #: Requests that may wait at a time: commands, and sandboxes being created.
@@ -47,9 +47,7 @@ _THREADS: Final = 200
 class StandIn:
     """A running stand-in; made by `running`."""
 
-    def __init__(
-        self, settings: Settings, run: Run, found: engine.Engine, stack: ExitStack
-    ) -> None:
+    def __init__(self, settings: Settings, run: Run, found: Engine, stack: ExitStack) -> None:
         self.settings = settings
         self.run = run
         self.ending = False
@@ -61,9 +59,7 @@ class StandIn:
         stack.callback(self.storage.stop)
         self.registry = Registry(run.folder)
         stack.callback(self.registry.stop)
-        client = docker.DockerClient(
-            **engine.host_for_sdk(found), timeout=600, max_pool_size=_THREADS
-        )
+        client = docker.DockerClient(**found.sdk_arguments(), timeout=600, max_pool_size=_THREADS)
         stack.callback(client.close)
         self.containers = Containers(client, run)
         self.runner = Runner(found, run, self.storage, run.folder)
@@ -189,8 +185,8 @@ class _Server(uvicorn.Server):
 @contextmanager
 def running(settings: Settings | None = None) -> Iterator[StandIn]:
     """A stand-in on loopback, on this machine's engine; nothing of it is left afterwards."""
-    oci_registry.require()
-    found = engine.require()
+    programs.require_registry()
+    found = discovery.require()
     provider = DockerProvider.connect()
     with ExitStack() as stack:
         stack.callback(provider.close)

@@ -13,7 +13,7 @@ from tasks.base.errors import TaskError
 from tasks.build import image
 from tasks.commands import snapshot_daytona
 from tasks.daytona import publish, ship
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.sandbox import tested
 from tasks.sandbox.providers.daytona import DaytonaProvider
 from tasks.sandbox.run import Run
@@ -44,7 +44,7 @@ def order(via: Via, stage: str) -> ship.Order:
 @pytest.fixture(autouse=True)
 def kept_apart() -> Iterator[None]:
     """The image that pushing may build goes, unless it was there before."""
-    there = engine.require()
+    there = discovery.require()
     tag = image.tag_of(order("push", "dev-a").source)
     before = image.find(there, tag)
     yield
@@ -117,7 +117,7 @@ def test_docker_takes_the_image_by_its_id() -> None:
     """A name could be another image's by the time it is tested, or pushed."""
     from tasks.sandbox.providers.docker import DockerProvider
 
-    there = engine.require()
+    there = discovery.require()
     built = image.find(there, project.LOCAL_IMAGE)
     assert built is not None, "nox -s snapshot_local makes it"
     with closing(DockerProvider.connect()) as provider:

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import bake
 import prepare
@@ -31,10 +30,9 @@ from tasks.commands import (
 )
 from tasks.daytona import ledger, ship
 from tasks.git import refs
-from tests.support import builder, hostile, repos
+from tests.support import builder, hostile_repository, repos
+from tests.support.hostile_repository import Canaries
 
-if TYPE_CHECKING:
-    from tests.support.hostile import Canaries
 
 LAYOUTS = ("plain", "worktree")
 
@@ -42,7 +40,7 @@ LAYOUTS = ("plain", "worktree")
 @pytest.fixture
 def canaries(tmp_path: Path) -> Canaries:
     (tmp_path / "canaries").mkdir()
-    return hostile.Canaries(tmp_path / "canaries")
+    return Canaries(tmp_path / "canaries")
 
 
 @pytest.fixture
@@ -57,13 +55,13 @@ def make(tmp_path: Path, origin: Path, canaries: Canaries, layout: str) -> Path:
     main = repos.new(
         tmp_path / "repo",
         **builder.buildable(
-            **{".gitattributes": hostile.ATTRIBUTES, "s.sh": "#!/bin/sh\n", ".ci/run": "x"}
+            **{".gitattributes": hostile_repository.ATTRIBUTES, "s.sh": "#!/bin/sh\n", ".ci/run": "x"}
         ),
     )
-    library = repos.new(tmp_path / "library", **{".gitattributes": hostile.ATTRIBUTES})
+    library = repos.new(tmp_path / "library", **{".gitattributes": hostile_repository.ATTRIBUTES})
     repos.git(main, "submodule", "add", "-q", str(library), "sub")
     repos.commit(main)
-    hostile.sign_head(main)
+    hostile_repository.sign_head(main)
     repos.git(main, "push", "-q", str(origin), "main")
     repos.git(main, "remote", "add", "origin", str(origin))
     repo = main
@@ -71,13 +69,13 @@ def make(tmp_path: Path, origin: Path, canaries: Canaries, layout: str) -> Path:
         repo = tmp_path / "linked"
         repos.git(main, "worktree", "add", "-q", "-b", "linked", str(repo))
         repos.git(repo, "submodule", "update", "-q", "--init")
-    nested = repos.new(repo / "nested", **{".gitattributes": hostile.ATTRIBUTES})
+    nested = repos.new(repo / "nested", **{".gitattributes": hostile_repository.ATTRIBUTES})
     for folder in (repo, repo / "sub", nested):
         repos.write(folder, {"readme.txt": "changed\n", "untracked.txt": "u"})
-    hostile.worktree_settings(repo, canaries)
+    hostile_repository.worktree_settings(repo, canaries)
     for name, folder in {"main": main, "sub": repo / "sub", "nested": nested}.items():
         git_dir = repos.git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
-        hostile.infest(Path(git_dir.strip()), canaries, name)
+        hostile_repository.infest(Path(git_dir.strip()), canaries, name)
     return repo
 
 
@@ -94,7 +92,7 @@ def repo(
                    github_check):  # fmt: skip
         monkeypatch.setattr(module, "ROOT", at)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name, value in hostile.environment(canaries).items():
+    for name, value in hostile_repository.environment(canaries).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv(refs.VARIABLE, raising=False)
     monkeypatch.chdir(at)
@@ -114,7 +112,7 @@ def test_git_itself_runs_the_canaries(repo: Path, canaries: Canaries) -> None:
         subprocess.run(["git", "-C", str(repo / name), "status"], env=repos.GIT_ENV, check=False,
                        capture_output=True, timeout=60)  # fmt: skip
         assert any(canary.startswith(f"{name}-") for canary in canaries.ran())
-    assert len(hostile.settings()) > 400
+    assert len(hostile_repository.settings()) > 400
 
 
 def test_a_build_of_the_working_tree(repo: Path, canaries: Canaries) -> None:
@@ -158,7 +156,7 @@ def test_local_mode(
     inside = repos.unpack(repo, tmp_path / "inside")
     monkeypatch.setattr(prepare, "REPO", inside)
     for name, folder in {"in": inside, "in-sub": inside / "sub"}.items():
-        hostile.infest(folder / ".git", canaries, name)
+        hostile_repository.infest(folder / ".git", canaries, name)
     sync.mirror(repo, inside)
     repos.write(inside, {"readme.txt": "an agent's\n", "sub/readme.txt": "an agent's\n"})
     canaries.forget()
@@ -229,7 +227,7 @@ def test_the_ledgers_own_repository(tmp_path: Path, origin: Path, canaries: Cana
     """It is a folder below the checkout: whoever made the checkout may have made it."""
     store = tmp_path / "ledger.git"
     ledger.Ledger(store, remote=str(origin)).refresh()
-    hostile.infest(store, canaries, "ledger")
+    hostile_repository.infest(store, canaries, "ledger")
     book = ledger.Ledger(store, remote=str(origin))
     moved = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
     assert book.move("dev-x", moved)
@@ -276,7 +274,7 @@ def test_git_starts_no_other_program(
 def test_a_signed_commit_is_built(tmp_path: Path) -> None:
     """A person with log.showSignature and a signed HEAD: the time was read out of gpg's words."""
     repo = repos.new(tmp_path / "repo")
-    hostile.sign_head(repo)
+    hostile_repository.sign_head(repo)
     repos.git(repo, "config", "log.showSignature", "true")
     out = io.BytesIO()
     context.write(source.from_working_tree(repo, build_args={}), out)

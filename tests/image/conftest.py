@@ -15,7 +15,7 @@ import pytest
 
 from tasks.base import certificates, project
 from tasks.build import image, source
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.git import worktree
 from tasks.sandbox.providers.docker import DockerProvider
 from tasks.sandbox.run import Run
@@ -135,7 +135,7 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Run]:
-    engine.require()
+    discovery.require()
     with DockerProvider.connect() as provider, Run(provider) as started:
         yield started
 

@@ -79,9 +79,9 @@ def test_a_dry_run_says_what_would_go_in_and_builds_nothing(workshop: Workshop) 
         told["context"]["files"] == len(repos.git(workshop.root, "ls-files", "-z").split("\0")) - 1
     )
     assert len(told["context"]["largest"]) == 5
-    from tasks.engine import engine
+    from tasks.engine import discovery
 
-    assert image.find(engine.require(), tag) is None
+    assert image.find(discovery.require(), tag) is None
 
 
 def test_a_dry_run_needs_no_engine(workshop: Workshop) -> None:

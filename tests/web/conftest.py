@@ -10,8 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tasks.base import project, waiting
-from tasks.setup import browser
+from tasks.base import programs, project, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -153,7 +152,7 @@ class Visits:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser.require(), args=FLAGS)
+        running = playwright.chromium.launch(executable_path=programs.require_browser(), args=FLAGS)
         yield running
         running.close()
 

@@ -19,7 +19,7 @@ from docker.utils.socket import frames_iter
 
 from tasks.base import certificates, console, project
 from tasks.base.errors import TaskError
-from tasks.engine import engine
+from tasks.engine import discovery
 from tasks.sandbox import ports
 from tasks.sandbox.run import CREATED_LABEL, OWNER_LABEL, RUN_LABEL, Run, labels_say_keep
 from tasks.sandbox.sandbox import Belonging, ExecResult, Provider, Sandbox, SandboxEnded, Spec
@@ -74,7 +74,7 @@ class DockerProvider(Provider):
     @classmethod
     def connect(cls) -> DockerProvider:
         """On the engine that the docker CLI would use; says what to do when there is none."""
-        found = engine.require()
+        found = discovery.require()
         if found.endpoint.scheme != "unix":
             raise TaskError(
                 f"the engine at {found.endpoint} is on another machine: ports and checkouts of"
@@ -82,7 +82,7 @@ class DockerProvider(Provider):
                 fix="run this where the engine runs, or `docker context use default`",
             )
         with _engine("connecting to the engine"):
-            return cls(docker.DockerClient(**engine.host_for_sdk(found), timeout=60))
+            return cls(docker.DockerClient(**found.sdk_arguments(), timeout=60))
 
     def __enter__(self) -> Self:
         return self

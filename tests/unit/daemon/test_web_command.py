@@ -19,7 +19,7 @@ def test_without_a_browser_no_engine_is_asked(
 ) -> None:
     monkeypatch.delenv("ITERATE_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("tasks.setup.browser.APPLICATIONS", ())
+    monkeypatch.setattr("tasks.base.programs.BROWSER_APPLICATIONS", ())
     monkeypatch.setattr(providers, "connect", lambda _name: pytest.fail("asked"))
     with pytest.raises(TaskError, match=r"no Chromium.* → nox -s setup"):
         web_test.main([])

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base.errors import BadInput
-from tasks.engine import endpoint, engine
+from tasks.engine import advice, discovery, endpoint, errors
+from tasks.engine.engine import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,10 +81,10 @@ def fake_engine(path: Path, version: Any = VERSION, *, raw: bytes | None = None)
 
 @pytest.fixture(autouse=True)
 def machine(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home and a PATH of their own, with a docker CLI that knows buildx."""
+    """A separate home and PATH, with a docker CLI that has buildx."""
     for name in ("DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "1")  # leaves a busy machine a second
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, "1")  # leaves a busy machine a second
     for name in ("XDG_RUNTIME_DIR", "DOCKER_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(short_path))
@@ -96,11 +97,11 @@ def machine(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return short_path
 
 
-def failure() -> engine.EngineError:
+def failure() -> errors.EngineError:
     """The error of `require`, which came in time and is one line with something to do."""
     started = time.monotonic()
-    with pytest.raises(engine.EngineError) as caught:
-        engine.require()
+    with pytest.raises(errors.EngineError) as caught:
+        discovery.require()
     assert time.monotonic() - started < 2
     error = caught.value
     assert "\n" not in str(error)
@@ -108,49 +109,53 @@ def failure() -> engine.EngineError:
     return error
 
 
-def test_an_engine_that_answers(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_returns_an_engine_that_answers(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with fake_engine(machine / "e.sock") as host:
         monkeypatch.setenv("DOCKER_HOST", host)
-        found = engine.require()
-    assert (found.host, found.version, found.api) == (host, "26.1.5+dfsg1", "1.45")
-    assert found.buildx == "0.13.1"
-    assert found.is_local
-    assert engine.host_for_sdk(found) == {"base_url": host}
-    assert not found.environment
+        engine = discovery.require()
+    assert (engine.host, engine.version, engine.api) == (host, "26.1.5+dfsg1", "1.45")
+    assert engine.buildx == "0.13.1"
+    assert engine.is_local
+    assert engine.sdk_arguments() == {"base_url": host}
+    assert not engine.environment
 
 
-def test_no_docker_command(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_docker_command_is_reported(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (machine / "empty").mkdir()
     monkeypatch.setenv("PATH", str(machine / "empty"))
     error = failure()
-    assert isinstance(error, engine.NoDocker)
+    assert isinstance(error, errors.NoDocker)
     assert error.fix == "nox -s setup"
 
 
-def test_no_socket() -> None:
+def test_a_missing_socket_means_the_engine_is_down() -> None:
     error = failure()
-    assert isinstance(error, engine.EngineDown)
+    assert isinstance(error, errors.EngineDown)
     assert error.fix == "nox -s setup"
 
 
-def test_a_socket_that_refuses(machine: Path) -> None:
+def test_a_refusing_socket_means_the_engine_is_down(machine: Path) -> None:
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(machine / "default.sock"))
     stale.close()
-    assert isinstance(failure(), engine.EngineDown)
+    assert isinstance(failure(), errors.EngineDown)
 
 
-def test_an_engine_that_accepts_and_never_answers(
+def test_a_silent_engine_is_reported_as_hanging(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, "0.3")
     with socket.socket(socket.AF_UNIX) as hanging:
         hanging.bind(str(machine / "default.sock"))
         hanging.listen()
-        assert isinstance(failure(), engine.EngineHangs)
+        assert isinstance(failure(), errors.EngineHangs)
 
 
-def test_an_engine_whose_queue_is_full(machine: Path) -> None:
+def test_an_engine_with_a_full_queue_is_reported_as_hanging(machine: Path) -> None:
     path = str(machine / "default.sock")
     waiting = []
     with socket.socket(socket.AF_UNIX) as hanging:
@@ -161,12 +166,12 @@ def test_an_engine_whose_queue_is_full(machine: Path) -> None:
             client.setblocking(False)
             waiting.append(client)
             client.connect_ex(path)
-        assert isinstance(failure(), engine.EngineHangs)
+        assert isinstance(failure(), errors.EngineHangs)
         for client in waiting:
             client.close()
 
 
-def test_a_stopped_process(machine: Path) -> None:
+def test_a_stopped_process_is_reported_as_hanging(machine: Path) -> None:
     """SIGSTOP, as a paused engine: the kernel still accepts for it."""
     path = machine / "default.sock"
     program = (
@@ -178,15 +183,15 @@ def test_a_stopped_process(machine: Path) -> None:
         assert child.stdout.readline() == b"up\n"
         child.send_signal(19)
         try:
-            assert isinstance(failure(), engine.EngineHangs)
+            assert isinstance(failure(), errors.EngineHangs)
         finally:
             child.kill()
 
 
-def test_an_answer_byte_by_byte_does_not_stretch_the_deadline(
+def test_a_dripped_answer_does_not_stretch_the_deadline(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.5")
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, "0.5")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(machine / "default.sock"))
     listener.listen()
@@ -203,18 +208,20 @@ def test_an_answer_byte_by_byte_does_not_stretch_the_deadline(
 
     thread = threading.Thread(target=drip)
     thread.start()
-    assert isinstance(failure(), engine.EngineHangs)
+    assert isinstance(failure(), errors.EngineHangs)
     thread.join()
 
 
-def test_no_permission(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_without_permission_is_reported(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Denied(socket.socket):  # root, as which CI runs, is never denied
         def connect(self, address: Any) -> None:
             raise PermissionError(13, "Permission denied", address)
 
-    monkeypatch.setattr("tasks.engine.endpoint.socket.socket", Denied)
+    monkeypatch.setattr("tasks.engine.transport.socket.socket", Denied)
     error = failure()
-    assert isinstance(error, engine.EngineDenied)
+    assert isinstance(error, errors.EngineDenied)
     assert "docker" in error.fix
     assert str(machine) in error.what
 
@@ -222,61 +229,63 @@ def test_no_permission(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"ApiVersion": "1.40", "Version": "19.03.15"}, engine.ApiTooOld),
-        ({"ApiVersion": "1.9", "Version": "1.9.1"}, engine.ApiTooOld),
-        ({"ApiVersion": "1.41", "Version": "20.10.24+dfsg1"}, engine.EngineTooOld),
-        ({"Os": "windows"}, engine.NotDocker),
-        ({"Components": [{"Name": "Podman Engine"}], "Version": "5.4"}, engine.NotDocker),
+        ({"ApiVersion": "1.40", "Version": "19.03.15"}, errors.ApiTooOld),
+        ({"ApiVersion": "1.9", "Version": "1.9.1"}, errors.ApiTooOld),
+        ({"ApiVersion": "1.41", "Version": "20.10.24+dfsg1"}, errors.EngineTooOld),
+        ({"Os": "windows"}, errors.NotDocker),
+        ({"Components": [{"Name": "Podman Engine"}], "Version": "5.4"}, errors.NotDocker),
     ],
 )
-def test_an_engine_that_will_not_do(
-    machine: Path, change: dict[str, Any], expected: type[engine.EngineError]
+def test_an_unsuitable_engine_is_refused(
+    machine: Path, change: dict[str, Any], expected: type[errors.EngineError]
 ) -> None:
     with fake_engine(machine / "default.sock", VERSION | change):
         assert isinstance(failure(), expected)
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.0 200 OK\r\n\r\n[1"])
-def test_something_else_that_answers(machine: Path, answer: bytes) -> None:
+def test_another_program_on_the_socket_is_refused(machine: Path, answer: bytes) -> None:
     with fake_engine(machine / "default.sock", raw=answer):
-        assert isinstance(failure(), engine.NotDocker | engine.EngineUnreachable)
+        assert isinstance(failure(), errors.NotDocker | errors.EngineUnreachable)
 
 
-def test_no_buildx(machine: Path) -> None:
+def test_a_missing_buildx_is_reported(machine: Path) -> None:
     (machine / "bin/docker").write_text("#!/bin/sh\nexit 1\n")
     with fake_engine(machine / "default.sock"):
         error = failure()
-    assert isinstance(error, engine.NoBuildx)
+    assert isinstance(error, errors.NoBuildx)
     assert error.fix == "nox -s setup"
 
 
-def test_a_closed_tcp_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_tcp_port_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
     error = failure()
-    assert isinstance(error, engine.EngineUnreachable)
+    assert isinstance(error, errors.EngineUnreachable)
     assert "DOCKER_HOST" in error.what
 
 
-def test_a_tcp_engine_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+def test_a_silent_tcp_engine_is_reported_as_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, "0.3")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        assert isinstance(failure(), engine.EngineHangs)
+        assert isinstance(failure(), errors.EngineHangs)
 
 
-def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_name_server_makes_the_engine_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     gate = threading.Event()
 
     def hang(*_args: object, **_kwargs: object) -> None:
         gate.wait(10)
         raise socket.gaierror
 
-    monkeypatch.setattr("tasks.engine.endpoint.socket.getaddrinfo", hang)
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    monkeypatch.setattr("tasks.engine.transport.socket.getaddrinfo", hang)
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, "0.3")
     monkeypatch.setenv("DOCKER_HOST", "tcp://engine.invalid:2375")
-    assert isinstance(failure(), engine.EngineUnreachable)
+    assert isinstance(failure(), errors.EngineUnreachable)
     gate.set()
 
 
@@ -288,18 +297,20 @@ def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         None,
     ],
 )
-def test_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch, ssh: str | None) -> None:
+def test_a_failing_ssh_makes_the_engine_unreachable(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, ssh: str | None
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@h")
     monkeypatch.setenv("PATH", str(machine / "bin") + (":/usr/bin:/bin" if ssh else ""))
     if ssh:
         (machine / "bin/ssh").write_text(ssh)
         (machine / "bin/ssh").chmod(0o755)
     error = failure()
-    assert isinstance(error, engine.EngineUnreachable)
+    assert isinstance(error, errors.EngineUnreachable)
     assert "ssh" in error.what
 
 
-def test_an_engine_over_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_reaches_an_engine_over_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in `ssh` that relays to a socket, as `docker system dial-stdio` does."""
     relay = (
         "import os, socket, sys\nassert sys.argv[-4:-2] == ['h', 'docker']\n"
@@ -312,63 +323,78 @@ def test_an_engine_over_ssh(machine: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (machine / "bin/ssh").chmod(0o755)
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@h:2222")
     with fake_engine(machine / "e.sock"):
-        found = engine.require()
-    assert not found.is_local
-    assert engine.host_for_sdk(found) == {"base_url": "ssh://me@h:2222", "use_ssh_client": True}
+        engine = discovery.require()
+    assert not engine.is_local
+    assert engine.sdk_arguments() == {"base_url": "ssh://me@h:2222", "use_ssh_client": True}
 
 
-@pytest.mark.parametrize("host", ["npipe:////./pipe/docker", "junk", "tcp://", "unix:///a\nb"])
-def test_a_host_that_is_none(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        "npipe:////./pipe/docker",
+        "junk",
+        "tcp://",
+        "tcp://h:port",
+        "tcp://[::1",
+        "tcp://h:99999",
+        "tcp://" + "a" * 70,
+        "ssh://h:port",
+        "unix:///a\nb",
+    ],
+)
+def test_a_malformed_host_is_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    assert isinstance(failure(), engine.EngineUnreachable | engine.EngineDown)
+    assert isinstance(failure(), errors.EngineUnreachable | errors.EngineDown)
 
 
-def context_of(host: str, **more: Any) -> str:
+def context_of(host: str, **fields: Any) -> str:
     """What `docker context inspect` prints (28.2)."""
     endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
-    return json.dumps([{"Name": "box", "Endpoints": endpoints, "TLSMaterial": {}, **more}])
+    return json.dumps([{"Name": "box", "Endpoints": endpoints, "TLSMaterial": {}, **fields}])
 
 
-def test_the_current_context(machine: Path) -> None:
+def test_require_uses_the_current_context(machine: Path) -> None:
     (machine / ".docker").mkdir()
     (machine / ".docker/config.json").write_text('{"currentContext": "box"}')
     with fake_engine(machine / "e.sock") as host:
         (machine / "bin/context.json").write_text(context_of(host))
-        found = engine.require()
-    assert found.endpoint.context == "box"
-    assert found.host == host
+        engine = discovery.require()
+    assert engine.endpoint.context == "box"
+    assert engine.host == host
 
 
-def test_docker_host_beats_the_context(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_host_takes_precedence_over_the_context(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_CONTEXT", "box")
     with fake_engine(machine / "e.sock") as host:
         monkeypatch.setenv("DOCKER_HOST", host)
-        assert engine.require().endpoint.chosen_by == "DOCKER_HOST"
+        assert discovery.require().endpoint.chosen_by == "DOCKER_HOST"
 
 
-def test_a_context_that_does_not_answer_names_the_context(
+def test_the_error_of_a_silent_context_names_the_context(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_CONTEXT", "box")
     socket_path = f"unix://{machine}/.colima/default/docker.sock"
     (machine / "bin/context.json").write_text(context_of(socket_path))
     error = failure()
-    assert isinstance(error, engine.EngineDown)
+    assert isinstance(error, errors.EngineDown)
     assert "`box`" in error.what
     assert error.fix == "colima start"
 
 
 @pytest.mark.parametrize("docker", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\nexec sleep 20\n"])
-def test_a_context_that_cannot_be_read(
+def test_an_unreadable_context_is_reported(
     machine: Path, monkeypatch: pytest.MonkeyPatch, docker: str
 ) -> None:
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, "0.3")
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, "0.3")
     (machine / "bin/docker").write_text(docker)
-    assert isinstance(failure(), engine.ContextUnusable)
+    assert isinstance(failure(), errors.ContextUnusable)
 
 
-def test_a_context_with_certificates(tmp_path: Path) -> None:
+def test_a_context_brings_its_certificates(tmp_path: Path) -> None:
     folder = tmp_path / "docker"
     folder.mkdir()
     for name in ("ca.pem", "cert.pem", "key.pem"):
@@ -384,34 +410,34 @@ def test_a_context_with_certificates(tmp_path: Path) -> None:
     assert tls == endpoint.Tls(folder / "ca.pem", folder / "cert.pem", folder / "key.pem", True)
 
 
-def test_a_rootless_engine_that_the_cli_was_not_told_of(
+def test_require_discovers_a_rootless_engine(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(machine))
     with fake_engine(machine / "docker.sock") as host:
-        found = engine.require()
-    assert found.host == host
-    assert found.environment == {"DOCKER_HOST": host}
+        engine = discovery.require()
+    assert engine.host == host
+    assert engine.environment == {"DOCKER_HOST": host}
 
 
-def test_a_named_endpoint_that_is_down_is_not_replaced_by_another(
+def test_an_endpoint_chosen_by_the_user_is_never_replaced(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(machine))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{machine}/nothing.sock")
     with fake_engine(machine / "docker.sock"):
-        assert isinstance(failure(), engine.EngineDown)
+        assert isinstance(failure(), errors.EngineDown)
 
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "1e9"])
-def test_a_patience_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv(engine.PATIENCE_VARIABLE, value)
-    with pytest.raises(BadInput, match=engine.PATIENCE_VARIABLE):
-        engine.require()
+def test_an_impossible_timeout_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(advice.TIMEOUT_VARIABLE, value)
+    with pytest.raises(BadInput, match=advice.TIMEOUT_VARIABLE):
+        discovery.require()
 
 
-def test_every_error_has_its_own_code_and_status() -> None:
-    kinds = engine.EngineError.__subclasses__()
+def test_every_engine_error_has_its_own_code_and_status() -> None:
+    kinds = errors.EngineError.__subclasses__()
     assert len({kind.code for kind in kinds}) == len(kinds) == 10
     assert len({kind.exit_status for kind in kinds} | {0, 1, 2}) == len(kinds) + 3
 
@@ -420,13 +446,13 @@ def test_every_error_has_its_own_code_and_status() -> None:
     ("text", "expected"),
     [("26.1.5+dfsg1", (26, 1, 5)), ("v0.13.1", (0, 13, 1)), ("1.41", (1, 41)), ("dev", (0,))],
 )
-def test_numbers(text: str, expected: tuple[int, ...]) -> None:
-    assert engine.numbers(text) == expected
+def test_version_numbers_are_read(text: str, expected: tuple[int, ...]) -> None:
+    assert version_numbers(text) == expected
 
 
-def test_it_needs_nothing_installed() -> None:
+def test_discovery_needs_no_installed_package() -> None:
     """`setup`, `doctor` and `snapshot-local` run before anything is."""
-    modules = "tasks.engine.engine, tasks.engine.endpoint"
+    modules = "tasks.engine.discovery"
     code = (
         f"import sys; import {modules}; print([m for m in sys.modules if m in ('docker','httpx')])"
     )

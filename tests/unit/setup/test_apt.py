@@ -14,12 +14,12 @@ http://mirror.example/debian/|bookworm|bookworm|main|Debian
 http://mirror.example/debian/|bookworm|bookworm|contrib|Debian
 http://mirror.example/debian/|bookworm-updates|bookworm-updates|main|Debian
 http://security.example/debian-security/|bookworm-security|bookworm-security|main|Debian
-a line that is none
+a line without fields
 """
 
 
-def test_the_mirror_is_the_hosts_own_whatever_else_is_listed() -> None:
-    mirror = apt.debian_mirror(apt.parse_targets(TARGETS), "bookworm")
+def test_the_mirror_is_debians_own_among_all_lists() -> None:
+    mirror = apt.debian_mirror(apt.parse_package_lists(TARGETS), "bookworm")
     assert mirror == apt.Mirror(
         "http://mirror.example/debian/", "http://security.example/debian-security/", updates=True
     )
@@ -34,11 +34,11 @@ def test_the_mirror_is_the_hosts_own_whatever_else_is_listed() -> None:
         "cdrom:[Debian 12]/|bookworm|bookworm|main|Debian",
     ],
 )
-def test_no_mirror(text: str) -> None:
-    assert apt.debian_mirror(apt.parse_targets(text), "bookworm") is None
+def test_lists_without_debian_have_no_mirror(text: str) -> None:
+    assert apt.debian_mirror(apt.parse_package_lists(text), "bookworm") is None
 
 
-def test_source_lines() -> None:
+def test_source_lines_name_only_what_the_mirror_has() -> None:
     assert apt.source_lines(apt.Mirror("http://m/debian/"), "trixie") == [
         "deb http://m/debian/ trixie main"
     ]
@@ -49,13 +49,13 @@ def test_source_lines() -> None:
     ]
 
 
-def test_a_file_of_mirrors_as_cloud_images_have_it(
+def test_the_first_line_of_a_file_of_mirrors_is_taken(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path_factory.mktemp("m") / "debian.list"
     path.write_text("# comment\nhttps://first.example/debian priority:1\nhttps://second.example\n")
-    target = apt.Target(f"mirror+file:{path}", "bookworm", "bookworm", "main", "Debian")
-    monkeypatch.setattr(apt, "_targets", lambda: [target])
+    package_list = apt.PackageList(f"mirror+file:{path}", "bookworm", "bookworm", "main", "Debian")
+    monkeypatch.setattr(apt, "_package_lists", lambda: [package_list])
     assert apt.mirror_of(BOOKWORM) == apt.Mirror("https://first.example/debian")
 
 
@@ -77,10 +77,13 @@ docker-cli:
 """
 
 
-def test_candidates() -> None:
-    found = apt.parse_policy(POLICY)
-    assert found == {"docker.io": "20.10.24+dfsg1-1+deb12u1+b6", "docker-cli": "5:26.1.5+dfsg1-9"}
-    assert apt.upstream(found["docker-cli"]) == (26, 1, 5)
+def test_parse_policy_reads_candidates() -> None:
+    versions = apt.parse_policy(POLICY)
+    assert versions == {
+        "docker.io": "20.10.24+dfsg1-1+deb12u1+b6",
+        "docker-cli": "5:26.1.5+dfsg1-9",
+    }
+    assert apt.upstream(versions["docker-cli"]) == (26, 1, 5)
 
 
 @pytest.mark.parametrize(
@@ -94,13 +97,13 @@ def test_candidates() -> None:
         (System("ubuntu", "20.04", "20.04", "focal"), {"docker.io": "20.10"}, False),
     ],
 )
-def test_when_debian_13s_engine_is_taken(
+def test_debian_13s_engine_is_taken_on_debian_12_only(
     system: System, available: dict[str, str], expected: bool
 ) -> None:
     assert apt.needs_newer(system, available) is expected
 
 
-def test_pins_let_only_the_engine_through() -> None:
+def test_preferences_allow_only_the_engine() -> None:
     text = apt.newer_preferences(only_engine=True)
     everything, engine = text.strip().split("\n\n")
     assert everything.startswith("Package: *\n")

@@ -14,7 +14,7 @@ from tasks.setup import base_image
         ("trixie-slim: Pulling from library/debian\n", 901, True),
     ],
 )
-def test_when_a_pull_is_given_up(text: str, seconds: float, ends: bool) -> None:
+def test_a_pull_without_signs_is_given_up(text: str, seconds: float, ends: bool) -> None:
     assert bool(base_image.give_up(text, seconds)) is ends
 
 

@@ -19,8 +19,8 @@ from tasks.setup import system
         ({}, "other"),
     ],
 )
-def test_families(release: dict[str, str], family: str) -> None:
-    found = system.from_os_release(release, systemd=False, root=True)
-    assert found.family == family
-    assert found.has_apt is (family in {"debian", "ubuntu"})
-    assert found.name
+def test_the_family_comes_from_os_release(release: dict[str, str], family: str) -> None:
+    parsed = system.from_os_release(release, systemd=False, root=True)
+    assert parsed.family == family
+    assert parsed.has_apt is (family in {"debian", "ubuntu"})
+    assert parsed.name

@@ -1,4 +1,4 @@
-"""Run something long: its output to a log, its elapsed time to the user."""
+"""Run a long command: its output goes to a log, its elapsed time to the user."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tasks.base.errors import CommandFailed, TimedOut
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-#: How often a log in CI hears of what takes long, in seconds.
+#: Seconds between two signs of life of a long command, where nobody watches a terminal.
 HEARTBEAT: Final = 15.0
-QUOTED: Final = 12
+QUOTED_LINES: Final = 12
 
 
 @dataclass(frozen=True)
-class Log:
-    """A file that every long command's output is added to."""
+class SetupLog:
+    """A file to which the output of every long command is added."""
 
     path: Path
 
@@ -32,7 +32,7 @@ class Log:
         args: Sequence[str],
         *,
         title: str,
-        shown: str | None = None,
+        display: str | None = None,
         env: Mapping[str, str] | None = None,
         output: Path | None = None,
         must_finish: bool = False,
@@ -40,37 +40,41 @@ class Log:
     ) -> None:
         """Run `args`; a failure quotes the last lines and is `CommandFailed`.
 
-        `shown` stands for a long command, empty for none. `output` takes its stdout.
+        `display` is shown instead of a long command; "" shows nothing. `output` takes its stdout.
         `must_finish`: an interrupt waits for it to end (a package manager cut in the middle
         leaves a broken system). `give_up(text so far, seconds)` may return a reason to stop it.
         """
-        if shown != "":
-            console.say(f"$ {shown or process.show(args)}", "dim")
+        if display != "":
+            console.say(f"$ {display or process.show(args)}", "dim")
         watch = console.Stopwatch()
-        with self.path.open("ab") as log, contextlib.ExitStack() as stack:
-            log.write(f"\n$ {process.show(args)}\n".encode())
-            log.flush()
-            start = log.tell()
-            stdout = stack.enter_context(output.open("wb")) if output else log
-            # Out of the terminal's reach, so that Ctrl-C does not cut dpkg short.
-            shield = ["setsid", "--wait"] if must_finish and sys.platform == "linux" else []
-            child = process.start(
-                [*shield, *args], env=env, stdout=stdout.fileno(), stderr=log.fileno()
-            )
+        start = self._add_heading(args)
+        # Out of the terminal's reach, so that Ctrl-C does not cut dpkg short.
+        shield = ["setsid", "--wait"] if must_finish and sys.platform == "linux" else []
+        with self._child([*shield, *args], env, output) as child:
             try:
                 reason = self._watch(child, title, watch, start, give_up)
             except BaseException:
-                if must_finish:
-                    console.warn(f"interrupted: {title} comes to its end first, a moment …")
-                    child.wait()
-                else:
-                    process.stop(child)
+                _end(child, title, must_finish=must_finish)
                 raise
         if reason:
-            raise TimedOut(f"{title} was given up: {reason}")
+            raise TimedOut(f"{title}: stopped, because {reason}")
         if child.returncode:
             raise self._failure(title, child.returncode, start)
         console.good(f"{title} ({watch})")
+
+    def _add_heading(self, args: Sequence[str]) -> int:
+        """Write the command itself; returns where its output starts, in bytes."""
+        with self.path.open("ab") as log:
+            log.write(f"\n$ {process.show(args)}\n".encode())
+            return log.tell()
+
+    @contextlib.contextmanager
+    def _child(
+        self, args: Sequence[str], env: Mapping[str, str] | None, output: Path | None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        with self.path.open("ab") as log, contextlib.ExitStack() as stack:
+            stdout = stack.enter_context(output.open("wb")) if output else log
+            yield process.start(args, env=env, stdout=stdout.fileno(), stderr=log.fileno())
 
     def _watch(
         self,
@@ -80,8 +84,9 @@ class Log:
         start: int,
         give_up: Callable[[str, float], str] | None,
     ) -> str:
+        """Wait for the child; returns why it was stopped, "" when it ended by itself."""
         redraw = console.is_terminal()
-        told = 0.0
+        last_beat = 0.0
         try:
             while child.poll() is None:
                 time.sleep(0.1)
@@ -91,9 +96,9 @@ class Log:
                 if redraw:
                     sys.stderr.write(f"\r\x1b[K  {title} … {watch}")
                     sys.stderr.flush()
-                elif watch.elapsed - told > HEARTBEAT:
-                    told = watch.elapsed
-                    console.say(f"  {title} … {watch}: {_last(self._text(start))}", "dim")
+                elif watch.elapsed - last_beat > HEARTBEAT:
+                    last_beat = watch.elapsed
+                    console.say(f"  {title} … {watch}: {_last_line(self._text(start))}", "dim")
         finally:
             if redraw:
                 sys.stderr.write("\r\x1b[K")
@@ -102,13 +107,13 @@ class Log:
 
     def _failure(self, title: str, status: int, start: int) -> CommandFailed:
         lines = [line for line in self._text(start).splitlines() if line.strip()]
-        for line in lines[-QUOTED:]:
+        for line in lines[-QUOTED_LINES:]:
             console.say(f"  │ {console.printable(line)}", "dim")
-        # apt and mmdebstrap say first what is wrong, then which of their parts it stopped.
+        # apt and mmdebstrap name the cause first, then which of their parts it stopped.
         cause = next((line for line in lines if line.startswith("E: ")), "".join(lines[-1:]))
-        why = f": {_last(cause)}" if lines else ""
+        reason = f": {_last_line(cause)}" if lines else ""
         return CommandFailed(
-            f"{title} failed with status {status}{why}",
+            f"{title} failed with status {status}{reason}",
             status=status,
             output="\n".join(lines),
             fix=f"the whole log is {self.path}",
@@ -120,6 +125,14 @@ class Log:
             return log.read().decode(errors="replace")
 
 
-def _last(text: str) -> str:
+def _end(child: subprocess.Popen[bytes], title: str, *, must_finish: bool) -> None:
+    if not must_finish:
+        process.stop(child)
+        return
+    console.warn(f"interrupted; waiting until “{title}” has finished …")
+    child.wait()
+
+
+def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return console.printable(lines[-1])[:160] if lines else "(no output yet)"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks import github
 from tasks.base import console
 from tasks.base.project import ROOT
+from tasks.github import job
 from tests.support import github_runner
 from tests.support.github_runner import Command
 
@@ -42,7 +42,7 @@ def _job(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(lines=LINES)
 def test_foreign_lines_do_nothing(capsys: pytest.CaptureFixture[str], lines: list[str]) -> None:
     capsys.readouterr()
-    with github.quarantine():
+    with job.quarantine():
         for line in lines:
             console.say(line)
     assert github_runner.commands(capsys.readouterr().err) == []
@@ -55,11 +55,11 @@ def test_ours_do_one_thing_each(
     capsys: pytest.CaptureFixture[str], title: str, lines: list[str]
 ) -> None:
     capsys.readouterr()
-    with github.quarantine():
-        with github.group(title):
+    with job.quarantine():
+        with job.log_group(title):
             for line in lines:
                 console.say(line)
-        github.annotate("error", title, title="A: b, c%")
+        job.annotate("error", title, title="A: b, c%")
     found = github_runner.commands(capsys.readouterr().err)
     assert [one.name for one in found] == ["group", "endgroup", "error"]
     assert found[0].data == title
@@ -68,7 +68,7 @@ def test_ours_do_one_thing_each(
 
 @pytest.mark.usefixtures("_job")
 def test_a_group_ends_when_what_is_in_it_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyError), github.group("x"):
+    with pytest.raises(KeyError), job.log_group("x"):
         raise KeyError
     assert [c.name for c in github_runner.commands(capsys.readouterr().err)] == [
         "group",
@@ -197,11 +197,11 @@ def test_a_session_within_a_session_writes_files_and_no_commands(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`--via push` runs local_test. Its commands are stopped under a word that it does not know."""
-    with github.quarantine():
-        inner = run(tmp_path, "plan", "--no-such", **{github._WITHIN: os.environ[github._WITHIN]})
+    with job.quarantine():
+        inner = run(tmp_path, "plan", "--no-such", **{job.NESTED: os.environ[job.NESTED]})
         assert "::" not in inner.stderr
         assert "plan" in (tmp_path / "summary").read_text()
-        github.annotate("notice", "still heard")
+        job.annotate("notice", "still heard")
     (notice,) = github_runner.commands(capfd.readouterr().err)
     assert notice.data == "still heard"
-    assert github._WITHIN not in os.environ
+    assert job.NESTED not in os.environ

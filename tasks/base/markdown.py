@@ -1,4 +1,4 @@
-"""Foreign text in GitHub's Markdown: it stays text, whatever it says. Standard library only."""
+"""Foreign text in GitHub's Markdown stays text, whatever it says. Standard library only."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _ENTITIES: Final = {
     "www.": "www&#46;",
 }
 _SPECIAL: Final = re.compile("|".join(map(re.escape, _ENTITIES)), re.IGNORECASE)
-#: Mentions and references are looked for after entities are resolved: an entity does not stop
-#: them, a zero-width space does.
+#: GitHub looks for mentions and references after it has resolved entities. So an entity does not
+#: stop them, but a zero-width space does.
 _REFERENCE: Final = re.compile(r"@(?=\w)|#(?=\d)")
 _SPACE: Final = "\u200b"
 
@@ -46,7 +46,7 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """`text` on one line, to be copied; also in a table. Nothing at all for no text.
+    """`text` on one line as code, also inside a table. Empty for a text of blanks.
 
     >>> code("a`b")
     '`` a`b ``'
@@ -54,7 +54,8 @@ def code(text: str) -> str:
     safe = console.printable(text)
     if not safe.strip():
         return ""
-    if "|" in safe:  # a table's cell would end there, and `\\|` shows differently outside of one
+    # A bar would end a table's cell, and `\\|` looks different outside of a table.
+    if "|" in safe:
         return f"<code>{plain(text)}</code>"
     longest = max(map(len, re.findall("`+", safe)), default=0)
     fence = "`" * (longest + 1)
@@ -63,19 +64,19 @@ def code(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Of cells that are Markdown already."""
+    """A table of cells that are Markdown already."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def facts(values: Iterable[tuple[str, Any]]) -> str:
-    """Two columns: what, and its value, shown as code. What has no value is left out."""
-    rows = [(plain(name), code(shown(value))) for name, value in values if value not in {None, ""}]
+    """A table of names and values, the values as code. Names without a value are left out."""
+    rows = [(plain(name), code(scalar(value))) for name, value in values if value not in {None, ""}]
     return table(("", ""), rows)
 
 
-def shown(value: Any) -> str:
-    """True → `true`, as GitHub's expressions have it."""
+def scalar(value: Any) -> str:
+    """A value as GitHub's expressions write it: True → `true`, None → an empty text."""
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)

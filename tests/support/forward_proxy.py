@@ -1,0 +1,129 @@
+"""A company's proxy: everything leaves through it, it wants a password, and it keeps a record.
+
+Names lead where a test says, so that clients can ask hosts that do not exist. Behind it are
+servers whose certificates a private authority has signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import socket
+import ssl
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import trustme
+
+from tests.support import loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.loopback import Answer, Request
+
+USER: Final = "worker"
+PASSWORD: Final = "p@ss: word"
+_EXPECTED: Final = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+@dataclass
+class Network:
+    """`environment` is that of a machine which reaches nothing but the proxy; `bundle` the
+    authority's certificate. `requests` are what the servers behind the proxy got, by host;
+    `tunnels` what the proxy was asked for; `leaks` are headers for the proxy that went past it.
+    """
+
+    bundle: Path
+    proxy: str = ""
+    answers: dict[str, Callable[[Request], Answer]] = field(default_factory=dict)
+    requests: list[tuple[str, Request]] = field(default_factory=list)
+    tunnels: list[str] = field(default_factory=list)
+    refusals: int = 0
+    _authority: trustme.CA = field(default_factory=trustme.CA)
+    _hosts: dict[str, str] = field(default_factory=dict)
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "HTTPS_PROXY": f"http://{USER}:p%40ss%3A%20word@{self.proxy}",
+            "SANDBOX_CA_BUNDLE": str(self.bundle),
+        }
+
+    def serve(self, name: str, answer: Callable[[Request], Answer]) -> None:
+        """Let `https://NAME` answer, for those who come through the proxy."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(name).configure_cert(context)
+
+        def record(request: Request) -> Answer:
+            self.requests.append((name, request))
+            return answer(request)
+
+        self._hosts[name] = self._open.enter_context(loopback.answering(record, tls=context))
+
+    def alias(self, name: str, served: str) -> None:
+        """Let a name lead to the server of another."""
+        self._hosts[name] = self._hosts[served]
+
+    def address(self, authority: str) -> str | None:
+        return self._hosts.get(authority.partition(":")[0])
+
+    def asked(self, name: str) -> list[Request]:
+        return [request for host, request in self.requests if host == name]
+
+
+@contextmanager
+def network(folder: Path) -> Iterator[Network]:
+    made = Network(bundle=folder / "company.pem")
+    made._authority.cert_pem.write_to_path(str(made.bundle))
+    handler = type("_Handler", (_ProxyHandler,), {"network": made})
+    with made._open, loopback.serving(handler) as host:
+        made.proxy = host
+        yield made
+
+
+class _ProxyHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    network: Network
+
+    def do_CONNECT(self) -> None:
+        self.network.tunnels.append(self.path)
+        if self.headers.get("Proxy-Authorization") != _EXPECTED:
+            self.network.refusals += 1
+            self._refuse(407, "Proxy Authentication Required")
+            return
+        address = self.network.address(self.path)
+        if address is None:
+            self._refuse(502, "No such host")
+            return
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port))) as server:
+            self.send_response_only(200)
+            self.end_headers()
+            back = threading.Thread(target=_pipe, args=(server, self.connection), daemon=True)
+            back.start()
+            _pipe(self.connection, server)
+            back.join()
+        self.close_connection = True
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self.send_response_only(status, reason)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _pipe(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while block := source.recv(1 << 16):
+            target.sendall(block)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
