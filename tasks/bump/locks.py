@@ -49,8 +49,8 @@ def path(pin: Pin, version: str) -> str:
 def stale(folder: Path, pin: Pin, version: str) -> list[Path]:
     """Lock files of other versions of the pin, left by a bump that was killed."""
     keep = Path(path(pin, version)).name
-    own = re.compile(rf"{re.escape(pin.name)}-\d[^/]*\.(?:json|txt)")
-    return [f for f in sorted(folder.glob("*")) if own.fullmatch(f.name) and f.name != keep]
+    lock_name = re.compile(rf"{re.escape(pin.name)}-\d[^/]*\.(?:json|txt)")
+    return [f for f in sorted(folder.glob("*")) if lock_name.fullmatch(f.name) and f.name != keep]
 
 
 def make(pin: Pin, release: Release, *, before: datetime, root: Path) -> str:

@@ -147,7 +147,7 @@ def pins(text: str) -> dict[str, bool]:
     lines = text.replace("\\\n", " ").splitlines()
     found = {}
     for line in lines:
-        requirement, *hashes = re.split(r"\s+--hash=", line.split(" #")[0].strip())
+        requirement, *hashes = re.split(r"\s--hash=", line.split(" #")[0].strip())
         if requirement and not requirement.startswith("#"):
             found[requirement.strip()] = bool(hashes)
     return found

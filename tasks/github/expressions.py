@@ -25,7 +25,10 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE,
 )
-_TEMPLATE: Final = re.compile(r"\$\{\{(?P<body>(?:'(?:[^']|'')*'|[^'])*?)\}\}", re.DOTALL)
+#: An expression holds no other one, but in a text; in a text two quotes are one.
+_TEMPLATE: Final = re.compile(
+    r"\$\{\{(?P<body>(?:'(?:[^']|'')*+'|(?!\$\{\{)[^'])*?)\}\}", re.DOTALL
+)
 _WORDS: Final = {"true": True, "false": False, "null": None}
 #: A condition that names none of these holds only while nothing has failed.
 _STATUS: Final = re.compile(r"\b(?:success|failure|always|cancelled)\s*\(")
@@ -104,7 +107,7 @@ def texts(body: str) -> list[str]:
 
 
 def _without_texts(body: str) -> str:
-    return re.sub(r"'(?:[^']|'')*'", "''", body)
+    return re.sub(r"'(?:[^']|'')*+'", "''", body)
 
 
 # ── values ──────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ _NAME: Final = re.compile(
     r"[A-Za-z0-9_.\-:]+(?:/[A-Za-z0-9_.\-:]+)*(?:@sha256:[0-9a-f]{64})?"  # and one @ at the end
 )
 _REFUSED: Final = re.compile(
-    r"<[^>]*>|[\x00-\x1f\x7f]|www\.|https?://|ftp://|data:|tel:|mailto:|javascript:", re.IGNORECASE
+    r"<[^<>]*>|[\x00-\x1f\x7f]|www\.|https?://|ftp://|data:|tel:|mailto:|javascript:", re.IGNORECASE
 )
 _ENTRYPOINT: Final = re.compile(r"ENTRYPOINT\s+(.*)")
 #: Run for a snapshot whose Dockerfile names no entry point.

@@ -20,7 +20,6 @@ from tasks.base.errors import BadInput, TaskError
 from tasks.build import context, image, parts, source
 from tasks.commands import (
     bump_pull_request,
-    doctor,
     github_check,
     lint,
     plan,
@@ -30,6 +29,7 @@ from tasks.commands import (
 )
 from tasks.daytona import ledger, ship
 from tasks.git import refs
+from tasks.setup import machine_checks
 from tests.support import builder, hostile_repository, repos
 from tests.support.hostile_repository import Canaries
 
@@ -183,7 +183,7 @@ def test_sessions_that_look_at_the_checkout(
     assert set(lint.shell_scripts()) == {"s.sh", ".ci/run"} or lint.shell_scripts() == ["s.sh"]
     assert sandbox_plan._resolve("HEAD")
     assert git.origin_url(repo) == str(origin)
-    assert doctor.check_git().state == "ok"
+    assert machine_checks.check_git().state == "ok"
     book = ledger.open_ledger(repo, tmp_path / "state", local=False, environment={})
     moved = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
     assert book.move("dev-x", moved)

@@ -26,6 +26,9 @@ Mode = Literal["search", "match", "fullmatch"]
 BOUNDED: Final = 600
 #: Calls of Python's for one character at most.
 _FRAMES: Final = 12
+_SINGLE: Final = frozenset({op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN})
+#: Of many alternatives, or characters of a class, as many are paired.
+_FEW: Final = 3
 _CATEGORIES: Final = {
     "DIGIT": r"\d", "NOT_DIGIT": r"\D", "SPACE": r"\s", "NOT_SPACE": r"\S", "WORD": r"\w",
     "NOT_WORD": r"\W",
@@ -45,6 +48,7 @@ class Counter:
     limit: int
     steps: int = 0
     groups: dict[int, tuple[int, int]] = field(default_factory=dict)
+    classes: dict[Any, frozenset[str]] = field(default_factory=dict)
 
     def step(self) -> None:
         self.steps += 1
@@ -53,32 +57,41 @@ class Counter:
 
     # Each of these gives the end of the whole match, or None: `rest` matches what comes after.
 
-    def sequence(self, nodes: list[Any], at: int, rest: Rest) -> int | None:
-        if not nodes:
-            return rest(at)
-        kind, value = nodes[0]
-        tail = nodes[1:]
-        width = self._one(kind, value)
-        if width is not None:
+    def sequence(self, nodes: list[Any], at: int, rest: Rest, begin: int = 0) -> int | None:
+        """Match `nodes` from the one at `begin` on."""
+        while begin < len(nodes):
+            kind, value = nodes[begin]
+            begin += 1
+            members = self._members(kind, value)
+            if members is None:
+                return self._node(
+                    kind, value, at, lambda end: self.sequence(nodes, end, rest, begin)
+                )
             self.step()
-            fits = at < len(self.text) and width(self.text[at])
-            return self.sequence(tail, at + 1, rest) if fits else None
-        return self._node(kind, value, at, lambda end: self.sequence(tail, end, rest))
+            if at >= len(self.text) or self.text[at] not in members:
+                return None
+            at += 1
+        return rest(at)
 
-    def _one(self, kind: Any, value: Any) -> Callable[[str], bool] | None:
-        """The test of a node that takes exactly one character."""
-        if kind is op.LITERAL:
-            return lambda c: self._same(c, chr(value))
-        if kind is op.NOT_LITERAL:
-            return lambda c: not self._same(c, chr(value))
+    def _members(self, kind: Any, value: Any) -> frozenset[str] | None:
+        """Of a node that takes exactly one character, those of the text that it takes."""
+        if kind not in _SINGLE:
+            return None
+        key = (kind, id(value) if kind is op.IN else value, self.flags)
+        if key not in self.classes:
+            fitting = (c for c in set(self.text) if self._takes(kind, value, c))
+            self.classes[key] = frozenset(fitting)
+        return self.classes[key]
+
+    def _takes(self, kind: Any, value: Any, c: str) -> bool:
         if kind is op.ANY:
-            return lambda c: bool(self.flags & re.DOTALL) or c != "\n"
+            return bool(self.flags & re.DOTALL) or c != "\n"
         if kind is op.IN:
-            return lambda c: self._within(c, value)
-        return None
-
-    def _same(self, one: str, two: str) -> bool:
-        return one == two or bool(self.flags & re.IGNORECASE) and one.lower() == two.lower()
+            return self._within(c, value)
+        same = c == chr(value) or (
+            bool(self.flags & re.IGNORECASE) and c.lower() == chr(value).lower()
+        )
+        return same == (kind is op.LITERAL)
 
     def _within(self, c: str, items: list[Any]) -> bool:
         negated = bool(items) and items[0][0] is op.NEGATE
@@ -159,9 +172,9 @@ class Counter:
         low, high, body = value
         nodes = list(body)
         most = len(self.text) if high is op.MAXREPEAT else int(high)
-        width = self._one(*nodes[0]) if len(nodes) == 1 else None
-        if width is not None:
-            return self._repeat_one(kind, (low, most), width, at, rest)
+        members = self._members(*nodes[0]) if len(nodes) == 1 else None
+        if members is not None:
+            return self._repeat_one(kind, (low, most), members, at, rest)
         if kind is op.POSSESSIVE_REPEAT:
             count, end = 0, at
             while count < most:
@@ -173,14 +186,14 @@ class Counter:
         return self._repeat_group(kind, (low, most), nodes, at, rest)
 
     def _repeat_one(
-        self, kind: Any, bounds: tuple[int, int], fits: Callable[[str], bool], at: int, rest: Rest
+        self, kind: Any, bounds: tuple[int, int], members: frozenset[str], at: int, rest: Rest
     ) -> int | None:
         low, most = bounds
         end = at
         lazy = kind is op.MIN_REPEAT
         while end - at < (low if lazy else most):
             self.step()
-            if end >= len(self.text) or not fits(self.text[end]):
+            if end >= len(self.text) or self.text[end] not in members:
                 break
             end += 1
         if end - at < low:
@@ -193,7 +206,7 @@ class Counter:
                 return result
             self.step()
             if lazy:
-                if end - at >= most or end >= len(self.text) or not fits(self.text[end]):
+                if end - at >= most or end >= len(self.text) or self.text[end] not in members:
                     return None
                 end += 1
             else:
@@ -329,10 +342,17 @@ def _units(node: Any) -> set[str]:
         units |= {_sample(body)}
         if len(body) == 1:
             units |= _units(body[0])
+        else:
+            units |= {_sample(body[:at] + body[at + 1 :]) for at in range(len(body))}
+    elif kind is op.SUBPATTERN:
+        units |= {unit for inner in value[3] for unit in _units(inner)}
+    elif kind is op.BRANCH:
+        samples = [_sample(list(branch)) for branch in value[1][:_FEW]]
+        units |= {*samples, *(one + two for one in samples for two in samples)}
     elif kind is op.IN:
         units |= set(_members(value))
         members = list(_members(value))
-        units |= {a + b for a in members[:3] for b in members[-2:]}
+        units |= {a + b for a in members[:_FEW] for b in members[-_FEW:]}
     elif kind is op.ANY:
         units |= {"a", " ", '"'}
     return units

@@ -155,7 +155,7 @@ def _npmrc(files: Iterable[Path]) -> list[tuple[str, str]]:
 
 
 def _expanded(value: str) -> str:
-    return re.sub(r"\$\{([^}?]+)\??\}", lambda m: os.environ.get(m[1], ""), value)
+    return re.sub(r"\$\{([^${}?]+)\??\}", lambda m: os.environ.get(m[1], ""), value)
 
 
 def _authorization(found: Mapping[str, str]) -> dict[str, str]:
