@@ -186,16 +186,23 @@ def is_allowed(finding: Finding, patterns: Iterable[str]) -> bool:
 def refuse(findings: Iterable[Finding], patterns: Iterable[str]) -> None:
     """Raise `BadInput` naming the findings that no pattern allows, and what can be done."""
     allowing = list(patterns)
-    left = {finding for finding in findings if not is_allowed(finding, allowing)}
+    left = [finding for finding in findings if not is_allowed(finding, allowing)]
     if not left:
         return
-    ordered = sorted(left, key=lambda finding: (finding.path, finding.place, finding.what))
-    shown = ", ".join(map(str, ordered[:_SHOWN]))
-    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    cures = [cure for place, cure in _CURES.items() if any(one.place == place for one in ordered)]
-    by_id = "its path" if all(one.place == "file" for one in ordered) else "its path or its id"
+    places = {finding.place for finding in left}
+    cures = [cure for place, cure in _CURES.items() if place in places]
+    key = "its path" if places == {"file"} else "its path or its id"
     raise BadInput(
-        f"secrets must not get into an image: {shown}{more}",
+        f"secrets must not get into an image: {listed(left)}",
         fix=f"{'; '.join(cures)}; a false alarm, or a secret that is revoked, goes into {_ALLOW}, "
-        f"by {by_id}",
+        f"by {key}",
     )
+
+
+def listed(findings: Iterable[Finding], patterns: Iterable[str] = ()) -> str:
+    """The first of the findings that no pattern allows, in one line; "" for none."""
+    allowing = list(patterns)
+    left = {finding for finding in findings if not is_allowed(finding, allowing)}
+    ordered = sorted(left, key=lambda finding: (finding.path, finding.place, finding.what))
+    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return ", ".join(map(str, ordered[:_SHOWN])) + more

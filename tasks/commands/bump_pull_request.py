@@ -22,7 +22,7 @@ from tasks.base.retry import RemoteFailed
 from tasks.build import dockerfile
 from tasks.bump import edit, locks, pins
 from tasks.commands import bump_versions
-from tasks.git import commits, remotes
+from tasks.git import commits, indexfile, remotes
 from tasks.github import job, rest
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def prepare(repo: Repo) -> Bump | None:
         index = Path(folder) / "index"
         repo.git("read-tree", head, index=index)
         names = repo.git("ls-files", "-z", "--cached", "--others", "--", *there, index=index)
-        repo.git("update-index", "-z", "--add", "--remove", "--stdin", stdin=names, index=index)
+        present = [name for name in names.split(b"\0") if name]
+        indexfile.update(repo, index, present=present, absent=())
         tree = os.fsdecode(repo.git("write-tree", index=index)).strip()
     if tree == repo.line("rev-parse", f"{head}^{{tree}}"):
         return None

@@ -113,9 +113,8 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
     `known`, a commit that `into` has whole, leaves out what it reaches. Git runs in `into` and
     reads the checkout's objects as alternates, so that nothing is ever written to the checkout.
     """
-    wanted = [tree.sha, *sorted({e.oid for e in tree.index.entries if e.mode != GITLINK})]
-    if known:
-        wanted.append(f"^{known}")
+    staged = sorted({entry.oid for entry in tree.index.entries if entry.mode != GITLINK})
+    revisions = [tree.sha, *staged, *([f"^{known}"] if known else [])]
     isolated = isolation.isolate(into, into, bare=True, sha256=len(tree.sha) == 64)
     objects = git.quoted(str(tree.repo.isolated.objects.resolve()))
     environment = isolation.environment([("pack.writeReverseIndex", "false")])
@@ -125,7 +124,7 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
                str(into / "objects/pack/pack")]  # fmt: skip
     try:
         process.capture(
-            command, env=environment, stdin="".join(f"{oid}\n" for oid in wanted).encode(),
+            command, env=environment, stdin="".join(f"{one}\n" for one in revisions).encode(),
             timeout=3600,
         )  # fmt: skip
     except CommandFailed as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.base.errors import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tasks.git.objects import Store
@@ -95,10 +95,13 @@ class StoredObject:
     path: str
 
 
-def reached(store: Store, revisions: list[str]) -> Iterator[StoredObject]:
-    """The objects that `revisions` (as `git rev-list` takes them) reach. Raises `TaskError` where
-    one is missing, as in a partial clone.
+def reached(
+    store: Store, revisions: list[str], paths: Mapping[str, str] | None = None
+) -> Iterator[StoredObject]:
+    """The objects that `revisions` (as `git rev-list` takes them) reach; `paths` are those of blobs
+    that are named by their ids. Raises `TaskError` where one is missing, as in a partial clone.
     """
+    known = paths or {}
     listed = store.lines(
         "rev-list", "--objects", "--stdin", stdin=(line.encode() for line in revisions)
     )
@@ -107,7 +110,7 @@ def reached(store: Store, revisions: list[str]) -> Iterator[StoredObject]:
         for line in store.lines("cat-file", form, stdin=listed):
             oid, kind, rest = line.decode("utf-8", "surrogateescape").split(" ", 2)
             size, _, path = rest.partition(" ")
-            yield StoredObject(oid, kind, int(size), path)
+            yield StoredObject(oid, kind, int(size), path or known.get(oid, ""))
     except (CommandFailed, ValueError) as error:  # an object of a pack that is gone has no size
         reason = error.last_line if isinstance(error, CommandFailed) else ""
         raise store.missing(revisions[0], reason) from None

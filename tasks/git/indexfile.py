@@ -86,6 +86,18 @@ def read(repo: Repo, *, sha256: bool) -> Index:
         return parse(copy.read_bytes(), mtime_ns=mtime_ns, sha256=sha256)
 
 
+def update(repo: Repo, index: Path, *, present: Iterable[bytes], absent: Iterable[bytes]) -> None:
+    """Bring the index file `index` up to what is on disk: the paths that are there, those that are
+    not. As `git add --all` does it, which would ask submodules with their own configuration.
+    """
+    for options, paths in (
+        (("--force-remove",), absent),
+        (("--add", "--remove", "--replace"), present),
+    ):
+        names = b"".join(path + b"\0" for path in paths)
+        repo.git("update-index", *options, "-z", "--stdin", stdin=names, index=index)
+
+
 def compose(entries: Iterable[tuple[bytes, int, str]], *, sha256: bool) -> Index:
     """The index of a commit just checked out; `entries` are path, mode, id in git's order."""
     found: list[IndexEntry] = []

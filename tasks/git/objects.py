@@ -70,13 +70,14 @@ class Blob:
 class Store:
     """Objects to read: `env` leads git to them, `shallow` are the commits whose parents are
     missing. `git_dir` is the hold's own, or the repository's where nothing is held; `partial` is
-    `Repo.partial`.
+    `Repo.partial`. `repo` is kept, since what `env` names goes with it.
     """
 
     git_dir: Path
     env: dict[str, str | None]
     shallow: tuple[str, ...]
     partial: str
+    repo: git.Repo
 
     @staticmethod
     def command(*args: str) -> list[str]:
@@ -185,7 +186,7 @@ def _require_success(args: tuple[str, ...], status: int, errors: IO[bytes]) -> N
 def unheld(repo: git.Repo) -> Store:
     """The objects of `repo` as they are, for what nobody removes meanwhile."""
     env = repo.environment(tuple(_FRUGAL.items()))
-    return Store(repo.git_dir, env, repo.shallow_commits, repo.partial)
+    return Store(repo.git_dir, env, repo.shallow_commits, repo.partial, repo)
 
 
 @contextmanager
@@ -215,7 +216,7 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
             "GIT_DIR": str(git_dir),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
         }
-        store = Store(git_dir, env, cut, repo.partial)
+        store = Store(git_dir, env, cut, repo.partial, repo)
         try:
             store.git("cat-file", "-e", f"{sha}^{{tree}}")
         except CommandFailed:

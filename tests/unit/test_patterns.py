@@ -16,7 +16,7 @@ import pytest
 from tasks.base import redaction
 from tasks.base.project import ROOT
 from tasks.build import secret_scan
-from tests.support import regex_work
+from tests.support import regex_attacks, regex_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +144,7 @@ def test_a_pattern_makes_linear_work(use: Use) -> None:
 
 
 def _assert_linear(pattern: re.Pattern[Any], mode: Mode) -> None:
-    texts = list(regex_work.attacks(pattern, SHORT, LONG))
+    texts = list(regex_attacks.attacks(pattern, SHORT, LONG))
     for short, long in texts[:: len(texts) // ATTACKS + 1]:
         few = regex_work.work(pattern, short, mode, limit=FEW)
         assert few <= FEW, f"{short[:60]!r}: more than {FEW} steps"

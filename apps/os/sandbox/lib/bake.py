@@ -26,9 +26,10 @@ from tasks.git import gitdir
 PINS = Path("/pins")
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "base/__init__", "base/console", "base/errors", "base/process",
-    "build/__init__", "build/context", "build/secret_scan",
-    "git/__init__", "git/commits", "git/gitdir", "git/indexfile", "git/isolation", "git/worktree",
+    "__init__", "base/__init__", "base/console", "base/errors", "base/process", "base/project",
+    "build/__init__", "build/context_cache", "build/history_scan", "build/secret_scan",
+    "git/__init__", "git/gitdir", "git/history", "git/indexfile", "git/isolation", "git/objects",
+    "git/worktree",
 )  # fmt: skip
 
 

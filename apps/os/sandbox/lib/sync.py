@@ -19,12 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import secret_notice
+
 from tasks import git
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.git import gitdir, worktree
+from tasks.git import gitdir, indexfile, worktree
 
 if TYPE_CHECKING:
+    from tasks.build.secret_scan import Finding
     from tasks.git.worktree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
@@ -78,18 +81,20 @@ def mirror(source: Path, repo: Path) -> str:
     state.running = True
     state.save()
     copied = removed = 0
+    secrets: set[Finding] = set()
     tree = worktree.scan(source)
     for _ in range(_PASSES):
         copied += _copy(source, repo, tree.everything(), state)
         removed += _remove_others(repo, tree, state)
         for part in tree.trees():
-            _take_over_git(part, repo / os.fsdecode(part.prefix), state)
+            secrets |= _take_over_git(part, repo / os.fsdecode(part.prefix), state)
         again = worktree.scan(source)
         if _moment(again) == _moment(tree):
             state.running = False
             state.save()
             for note in tree.all_notes():
                 console.warn(note)
+            secret_notice.say(source, secrets)
             return (
                 f"{len(tree.everything())} files as on the host, {copied} copied, {removed} removed"
             )
@@ -229,23 +234,28 @@ def _remove(root: bytes, path: bytes, wanted: set[bytes]) -> bool:
     return True
 
 
-def _take_over_git(tree: Tree, to: Path, state: State) -> None:
-    """Give the repository at `to` the commit, branch and index of `tree`; its own branches stay."""
+def _take_over_git(tree: Tree, to: Path, state: State) -> set[Finding]:
+    """Give the repository at `to` the commit, branch and index of `tree`; its own branches stay.
+    The secrets among what it has received.
+    """
     git_dir = to / ".git"
     if not git_dir.is_dir():
         with tempfile.TemporaryDirectory(dir=to, prefix=".git-new-") as folder:
             gitdir.export(tree, Path(folder) / "git")
             (Path(folder) / "git").rename(git_dir)
-        return
+        return secret_notice.find(tree, to)
     (git_dir / "logs").mkdir(exist_ok=True)
     repo = git.open_repo(to)
     head, branch = git.head(repo)
-    shallow, was_shallow = gitdir.shallow_commits(tree), (git_dir / "shallow").exists()
-    known = head if not (shallow or was_shallow) and _has(tree.repo, head) else None
+    shallow, former_shallow = gitdir.shallow_commits(tree), sorted(repo.shallow_commits)
+    known = head if not (shallow or former_shallow) and _has(tree.repo, head) else None
     # First of all: it decides how much history is packed.
     _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
-    if head != tree.sha or (git_dir / "index").read_bytes() != tree.index.clean:
+    index = indexfile.read(repo, sha256=len(head) == 64)
+    secrets: set[Finding] = set()
+    if (head, index.clean, former_shallow) != (tree.sha, tree.index.clean, shallow):
         gitdir.copy_objects(tree, git_dir, known=known)
+        secrets = secret_notice.find(tree, to, known=known, indexed={entry.oid for entry in index.entries})
     if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
         repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
         repo.git("update-ref", "-d", f"refs/heads/{branch}")
@@ -263,6 +273,7 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> None:
         state.sha, state.branch = tree.sha, tree.branch
     _replace(os.fsencode(git_dir / "index"), tree.index.clean)
     repo.git("update-index", "-q", "--refresh", check=False)
+    return secrets
 
 
 def _has(repo: git.Repo, sha: str) -> bool:
@@ -290,15 +301,17 @@ def _keep_changes(repo: Path, state: State) -> None:
     if now == then and here.sha == state.sha:
         return
     ref = f"refs/sandbox/before-sync/{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    names = {*(entry.path for entry in [*here.entries, *here.index.entries]),
-             *(nested.prefix.rstrip(b"/") for nested in here.nested)}  # fmt: skip
+    present = {*(entry.path for entry in here.entries if entry.kind != "directory"),
+               *(nested.prefix.rstrip(b"/") for nested in here.nested)}  # fmt: skip
+    # The folder of a submodule that is not initialised says nothing of its commit.
+    folders = {entry.path for entry in here.entries if entry.kind == "directory"}
+    absent = {entry.path for entry in here.index.entries
+              if entry.path not in present
+              and not (entry.mode == indexfile.GITLINK and entry.path in folders)}  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="iterate-keep-") as folder:
         index = Path(folder) / "index"
         shutil.copyfile(here.repo.index_path, index)
-        here.repo.git(
-            "update-index", "-z", "--add", "--remove", "--stdin",
-            stdin=b"".join(name + b"\0" for name in sorted(names)), index=index,
-        )  # fmt: skip
+        indexfile.update(here.repo, index, present=sorted(present), absent=sorted(absent))
         tree = here.repo.git("write-tree", index=index).decode().strip()
     who = (("user.name", "iterate sandbox"), ("user.email", "sandbox@localhost"))
     message = b"Work in the sandbox before it was synced with the host\n"
