@@ -61,7 +61,9 @@ def refuse_secrets(source: Source, into: Path | None = None) -> None:
     a file, what the index holds, what the history of HEAD holds. `into` is the cache.
     """
     cache = into or context_cache.folder()
-    findings = [finding for tree in source.tree.trees() for finding in _findings(source, tree, cache)]
+    findings = [
+        finding for tree in source.tree.trees() for finding in _findings(source, tree, cache)
+    ]
     secret_scan.refuse(findings, secret_scan.allowed_in(source.tree.repo.root))
 
 

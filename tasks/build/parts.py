@@ -19,10 +19,8 @@ import io
 import json
 import os
 import re
-import shutil
 import tarfile
 import tempfile
-import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -39,8 +37,8 @@ from tasks.git import commits, gitdir, history, objects, reftree
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tasks.build.source import Source
     from tasks.build.history_scan import Scan
+    from tasks.build.source import Source
     from tasks.git.history import Segment
     from tasks.git.objects import Store
     from tasks.git.worktree import Entry

@@ -51,7 +51,8 @@ EXAMPLES: Final = (".example", ".sample", ".template", ".dist")
 #: file holds.
 CONTENT: Final[Mapping[str, re.Pattern[bytes]]] = {
     "private key": re.compile(
-        rb"-----BEGIN (?:[A-Z]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----\s{1,4}[A-Za-z0-9+/=:,\s-]{64}"
+        rb"-----BEGIN (?:[A-Z]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+        rb"\s{1,4}[A-Za-z0-9+/=:,\s-]{64}"
     ),
     "GitHub token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),
     "GitLab token": re.compile(rb"\bglpat-[\w-]{20}"),
@@ -59,7 +60,9 @@ CONTENT: Final[Mapping[str, re.Pattern[bytes]]] = {
     "OpenAI key": re.compile(rb"\bsk-(?:proj-|svcacct-)?[\w-]{20,100}T3BlbkFJ[\w-]{20}"),
     "Daytona key": re.compile(rb"\bdtn_[0-9a-f]{64}"),
     "AWS key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
-    "npm token": re.compile(rb"\bnpm_[A-Za-z0-9]{36}|:_(?:authToken|password)\s{0,8}=\s{0,8}[^\s$]{8}"),
+    "npm token": re.compile(
+        rb"\bnpm_[A-Za-z0-9]{36}|:_(?:authToken|password)\s{0,8}=\s{0,8}[^\s$]{8}"
+    ),
     "PyPI token": re.compile(rb"\bpypi-AgE[\w-]{50}"),
     "Slack token": re.compile(rb"\bxox[abposr]-[\w-]{20}"),
     "Google key": re.compile(rb"\bAIza[\w-]{35}\b"),

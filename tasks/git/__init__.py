@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 #: submodules with the submodules' own configuration, `show` checks signatures.
 _PLUMBING: Final = frozenset({
     "cat-file", "commit-tree", "config", "for-each-ref", "ls-files", "ls-remote", "ls-tree",
-    "read-tree", "rev-list", "rev-parse", "symbolic-ref", "update-index", "update-ref", "write-tree",
+    "read-tree", "rev-list", "rev-parse", "symbolic-ref", "update-index", "update-ref",
+    "write-tree",
 })  # fmt: skip
 #: Without looking into submodules: of those only the commit counts.
 _STATUS: Final = (

@@ -15,7 +15,7 @@ _PERSON: Final = re.compile(rb"(?P<name>[^<]*)<[^>]*> (?P<time>\d{1,18})", re.DO
 
 @dataclass(frozen=True)
 class Commit:
-    """The header of a commit object; `committed` is in seconds since 1970, 0 where it is missing."""
+    """The header of a commit object; `committed` is in seconds since 1970, 0 where none stands."""
 
     tree: str
     parents: tuple[str, ...]

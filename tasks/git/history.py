@@ -10,7 +10,6 @@ pack is made anew, by one thread, from the objects alone: how a clone has packed
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 

@@ -64,7 +64,7 @@ class IsolatedGitDir:
     objects: Path
 
     def environment(self, root: Path | None = None) -> dict[str, str]:
-        """The variables that lead git there; `root` is the working tree, None for no working tree."""
+        """The variables that lead git there; `root` is the working tree, where there is one."""
         return {
             "GIT_DIR": str(self.path),
             "GIT_COMMON_DIR": str(self.common),
@@ -85,10 +85,14 @@ def isolate(
     (folder / "info").mkdir()
     for name in _SHARED:
         (folder / name).symlink_to(common_dir / name)
-    extensions = [*(["\tobjectFormat = sha256"] if sha256 else []),
-                  *(["\trefStorage = reftable"] if reftable else [])]  # fmt: skip
-    lines = ["[core]", f"\trepositoryformatversion = {int(bool(extensions))}",
-             f"\tbare = {str(bare).lower()}", *(["[extensions]", *extensions] if extensions else [])]  # fmt: skip
+    formats = {"objectFormat = sha256": sha256, "refStorage = reftable": reftable}
+    extensions = [f"\t{line}" for line, needed in formats.items() if needed]
+    lines = [
+        "[core]",
+        f"\trepositoryformatversion = {int(bool(extensions))}",
+        f"\tbare = {str(bare).lower()}",
+        *(["[extensions]", *extensions] if extensions else []),
+    ]
     (folder / "config").write_text("\n".join(lines) + "\n")
     return isolated
 
@@ -139,7 +143,7 @@ def configured(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def listed(raw: bytes) -> list[tuple[str, str]]:
-    """What `git config --list -z` prints, in order; a name without `= value` stands for true.
+    r"""What `git config --list -z` prints, in order; a name without `= value` stands for true.
 
     >>> listed(b"core.eol\nlf\0core.filemode\0")
     [('core.eol', 'lf'), ('core.filemode', 'true')]

@@ -145,7 +145,9 @@ class Store:
         """The bytes of each object. Raises `TaskError` where one is missing."""
         sizes: dict[str, int] = {}
         listed = (oid.encode() for oid in oids)
-        for line in self.lines("cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=listed):
+        for line in self.lines(
+            "cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=listed
+        ):
             oid, _, size = line.decode().partition(" ")
             if not size.isdecimal():
                 raise self.missing(oid)

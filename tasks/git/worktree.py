@@ -68,7 +68,7 @@ class Tree:
     cut: tuple[str, ...] = ()
 
     def trees(self) -> Iterator[Tree]:
-        """This one, then all that are nested in it."""
+        """The tree itself, then all that are nested in it."""
         yield self
         for tree in self.nested:
             yield from tree.trees()

@@ -33,7 +33,6 @@ from tasks.setup import machine_checks
 from tests.support import builder, hostile_repository, repos
 from tests.support.hostile_repository import Canaries
 
-
 LAYOUTS = ("plain", "worktree")
 
 
@@ -55,7 +54,11 @@ def make(tmp_path: Path, origin: Path, canaries: Canaries, layout: str) -> Path:
     main = repos.new(
         tmp_path / "repo",
         **builder.buildable(
-            **{".gitattributes": hostile_repository.ATTRIBUTES, "s.sh": "#!/bin/sh\n", ".ci/run": "x"}
+            **{
+                ".gitattributes": hostile_repository.ATTRIBUTES,
+                "s.sh": "#!/bin/sh\n",
+                ".ci/run": "x",
+            }
         ),
     )
     library = repos.new(tmp_path / "library", **{".gitattributes": hostile_repository.ATTRIBUTES})
@@ -256,9 +259,7 @@ def test_git_starts_no_other_program(
     trace, folder = tmp_path / "trace", tmp_path / "bin"
     folder.mkdir()
     real = shutil.which("git")
-    (folder / "git").write_text(
-        f"#!/bin/sh\nGIT_TRACE2_EVENT={trace} exec {real} \"$@\"\n"
-    )
+    (folder / "git").write_text(f'#!/bin/sh\nGIT_TRACE2_EVENT={trace} exec {real} "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     found = source.from_working_tree(repo, build_args={}, trust_index=False)

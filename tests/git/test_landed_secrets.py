@@ -260,10 +260,10 @@ def test_other_rules_read_again(
     secret_scan.rules.cache_clear()
 
 
+@pytest.mark.parametrize("allow", ["allow = 1", 'allow = "x"', "allow = [1]", "allow = {}"])
 @pytest.mark.parametrize(
-    "allow", ["allow = 1", 'allow = "x"', "allow = [1]", "allow = {}"]
+    "head", ["[tool.sandbox.secrets]\n", "tool = 3\n#", "[tool]\nsandbox = 1\n#"]
 )
-@pytest.mark.parametrize("head", ["[tool.sandbox.secrets]\n", "tool = 3\n#", "[tool]\nsandbox = 1\n#"])
 def test_settings_of_another_shape_are_one_line(tmp_path: Path, head: str, allow: str) -> None:
     files = builder.buildable(**{"pyproject.toml": head + allow})
     repo = repos.new(tmp_path / "repo", **files)

@@ -208,13 +208,14 @@ def environment(canaries: Canaries) -> dict[str, str]:
     commands.mkdir(exist_ok=True)
     for name in ("git", "git-status", "git-upload-pack", "git-remote-https"):
         Path(canaries.program(f"env-exec-path-{name}")).rename(commands / name)
+    parameters = canaries.program("env-GIT_CONFIG_PARAMETERS")
     return programs | {
         "GIT_TEMPLATE_DIR": str(templates),
         "GIT_EXEC_PATH": str(commands),
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "core.fsmonitor",
         "GIT_CONFIG_VALUE_0": canaries.program("env-GIT_CONFIG_COUNT"),
-        "GIT_CONFIG_PARAMETERS": f"'core.fsmonitor'='{canaries.program('env-GIT_CONFIG_PARAMETERS')}'",
+        "GIT_CONFIG_PARAMETERS": f"'core.fsmonitor'='{parameters}'",
         "GIT_ATTR_SOURCE": "HEAD",
         "PATH": os.environ["PATH"],
     }

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from re import _constants as op  # type: ignore[attr-defined]
-from re import _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.support.regex_work import Counter
+from tests.support.regex_work import Counter, parse
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
 #: Of many alternatives, or characters of a class, as many are paired.
 _FEW: Final = 3
+#: A repetition's least count, as far as it is followed.
+_LONGEST: Final = 80
 _REPEATS: Final = frozenset({op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT})
 
 
@@ -21,7 +22,7 @@ def attacks(pattern: re.Pattern[Any], *lengths: int) -> Iterator[tuple[str, ...]
     """Texts that repeat each part of the pattern, after what leads there: what slow ones fear. Each
     comes in the given lengths.
     """
-    tree = _parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
+    tree = parse(pattern)
     seen: set[tuple[str, str, str]] = set()
     for lead, nodes in _sequences(list(tree), ""):
         for at, node in enumerate(nodes):
@@ -60,21 +61,17 @@ def _sample(nodes: list[Any]) -> str:
 
 
 def _sample_of(kind: Any, value: Any) -> str:
-    if kind is op.LITERAL:
-        return chr(value)
-    if kind is op.ANY or kind is op.NOT_LITERAL:
+    if kind in {op.ANY, op.NOT_LITERAL}:
         return "a" if value != ord("a") else "b"
     if kind is op.IN:
         return next(iter(_members(value)), "")
-    if kind is op.SUBPATTERN:
-        return _sample(list(value[3]))
-    if kind is op.BRANCH:
-        return _sample(list(value[1][0]))
-    if kind is op.ATOMIC_GROUP:
-        return _sample(list(value))
     if kind in _REPEATS:
-        return _sample(list(value[2])) * max(1, min(int(value[0]), 80))
-    return ""
+        return _sample(list(value[2])) * max(1, min(int(value[0]), _LONGEST))
+    bodies = {op.SUBPATTERN: lambda: value[3], op.BRANCH: lambda: value[1][0],
+              op.ATOMIC_GROUP: lambda: value}  # fmt: skip
+    if kind in bodies:
+        return _sample(list(bodies[kind]()))
+    return chr(value) if kind is op.LITERAL else ""
 
 
 def _units(node: Any) -> set[str]:
@@ -106,7 +103,7 @@ def _members(items: list[Any]) -> Iterator[str]:
     """Some characters of a class, one of each kind."""
     probe = Counter("", 0, 1)
     for c in "aA0-_.:/ \n\"'@=+~$%{}<>()[],;#*\\|!?^&":
-        if probe._within(c, items):  # noqa: SLF001 - the same module
+        if probe._within(c, items):
             yield c
     for kind, value in items:
         if kind is op.LITERAL and items[0][0] is not op.NEGATE:

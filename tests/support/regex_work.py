@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -62,14 +63,16 @@ class Counter:
             begin += 1
             members = self._members(kind, value)
             if members is None:
-                return self._node(
-                    kind, value, at, lambda end: self.sequence(nodes, end, rest, begin)
-                )
+                after = partial(self._sequence_after, nodes, begin, rest)
+                return self._node(kind, value, at, after)
             self.step()
             if at >= len(self.text) or self.text[at] not in members:
                 return None
             at += 1
         return rest(at)
+
+    def _sequence_after(self, nodes: list[Any], begin: int, rest: Rest, at: int) -> int | None:
+        return self.sequence(nodes, at, rest, begin)
 
     def _members(self, kind: Any, value: Any) -> frozenset[str] | None:
         """Of a node that takes exactly one character, those of the text that it takes."""
@@ -108,27 +111,31 @@ class Counter:
         return False
 
     def _node(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
-        if kind is op.AT:
-            self.step()
-            return rest(at) if self._at(value, at) else None
-        if kind is op.BRANCH:
-            return next((end for branch in value[1]
-                         if (end := self.sequence(list(branch), at, rest)) is not None), None)  # fmt: skip
-        if kind is op.SUBPATTERN:
-            return self._group(value, at, rest)
-        if kind is op.ATOMIC_GROUP:
-            inner = self.sequence(list(value), at, lambda end: end)
-            return None if inner is None else rest(inner)
         if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:
             return self._repeat(kind, value, at, rest)
         if kind in {op.ASSERT, op.ASSERT_NOT}:
             return self._assertion(kind, value, at, rest)
-        if kind is op.GROUPREF:
-            start, end = self.groups.get(value, (0, 0))
-            self.step()
-            same = self.text.startswith(self.text[start:end], at)
-            return rest(at + end - start) if same else None
-        raise NotImplementedError(kind)
+        methods = {op.AT: self._place, op.BRANCH: self._branch, op.SUBPATTERN: self._group,
+                   op.ATOMIC_GROUP: self._atom, op.GROUPREF: self._reference}  # fmt: skip
+        return methods[kind](value, at, rest)
+
+    def _place(self, value: Any, at: int, rest: Rest) -> int | None:
+        self.step()
+        return rest(at) if self._at(value, at) else None
+
+    def _branch(self, value: Any, at: int, rest: Rest) -> int | None:
+        ends = (self.sequence(list(branch), at, rest) for branch in value[1])
+        return next((end for end in ends if end is not None), None)
+
+    def _atom(self, value: Any, at: int, rest: Rest) -> int | None:
+        inner = self.sequence(list(value), at, lambda end: end)
+        return None if inner is None else rest(inner)
+
+    def _reference(self, value: Any, at: int, rest: Rest) -> int | None:
+        self.step()
+        start, end = self.groups.get(value, (0, 0))
+        same = self.text.startswith(self.text[start:end], at)
+        return rest(at + end - start) if same else None
 
     def _at(self, where: Any, at: int) -> bool:
         before = self.text[at - 1 : at] if at else ""
@@ -139,11 +146,11 @@ class Counter:
             return (word[0] != word[1]) == (name == "AT_BOUNDARY")
         lines = bool(self.flags & re.MULTILINE)
         if name == "AT_BEGINNING":
-            return at == 0 or lines and before == "\n"
+            return at == 0 or (lines and before == "\n")
         if name == "AT_BEGINNING_STRING":
             return at == 0
         if name == "AT_END":
-            return at >= len(self.text) - (self.text.endswith("\n")) or lines and after == "\n"
+            return at >= len(self.text) - (self.text.endswith("\n")) or (lines and after == "\n")
         return at == len(self.text)
 
     def _group(self, value: Any, at: int, rest: Rest) -> int | None:
@@ -242,10 +249,8 @@ class Counter:
 
 def work(pattern: re.Pattern[Any], text: str, mode: Mode, *, limit: int = 10**9) -> int:
     """The steps of one use of `pattern` on `text`; `limit` + 1 where there are more."""
-    source = pattern.pattern
-    tree = _parser.parse(source, pattern.flags & ~re.DEBUG)
     counter = Counter(text, pattern.flags, limit)
-    nodes = list(tree)
+    nodes = list(parse(pattern))
     ends: Rest = (lambda end: end if end == len(text) else None) if mode == "fullmatch" else (
         lambda end: end
     )  # fmt: skip
@@ -265,7 +270,12 @@ def work(pattern: re.Pattern[Any], text: str, mode: Mode, *, limit: int = 10**9)
     return counter.steps
 
 
+def parse(pattern: re.Pattern[Any]) -> Any:
+    """The tree of a pattern, as Python's own compiler makes it."""
+    return _parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
+
+
 def is_bounded(pattern: re.Pattern[Any]) -> bool:
     """Whether no match is longer than `BOUNDED`: then each position costs no more than that."""
-    _, longest = _parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG).getwidth()
+    _, longest = parse(pattern).getwidth()
     return bool(longest <= BOUNDED)

@@ -56,10 +56,11 @@ def _uses_in(path: Path) -> Iterator[Use]:
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
-        if isinstance(node.func.value, ast.Name) and node.func.value.id == "re":
-            if node.func.attr in {*_FUNCTIONS, "compile"}:
-                mode = _FUNCTIONS.get(node.func.attr) or _mode_of(tree, node, path)
-                yield Use(f"{name}:{node.lineno}", _pattern(node, path), mode)
+        function = node.func.attr
+        known = isinstance(node.func.value, ast.Name) and node.func.value.id == "re"
+        if known and function in {*_FUNCTIONS, "compile"}:
+            mode = _FUNCTIONS.get(function) or _mode_of(tree, node, path)
+            yield Use(f"{name}:{node.lineno}", _pattern(node, path), mode)
 
 
 def _mode_of(tree: ast.Module, call: ast.Call, path: Path) -> Mode:
@@ -112,7 +113,7 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 class _WithoutLocals(ast.NodeTransformer):
-    def visit_FormattedValue(self, _node: ast.FormattedValue) -> ast.Constant:  # noqa: N802
+    def visit_FormattedValue(self, _node: ast.FormattedValue) -> ast.Constant:
         return ast.Constant("x")
 
 
@@ -171,7 +172,9 @@ def test_slow_patterns_are_told_from_others(slow: str, mode: Mode) -> None:
         _assert_linear(re.compile(slow, re.DOTALL), mode)
 
 
-@pytest.mark.parametrize("quick", [r"a+b?", r"(?:a+;)*", r"\w+(?:-\w+)*+$", r"(?>a+)b", r"<[^<>]*>"])
+@pytest.mark.parametrize(
+    "quick", [r"a+b?", r"(?:a+;)*", r"\w+(?:-\w+)*+$", r"(?>a+)b", r"<[^<>]*>"]
+)
 def test_quick_patterns_are_told_from_others(quick: str) -> None:
     _assert_linear(re.compile(quick), "match")
 
@@ -187,7 +190,7 @@ def test_quick_patterns_are_told_from_others(quick: str) -> None:
 def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
     for flags in (0, re.MULTILINE | re.DOTALL):
         compiled = re.compile(pattern, flags)
-        nodes = list(regex_work._parser.parse(pattern, flags))
+        nodes = list(regex_work.parse(compiled))
         for at in range(len(text) + 1):
             counter = regex_work.Counter(text, compiled.flags, 10**6)
             found = compiled.match(text, at) if "^" not in pattern or at == 0 else None
@@ -219,7 +222,10 @@ def test_a_file_of_hostile_content_is_scanned_in_linear_work(unit: bytes, end: b
 def test_a_log_of_hostile_lines_is_redacted_in_linear_work(unit: str) -> None:
     def steps(count: int) -> int:
         text = unit * (count // len(unit))
-        return sum(regex_work.work(form, text, "search") for form in (*redaction.PATTERNS, redaction.KEY_BOUNDARY))
+        return sum(
+            regex_work.work(form, text, "search")
+            for form in (*redaction.PATTERNS, redaction.KEY_BOUNDARY)
+        )
 
     assert steps(4 * LONG) <= 5 * steps(LONG)
     assert redaction.redact(unit * 100_000)  # minutes, if it was not so

@@ -255,7 +255,9 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> set[Finding]:
     secrets: set[Finding] = set()
     if (head, index.clean, former_shallow) != (tree.sha, tree.index.clean, shallow):
         gitdir.copy_objects(tree, git_dir, known=known)
-        secrets = secret_notice.find(tree, to, known=known, indexed={entry.oid for entry in index.entries})
+        secrets = secret_notice.find(
+            tree, to, known=known, indexed={entry.oid for entry in index.entries}
+        )
     if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
         repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
         repo.git("update-ref", "-d", f"refs/heads/{branch}")
