@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import difflib
 import importlib
 import os
 import signal
@@ -12,56 +13,51 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from tasks.base import console
 from tasks.base.errors import Interrupted, TaskError
+from tasks.commands import COMMANDS, GROUPS
 from tasks.github import job
 
 if TYPE_CHECKING:
     from types import FrameType
 
-#: Command → module in tasks.commands; each has `main(arguments) -> None`. Imported at use.
-COMMANDS: Final = {
-    "bump-pull-request": "bump_pull_request",
-    "bump-versions": "bump_versions",
-    "daytona-test": "daytona_test",
-    "deps": "deps",
-    "doctor": "doctor",
-    "gate": "gate",
-    "github-check": "github_check",
-    "github-comment": "github_comment",
-    "image-test": "image_test",
-    "lint": "lint",
-    "local-test": "local_test",
-    "plan": "plan",
-    "reap": "reap",
-    "require-engine": "require_engine",
-    "sandbox-plan": "sandbox_plan",
-    "setup": "setup",
-    "snapshot-daytona": "snapshot_daytona",
-    "snapshot-local": "snapshot_local",
-    "snapshots": "snapshots",
-    "stand-in": "stand_in",
-    "stand-in-test": "stand_in_test",
-    "web-test": "web_test",
-}
-
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def main(arguments: list[str]) -> int:
+    """Run one command; the result is the exit status of the process."""
     name, *rest = arguments or ["--help"]
+    if name in GROUPS:
+        return _in_group(name, rest or ["--help"])
     if name in {"-h", "--help"}:
-        console.say("usage: python -m tasks COMMAND [--help]\ncommands: " + " ".join(COMMANDS))
+        names = [command for command in COMMANDS if " " not in command] + list(GROUPS)
+        print(f"usage: python -m tasks COMMAND [--help]\ncommands: {' '.join(sorted(names))}")
         return 0
-    if name not in COMMANDS:
-        console.fail(
-            f"there is no command `{console.printable(name)}` → one of: {' '.join(COMMANDS)}"
-        )
-        return 2
-    with job.quarantine():
-        return _run(name, rest)
+    return _run(name, rest) if name in COMMANDS else _unknown(name, list(COMMANDS))
+
+
+def _in_group(group: str, arguments: list[str]) -> int:
+    name, *rest = arguments
+    names = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")]
+    if name in {"-h", "--help"}:
+        usage = f"usage: nox -s {group} -- COMMAND [--help]\n\n{GROUPS[group]}"
+        print(f"{usage}\n\ncommands: {' '.join(names)}")
+        return 0
+    return _run(f"{group} {name}", rest) if name in names else _unknown(name, names)
+
+
+def _unknown(name: str, names: list[str]) -> int:
+    nearest = difflib.get_close_matches(name.replace("_", "-"), names, n=1)
+    advice = nearest[0] if nearest else f"one of: {' '.join(names)}"
+    console.fail(f"there is no command `{console.printable(name)}` → {advice}")
+    return 2
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    session = name.replace("-", "_")
+    with job.quarantine():
+        return _run_command(name, arguments)
+
+
+def _run_command(name: str, arguments: list[str]) -> int:
+    title = name.rpartition(" ")[2].replace("-", "_")
     try:
         _end_as_if_interrupted()
         importlib.import_module(f"tasks.commands.{COMMANDS[name]}").main(arguments)
@@ -69,7 +65,7 @@ def _run(name: str, arguments: list[str]) -> int:
         console.fail(str(error))
         for note in error.notes:
             console.warn(note)
-        job.report_failure(session, what=error.what, fix=error.fix, notes=error.notes)
+        job.report_failure(title, what=error.what, fix=error.fix, notes=error.notes)
         return error.exit_status
     except (KeyboardInterrupt, Interrupted) as interrupt:
         signum = interrupt.signum if isinstance(interrupt, Interrupted) else signal.SIGINT
@@ -78,7 +74,7 @@ def _run(name: str, arguments: list[str]) -> int:
         notes = tuple(getattr(interrupt, "__notes__", ()))
         for note in notes:
             console.warn(note)
-        job.report_failure(session, what=what, fix="run it again", notes=notes)
+        job.report_failure(title, what=what, fix="run it again", notes=notes)
         return 128 + signum
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to tell it.
@@ -86,7 +82,7 @@ def _run(name: str, arguments: list[str]) -> int:
         return 128 + signal.SIGPIPE
     except Exception as error:
         kind = type(error).__name__
-        job.report_failure(session, what=f"an unexpected {kind}", fix="its log has the traceback")
+        job.report_failure(title, what=f"an unexpected {kind}", fix="its log has the traceback")
         raise
     return 0
 
@@ -97,14 +93,14 @@ def _end_as_if_interrupted() -> None:
     prctl(2), PR_SET_PDEATHSIG: the kernel signals us when our parent dies.
     """
 
-    def interrupted(signum: int, _frame: FrameType | None) -> NoReturn:
+    def interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
         raise Interrupted(signum)
 
-    signal.signal(signal.SIGTERM, interrupted)
-    signal.signal(signal.SIGHUP, interrupted)
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
     if sys.platform == "linux" and "NOX_CURRENT_SESSION" in os.environ:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        # Its parent was gone before; or nox is a container's first process.
+        # Its parent has ended already; or nox is a container's first process.
         if os.getppid() == 1 and b"nox" not in Path("/proc/1/cmdline").read_bytes():
             raise Interrupted(signal.SIGTERM)
 

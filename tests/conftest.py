@@ -6,9 +6,10 @@ import os
 import signal
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
+import psutil
 import pytest
 
 from tasks.base import project
@@ -16,11 +17,25 @@ from tests.support import cases, repos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from types import FrameType
 
 # Started in the background of a script (some CI runners do), a process has SIGINT ignored, and so
 # have its children: tests that press Ctrl-C would press in vain.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_with_cleanup(_signum: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM and SIGHUP end the tests as Ctrl-C in a terminal does, which reaches workers, too.
+
+    They do so once: a second signal would only cut short what fixtures delete at the end.
+    """
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+    for child in psutil.Process().children():
+        child.send_signal(signal.SIGINT)
+    raise KeyboardInterrupt
+
 
 TABLE = pytest.StashKey[cases.Table]()
 
@@ -32,8 +47,9 @@ if hypothesis.settings.get_current_profile_name() == "default":
     hypothesis.settings.load_profile("here")
 
 #: By these a session knows that it is in a job, and writes into that job's files; or which ref and
-#: which ledger the user means.
+#: which ledger the user means; or pytest which options it has.
 _NOT_OURS = (
+    "PYTEST_ADDOPTS",
     "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_TOKEN",
     "SANDBOX_WITHIN_SESSION", "SANDBOX_ITERATE_REPO_REF", "SANDBOX_LEDGER",
 )  # fmt: skip
@@ -74,6 +90,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # workers are ended by the process that started them
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup
+                signal.signal(signum, _end_with_cleanup)
     if config.getoption("--cases"):
         config.stash[TABLE] = cases.Table()
         config.pluginmanager.register(config.stash[TABLE])

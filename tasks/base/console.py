@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from typing import Any, Literal, TextIO
+import unicodedata
+from typing import Any, Final, Literal, TextIO
 
 Colour = Literal["red", "green", "yellow", "blue", "dim", "bold"]
 _CODES: dict[Colour, str] = {
@@ -17,6 +19,9 @@ _CODES: dict[Colour, str] = {
     "dim": "2",
     "bold": "1",
 }
+_ERASE: Final = "\x1b[2K"
+_status_lock = threading.RLock()
+_is_status_shown = False
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
@@ -44,10 +49,54 @@ def printable_lines(text: str) -> str:
 
 
 def say(text: str = "", colour: Colour | None = None) -> None:
+    with _status_lock:
+        clear_status()
+        _print(paint(text, colour) if colour else text, plain=text, end="\n")
+
+
+def show_status(text: str) -> None:
+    """Draw a line on the terminal that the next line replaces."""
+    global _is_status_shown  # noqa: PLW0603 - there is one terminal
+    with _status_lock:
+        clear_status()
+        shown = fit(text, _columns() - 1)
+        _print(shown, plain=shown, end="\r")
+        _is_status_shown = True
+
+
+def clear_status() -> None:
+    """Take away what `show_status` has drawn."""
+    global _is_status_shown  # noqa: PLW0603
+    with _status_lock:
+        if _is_status_shown:
+            _print(_ERASE, plain="", end="\r")
+            _is_status_shown = False
+
+
+def _columns() -> int:
     try:
-        print(paint(text, colour) if colour else text, file=sys.stderr, flush=True)
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return 80
+
+
+def fit(text: str, columns: int) -> str:
+    """As much of `text` as is that wide on a terminal."""
+    width = 0
+    for number, character in enumerate(text):
+        if not unicodedata.combining(character):
+            width += 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+        if width > columns:
+            return text[:number]
+    return text
+
+
+def _print(text: str, *, plain: str, end: str) -> None:
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
     except UnicodeEncodeError:
-        print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+        ascii_text = plain.encode("ascii", "backslashreplace").decode()
+        print(ascii_text, end=end, file=sys.stderr, flush=True)
 
 
 def step(text: str) -> None:
@@ -73,10 +122,12 @@ def emit_json(value: Any) -> None:
 
 
 def seconds(value: float) -> str:
-    """3.2 → `3.2s`, 75 → `1m15s`."""
+    """3.2 → `3.2s`, 75 → `1m15s`, 7260 → `2h01m`."""
     if value < 60:
         return f"{value:.1f}s"
-    return f"{int(value // 60)}m{int(value % 60):02d}s"
+    if value < 3600:
+        return f"{int(value // 60)}m{int(value % 60):02d}s"
+    return f"{int(value // 3600)}h{int(value % 3600 // 60):02d}m"
 
 
 def size(count: float) -> str:

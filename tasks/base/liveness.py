@@ -1,7 +1,8 @@
-"""Who owns a run, and whether that process still lives: pid, its start, and the boot it ran in.
+"""Who owns a thing, and whether that process still lives: pid, its start, and the boot it ran in.
 
-A pid alone would be taken over by an unrelated process one day. A boot id and a pid
-namespace say whether we may judge at all: engines are shared by machines and containers.
+The one way to ask. A pid alone would be taken over by an unrelated process one day, and means
+nothing in a container that has the same folder mounted. A boot id and a pid namespace say whether
+we may judge at all: what cannot be told is "unknown", and what is unknown is never taken for dead.
 Standard library only.
 """
 
@@ -16,9 +17,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 Life = Literal["alive", "dead", "unknown"]
+_OWNER_FILE: Final = "owner"
+#: In place of the start of a process that is no more.
+_ENDED: Final = "ended"
+#: No system gives a process this number.
+_PIDS: Final = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +53,14 @@ class Owner:
 
 
 @cache
-def _here() -> tuple[str, str, str]:
+def _surroundings() -> tuple[str, str, str]:
     return _host(), _boot(), _namespace()
 
 
 def current(pid: int | None = None) -> Owner:
     """The owner that this process is, or the living process `pid`."""
     pid = os.getpid() if pid is None else pid
-    host, boot, namespace = _here()
+    host, boot, namespace = _surroundings()
     return Owner(host=host, boot=boot, namespace=namespace, pid=pid, start=_start(pid) or "")
 
 
@@ -62,31 +68,77 @@ def life(owner: Owner | None) -> Life:
     """Whether the owner lives. `unknown` where this machine cannot tell."""
     if owner is None:
         return "unknown"
-    host, boot, namespace = _here()
+    host, boot, namespace = _surroundings()
     if owner.boot != boot:
         # Another boot of this machine ended all that ran in it; another machine may be alive.
         return "dead" if host and owner.host == host else "unknown"
-    if owner.namespace != namespace:
+    if not boot or owner.namespace != namespace:
         return "unknown"
-    return "alive" if owner.start and _start(owner.pid) == owner.start else "dead"
+    start = _start(owner.pid)
+    if start == _ENDED:
+        return "dead"
+    if start is None or not owner.start:
+        return "unknown"
+    return "alive" if owner.start == start else "dead"
+
+
+def sign(folder: Path) -> None:
+    """Note in `folder` that it is this process's."""
+    (folder / _OWNER_FILE).write_text(current().to_label())
+
+
+def life_of(folder: Path) -> Life:
+    """Whether the owner lives who has signed `folder`."""
+    try:
+        return life(Owner.from_label((folder / _OWNER_FILE).read_text(errors="replace")))
+    except OSError:
+        return "unknown"
 
 
 def _start(pid: int) -> str | None:
-    """When `pid` started, in a form that only equals itself; None when there is no such process."""
-    if pid <= 0:
-        return None
-    if sys.platform == "linux":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
+    """When `pid` started, in a form that only equals itself; `_ENDED` when there is no such
+    process, None when this process cannot see whether there is.
+    """
+    if not 0 < pid < _PIDS:
+        return _ENDED
+    return _linux_start(pid) if sys.platform == "linux" else _ps_start(pid)
+
+
+def _linux_start(pid: int) -> str | None:
+    try:
+        is_ours = os.readlink("/proc/self") == str(os.getpid())
+        # In a new namespace with the old /proc, only our own entry can be found.
+        if not is_ours and pid != os.getpid():
             return None
-        # The name in brackets may hold spaces and brackets: fields count from the last one.
-        fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in {"Z", "X"} else fields[19]
-    ps = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return ps.stdout.strip() or None
+        stat = Path("/proc", str(pid) if is_ours else "self", "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return _ENDED if not _is_there(pid) else None
+    except OSError:
+        return None
+    # The name in brackets may hold spaces and brackets: fields count from the last one.
+    fields = stat.rpartition(")")[2].split()
+    return _ENDED if fields[0] in {"Z", "X"} else fields[19]
+
+
+def _ps_start(pid: int) -> str | None:
+    try:
+        ps = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return ps.stdout.strip() or (None if _is_there(pid) else _ENDED)
+
+
+def _is_there(pid: int) -> bool:
+    """Whether there is a process of that number, also where /proc hides those of other users."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _boot() -> str:

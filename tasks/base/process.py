@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import CommandFailed, MissingTool, TimedOut
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+#: The children whose output is being captured.
+_captures: Final[set[subprocess.Popen[bytes]]] = set()
 #: Seconds a child gets to end by itself after Ctrl-C, and again after SIGTERM.
 GRACE = 10.0
 
@@ -52,20 +54,20 @@ def capture(
     check: bool = True,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `args` silently and return its output; `check` makes a failure `CommandFailed`."""
-    try:
-        result = subprocess.run(
-            args,
-            cwd=cwd,
-            env=_merged(env),
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise _missing(args, error) from error
-    except subprocess.TimeoutExpired as error:
-        raise TimedOut(f"`{show(args)}` did not end within {timeout} s") from error
+    pipe = subprocess.PIPE
+    with start(args, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe) as child:
+        _captures.add(child)
+        try:
+            stdout, stderr = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            raise TimedOut(f"`{show(args)}` did not end within {timeout} s") from error
+        except BaseException:
+            child.kill()  # as `subprocess.run` does
+            raise
+        finally:
+            _captures.discard(child)
+    result = subprocess.CompletedProcess(args, child.returncode, stdout, stderr)
     if check and result.returncode:
         output = result.stderr.decode(errors="replace").strip()
         last = console.printable(output.splitlines()[-1]) if output else "no message"
@@ -75,6 +77,12 @@ def capture(
             output=output,
         )
     return result
+
+
+def end_captures() -> None:
+    """End what other threads `capture` at this moment, so that their threads end."""
+    for child in list(_captures):
+        child.kill()
 
 
 def start(

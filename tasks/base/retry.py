@@ -6,6 +6,7 @@ Standard library only, and no clock of its own: tests pass theirs.
 from __future__ import annotations
 
 import email.utils
+import math
 import random
 import re
 import time
@@ -17,6 +18,7 @@ from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
 T = TypeVar("T")
 
@@ -105,14 +107,17 @@ def failure(
     headers: Mapping[str, str] | None = None,
     fix: str | None = None,
 ) -> RemoteFailed:
-    """The failure that an HTTP reply is."""
+    """The failure that an HTTP reply is. Where the server says how long to wait, so does `fix`."""
+    kind, after = classify(status, message), asked_to_wait(headers or {})
+    if kind in PASSING and after is not None and after >= 1:
+        fix = f"wait {console.seconds(after)}, as it asks, then run it again"
     shown = console.printable(message.strip())[:300] or "no message"
     return RemoteFailed(
         f"{doing}: {status} {shown}",
-        kind=classify(status, message),
+        kind=kind,
         status=status,
         message=message,
-        after=asked_to_wait(headers or {}),
+        after=after,
         fix=fix,
     )
 
@@ -131,21 +136,32 @@ def asked_to_wait(headers: Mapping[str, str], *, now: float | None = None) -> fl
 def _seconds(value: str, now: float | None) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
         return float(value)
-    try:
-        then = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    date = parse_date(value)
+    if date is None:
         return None
-    return max(0.0, then.timestamp() - (time.time() if now is None else now))
+    return max(0.0, date.timestamp() - (time.time() if now is None else now))
+
+
+def parse_date(value: str | None) -> datetime | None:
+    """A header's date. None for what is not one, or whose zone is unknown (`-0000`)."""
+    try:
+        date = email.utils.parsedate_to_datetime(value or "")
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How often, and how long in all. `longest` caps what a server may ask for, too."""
+    """How often, and how long. `longest` is the most that a server may ask us to wait; after
+    `total` seconds no further attempt begins.
+    """
 
     attempts: int = 6
     base: float = 0.5
     cap: float = 15.0
     longest: float = 120.0
+    total: float = math.inf
 
     def pause(self, attempt: int, *, after: float | None, rng: random.Random) -> float:
         """Seconds before try number `attempt` + 1: what was asked for, or half to all of 2^n."""
@@ -164,12 +180,14 @@ def call(
     policy: Policy = DEFAULT,
     sleep: Callable[[float], object] = time.sleep,
     rng: random.Random | None = None,
+    report: Callable[[str], object] = console.warn,
 ) -> T:
     """`do()`, again after failures that may pass. The last failure is raised as it came.
 
     Only for what may be done twice.
     """
     rng = rng or random.Random()  # noqa: S311 - jitter
+    end = time.monotonic() + policy.total
     for attempt in range(1, policy.attempts + 1):
         try:
             return do()
@@ -178,7 +196,9 @@ def call(
             if not error.passing or too_long or attempt == policy.attempts:
                 raise
             pause = policy.pause(attempt, after=error.after, rng=rng)
-            console.warn(
+            if time.monotonic() + pause > end:
+                raise
+            report(
                 f"{error.what}; again in {console.seconds(pause)}"
                 f" ({attempt} of {policy.attempts - 1})"
             )

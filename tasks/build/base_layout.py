@@ -13,13 +13,12 @@ import os
 import shutil
 import tarfile
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from tasks.base import console, process, project
+from tasks.base import console, files, process, project
 
 if TYPE_CHECKING:
     from tasks.engine.engine import Engine
@@ -60,7 +59,7 @@ def of(engine: Engine, name: str, into: Path | None = None) -> Layout | None:
             except OSError:  # another build was faster
                 if not (folder / "index.json").exists():
                     raise
-        _forget_old(into)
+        files.remove_unused(into, seconds=_KEPT)
     os.utime(folder)
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     return Layout(folder, index["manifests"][0]["digest"])
@@ -119,9 +118,3 @@ def _blob(content: IO[bytes], blobs: Path, kind: str) -> dict[str, Any]:
         size = file.tell()
     temporary.rename(blobs / digest.hexdigest())
     return {"mediaType": _VENDOR + kind, "digest": f"sha256:{digest.hexdigest()}", "size": size}
-
-
-def _forget_old(into: Path) -> None:
-    for path in into.iterdir():
-        if time.time() - path.stat().st_mtime > _KEPT:
-            shutil.rmtree(path, ignore_errors=True)

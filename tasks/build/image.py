@@ -6,9 +6,7 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -16,6 +14,7 @@ from tasks.base import console, process
 from tasks.base.errors import BadInput, TaskError
 from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 from tasks.build import base_layout, build_log, builder, context, context_cache, parts
+from tasks.build.build_display import BuildDisplay
 from tasks.git import gitdir
 
 if TYPE_CHECKING:
@@ -216,16 +215,14 @@ def _run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    display = Display(told)
     try:
-        with log.open("w", encoding="utf-8") as file:
+        with BuildDisplay(told) as display, log.open("w", encoding="utf-8") as file:
             for raw in child.stdout or ():
                 line = raw.decode(errors="replace").rstrip("\n")
                 file.write(line + "\n")
-                display.changed(told.feed(line))
-        status = process.wait(child)
+                display.show(told.feed(line))
+            status = process.wait(child)
     finally:
-        display.close()
         process.stop(child)
         if child.stdout:
             child.stdout.close()
@@ -258,65 +255,3 @@ def _advice(why: str, log: Path, way: Way) -> str:
             return f"the builder went away; docker buildx inspect {way.builder.name}"
         return "the engine went away; nox -s setup starts it"
     return f"the whole log is in {log}"
-
-
-class Display:
-    """Says on stderr what the build does: one line a step, and what runs while it is silent."""
-
-    def __init__(self, told: build_log.Build) -> None:
-        self._told = told
-        self._watch = console.Stopwatch()
-        self._live = console.is_terminal()
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, daemon=True)
-        self._ticker.start()
-
-    def changed(self, step: build_log.Step | None) -> None:
-        # What the cache says is said at the end: it is no failure of the build.
-        if step is None or step.cache or (step.internal and step.state != "failed"):
-            return
-        name = console.printable(step.name)
-        with self._lock:
-            self._wipe()
-            match step.state:
-                case "cached":
-                    console.say(f"{self._watch!s:>6} = {_cut(name)} (cached)", "dim")
-                case "done":
-                    console.say(
-                        f"{self._watch!s:>6} ✓ {_cut(name)} ({console.seconds(step.seconds)})"
-                    )
-                case "failed":
-                    console.say(f"{self._watch!s:>6} ✗ {_cut(name)}", "red")
-
-    def close(self) -> None:
-        self._over.set()
-        self._ticker.join()
-        with self._lock:
-            self._wipe()
-
-    def _tick(self) -> None:
-        while not self._over.wait(0.2 if self._live else _HEARTBEAT):
-            with self._lock:
-                steps = sorted(self._told.running, key=lambda step: step.internal)
-                running = [s.name for s in steps if not s.internal] or [s.name for s in steps[:1]]
-                running = running or ["working"]
-                text = f"{self._watch!s:>6} … {len(running)} running: {_cut(running[0])}"
-                if self._live:
-                    self._wipe()
-                    print(_fit(console.printable(text)), end="\r", file=sys.stderr, flush=True)
-                else:
-                    console.say(console.printable(text))
-
-    def _wipe(self) -> None:
-        if self._live:
-            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
-
-
-def _cut(name: str) -> str:
-    name = re.sub(r"--mount=\S+ *\\? *|\s+", lambda m: " " if m[0].isspace() else "", name)
-    return name if len(name) <= 100 else name[:99] + "…"
-
-
-def _fit(text: str) -> str:
-    return text[: (os.get_terminal_size(2).columns or 80) - 1]

@@ -6,13 +6,11 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks.base import console
+from tasks.base import console, files
 from tasks.base.errors import BadInput, TaskError
 from tasks.base.project import DOCKERFILE
 from tasks.build import dockerfile_env
@@ -20,6 +18,7 @@ from tasks.bump import locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from tasks.bump.pins import Pin
     from tasks.bump.survey import Outcome
@@ -77,30 +76,10 @@ def write(path: Path, text: str, *, through: Path) -> None:
     mode and owner stay. The new one is written in `.sandbox`, where git ignores what a kill leaves.
     """
     path.parent.mkdir(exist_ok=True)
-    waiting = through / ".sandbox"
-    waiting.mkdir(exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=waiting)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_encode(text))
-            if path.exists():
-                old = path.stat()
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
-                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            else:
-                os.fchmod(file.fileno(), 0o644)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    waiting_room = through / ".sandbox"
+    waiting_room.mkdir(exist_ok=True)
+    with files.replacement(path, through=waiting_room, is_durable=True) as file:
+        file.write(_encode(text))
 
 
 @contextmanager
@@ -119,6 +98,7 @@ def alone(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()
+        files.remove_unfinished(folder)
         yield
 
 

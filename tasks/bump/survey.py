@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import statistics
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,17 +16,17 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from tasks.base import console
+from tasks.base import console, files, process
 from tasks.base.errors import TaskError
 from tasks.bump import locks, policy, semver
 from tasks.bump.pins import NODE
 from tasks.bump.policy import Held, Wish
 from tasks.bump.registries import config, npm, pypi
 from tasks.bump.registries.client import Client
-from tasks.bump.registries.model import Unknown, mapping, read_json
+from tasks.bump.registries.model import NotPublished, Unknown, mapping, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tasks.bump.pins import Pin
@@ -122,9 +122,7 @@ class Registries:
             try:
                 document = read_json(self._npm(name, _SHORT), name)
                 self._short[name] = frozenset(mapping(document.get("versions")))
-            except Unknown as error:
-                if "status 404" not in error.what:
-                    raise
+            except NotPublished:
                 self._short[name] = frozenset()
         return self._short[name]
 
@@ -152,6 +150,13 @@ class Registries:
         )
         return self._get(client, quote(name, safe="@"), accept, name)
 
+    def close(self) -> None:
+        """End what other threads are asking."""
+        with self._lock:
+            clients = list(self._clients.values())
+        for client in clients:
+            client.close()
+
     def _client(self, which: str, access: Any) -> Client:
         with self._lock:
             if which not in self._clients:
@@ -163,6 +168,19 @@ class Registries:
         if answer.date:
             self._dates.append((answer.date, datetime.now(UTC)))
         return answer.body
+
+
+@contextmanager
+def _threads(registries: Registries) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end at once when this one is interrupted: what they ask is ended for them."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            registries.close()
+            process.end_captures()
+            raise
 
 
 def survey(
@@ -180,7 +198,7 @@ def survey(
     """
     registries = Registries(root)
     asked = [pin for pin in pins if pin.variable in chosen]
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    with _threads(registries) as pool:
         pool.submit(registries.load)
         # A Node is chosen with regard to all who run on it.
         needed = pins if NODE in chosen else asked
@@ -391,6 +409,4 @@ class Verdicts:
             now = time.time()
             fresh = {k: v for k, v in self._read().items() if now - float(v["at"]) < _FRESH}
             fresh[name] = {"at": now, **verdict}
-            temporary = self.file.with_suffix(f".{os.getpid()}.new")
-            temporary.write_text(json.dumps(fresh))
-            temporary.replace(self.file)
+            files.write(self.file, json.dumps(fresh))

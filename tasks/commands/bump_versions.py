@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.base import ci, console, project
 from tasks.base.errors import BadInput, TaskError
 from tasks.base.options import Parser
-from tasks.bump import edit, pins, report
+from tasks.bump import edit, pins, proposal, report
 from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
 from tasks.bump.registries.model import Unknown
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tasks.bump.pins import Pin
 
 _UNVERIFIED = "bump-unverified.json"
-#: In a workflow: the text of the pull request that bump_pull_request will open.
-BODY = "bump-versions.md"
 
 
 class OutOfDate(TaskError):
@@ -81,7 +79,7 @@ def _run(options: argparse.Namespace, root: Path, state: Path) -> None:
     if options.markdown:
         Path(options.markdown).write_text(text)
     if ci.is_github_job():
-        (state / BODY).write_text(text)
+        (state / proposal.TEXT_FILE).write_text(text)
     pins_moved = ", ".join(f"{o.pin.name} {o.target}" for o in found.changes)
     job.write_outputs(changed=written, verified=verified, moved=pins_moved if written else "")
     job.write_summary(f"### Pinned versions\n\n{text}")

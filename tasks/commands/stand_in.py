@@ -11,7 +11,7 @@ from tasks.base.options import Parser
 
 
 def main(arguments: list[str]) -> None:
-    parser = Parser(prog="python -m tasks stand-in", description=__doc__)
+    parser = Parser(prog="nox -s stand_in --", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--json", action="store_true", help="print the environment as JSON")
     options = parser.parse_args(arguments)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from tasks import git
-from tasks.base import process
+from tasks.base import liveness, process
 from tasks.base.errors import CommandFailed, TaskError
 from tasks.base.project import cache_dir
 from tasks.git import isolation
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 20
 _ATTEMPTS: Final = 5
-#: Seconds; no hold is needed for a day.
-_STALE: Final = 86400
+#: Seconds; no hold is needed for a week.
+_STALE: Final = 7 * 86400
 #: Bounds git's memory, whatever the repository's size; large files are streamed.
 _FRUGAL: Final = {
     "core.bigFileThreshold": "8m",
@@ -199,8 +199,9 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
     _sweep(holds)
-    with tempfile.TemporaryDirectory(prefix=f"hold-{os.getpid()}-", dir=holds) as folder:
+    with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
         git_dir = Path(folder)
+        liveness.sign(git_dir)
         (git_dir / "objects/pack").mkdir(parents=True)
         (git_dir / "objects/info").mkdir()
         (git_dir / "refs").mkdir()
@@ -227,15 +228,15 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
 
 
 def _sweep(holds: Path) -> None:
-    """Remove what killed runs left. Neither sign is enough: a clock may jump, and a process of
-    another container that shares the folder is not to be seen from here.
+    """Remove what dead runs left, and what nobody can tell of once it is a week old: the owner may
+    be in another container that shares the folder.
     """
-    for left in holds.glob("hold-*"):
+    for hold_folder in holds.glob("hold-*"):
         with contextlib.suppress(OSError):  # another run sweeps, too
-            old = time.time() - left.stat().st_mtime > _STALE
-            pid = left.name.split("-")[1]
-            if old and not (pid.isdigit() and process.lives(int(pid))):
-                shutil.rmtree(left, ignore_errors=True)
+            life = liveness.life_of(hold_folder)
+            age = time.time() - hold_folder.stat().st_mtime
+            if life == "dead" or (life == "unknown" and age > _STALE):
+                shutil.rmtree(hold_folder, ignore_errors=True)
 
 
 def _link(objects: Path, into: Path) -> None:

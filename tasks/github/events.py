@@ -1,17 +1,20 @@
 """What an event of GitHub means for sandboxes at Daytona: publish one, retire one, or nothing.
 
-Pure. A pull request of a fork gets no secret from GitHub, so that nothing of it can be published;
-the workflows' own conditions are the second lock.
+Decisions are pure. GitHub gives no secret to a pull request from a fork, so nothing of it can be
+published; the conditions in the workflows are the second lock.
+https://docs.github.com/webhooks/webhook-events-and-payloads
 """
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks.base import console
+from tasks.base import console, stages
 from tasks.base.errors import BadInput
-from tasks.daytona import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,8 +28,8 @@ _RUN_BY_HAND: Final = "Actions → Branch sandbox → Run workflow"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """`sha` is of the commit, `stage` where it goes; both only where something is to be done."""
+class SandboxPlan:
+    """`sha` is the commit, `stage` where it goes; both are empty where there is nothing to do."""
 
     action: Action
     reason: str
@@ -36,12 +39,13 @@ class Plan:
     pull_request: str = ""
 
     def record(self) -> dict[str, str]:
+        """For the outputs of a step and for `--json`."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """`resolve` turns a ref of a person's into a commit, and the branch that it is."""
+    """`resolve` turns a ref that a person typed into its commit and, if it is one, its branch."""
 
     name: str
     payload: Mapping[str, Any]
@@ -50,116 +54,166 @@ class Event:
     resolve: Callable[[str], tuple[str, str]]
 
 
-def production(event: Event) -> Plan:
+def of_job(resolve: Callable[[str], tuple[str, str]]) -> Event:
+    """The event of this job, from its environment. Raises `BadInput` outside of a job."""
+    return Event(
+        name=_variable("GITHUB_EVENT_NAME"),
+        payload=_payload(_variable("GITHUB_EVENT_PATH")),
+        repository=_variable("GITHUB_REPOSITORY"),
+        ref=_variable("GITHUB_REF"),
+        resolve=resolve,
+    )
+
+
+def plan(event: Event, *, production: bool) -> SandboxPlan:
+    """What `event` asks for, at production's stage or at a branch's. Raises `BadInput` for a
+    payload that is not as GitHub sends it.
+    """
+    try:
+        return _for_production(event) if production else _for_branch(event)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"the event `{console.printable(event.name)}` is not as GitHub sends it: has no {error}"
+        ) from None
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise BadInput(
+            f"{name} is not set: this is not a job of GitHub Actions",
+            fix="nox -s snapshot_daytona -- --ref REF publishes from here",
+        )
+    return value
+
+
+def _payload(path: str) -> dict[str, Any]:
+    try:
+        payload = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"the event in {path} cannot be read: {error}") from None
+    if not isinstance(payload, dict):
+        raise BadInput(f"the event in {path} is not an object")
+    return payload
+
+
+# ── production ──────────────────────────────────────────────────────────────────────────────
+
+
+def _for_production(event: Event) -> SandboxPlan:
     if _is_fork(event):
-        return _nothing(f"{event.repository} is a fork: no production of ours is published there")
+        return _nothing(f"{event.repository} is a fork: it publishes to no production of ours")
     if event.ref != MAIN:
         return _nothing(f"production is published from main alone, not from {event.ref}")
-    return Plan(action="publish", reason="a commit on main", stage=snapshot.PRODUCTION)
-
-
-def branch(event: Event) -> Plan:
-    if _is_fork(event):
-        return _nothing(f"{event.repository} is a fork: it has no Daytona of ours")
-    if event.name == "pull_request":
-        return _pull_request(event)
-    if event.name == "delete":
-        return _deleted(event.payload)
-    if event.name == "workflow_dispatch":
-        return _by_hand(event)
-    raise BadInput(
-        f"no sandbox depends on the event `{console.printable(event.name)}`",
-        fix="on: pull_request, delete or workflow_dispatch",
-    )
+    return SandboxPlan(action="publish", reason="a commit on main", stage=stages.PRODUCTION)
 
 
 def _is_fork(event: Event) -> bool:
     return bool((event.payload.get("repository") or {}).get("fork"))
 
 
-def _nothing(reason: str) -> Plan:
-    return Plan(action="nothing", reason=reason)
+def _nothing(reason: str) -> SandboxPlan:
+    return SandboxPlan(action="nothing", reason=reason)
 
 
-def _pull_request(event: Event) -> Plan:
-    what, pull = event.payload["action"], event.payload["pull_request"]
-    named = (event.payload.get("label") or {}).get("name")
-    labelled = LABEL in {label["name"] for label in pull.get("labels", ())}
-    # A fork that was deleted meanwhile is null.
-    home = (pull["head"].get("repo") or {}).get("full_name")
-    if named != LABEL and not labelled:
-        return _nothing(f"the pull request has no label `{LABEL}`")
-    if home != event.repository:
-        return _nothing(
-            f"the pull request comes from a fork ({home or 'deleted by now'}), and no secret is"
-            " within its reach: to see it at Daytona, read it, push it to a branch here, then"
-            f" {_RUN_BY_HAND}"
-        )
-    if named not in {LABEL, None}:
-        return _nothing(f"the label `{named}` is not `{LABEL}`")
-    name = pull["head"]["ref"]
-    return _of_ours(
-        what,
-        pull,
-        branch=name,
-        stage=snapshot.stage_for_branch(name),
-        pull_request=str(int(pull["number"])),
+# ── a branch ────────────────────────────────────────────────────────────────────────────────
+
+
+def _for_branch(event: Event) -> SandboxPlan:
+    if _is_fork(event):
+        return _nothing(f"{event.repository} is a fork: it has no Daytona of ours")
+    if event.name == "pull_request":
+        return _for_pull_request(event)
+    if event.name == "delete":
+        return _for_deletion(event.payload)
+    if event.name == "workflow_dispatch":
+        return _for_dispatch(event)
+    raise BadInput(
+        f"no sandbox depends on the event `{console.printable(event.name)}`",
+        fix="on: pull_request, delete or workflow_dispatch",
     )
 
 
-#: What happens to a pull request that has the label → why its sandbox is made, or goes.
-_MADE: Final = {
+#: What happens to a pull request that has the label → why its sandbox is published.
+_PUBLISHED: Final = {
     "labeled": f"the label `{LABEL}` was set",
     "synchronize": "the branch has new commits",
     "reopened": "the pull request is open again",
 }
-_GOES: Final = {
+#: … and why it is retired.
+_RETIRED: Final = {
     "closed": "the pull request is closed",
     "unlabeled": f"the label `{LABEL}` was removed",
 }
 
 
-def _of_ours(what: str, pull: Mapping[str, Any], **plan: str) -> Plan:
-    if what in _GOES:
-        return Plan(action="retire", reason=_GOES[what], **plan)
-    if pull["state"] != "open":
+def _for_pull_request(event: Event) -> SandboxPlan:
+    pull_request = event.payload["pull_request"]
+    changed_label = (event.payload.get("label") or {}).get("name")
+    is_labelled = LABEL in {label["name"] for label in pull_request.get("labels", ())}
+    # GitHub sends null for a fork that has been deleted in the meantime.
+    head_repository = (pull_request["head"].get("repo") or {}).get("full_name")
+    if changed_label != LABEL and not is_labelled:
+        return _nothing(f"the pull request has no label `{LABEL}`")
+    if head_repository != event.repository:
+        return _nothing(
+            f"the pull request comes from a fork ({head_repository or 'deleted by now'}), which no"
+            " secret may reach: to see it at Daytona, read it, push it to a branch here, then"
+            f" {_RUN_BY_HAND}"
+        )
+    if changed_label not in {LABEL, None}:
+        return _nothing(f"the label `{changed_label}` is not `{LABEL}`")
+    return _for_own_pull_request(event.payload["action"], pull_request)
+
+
+def _for_own_pull_request(action: str, pull_request: Mapping[str, Any]) -> SandboxPlan:
+    branch = pull_request["head"]["ref"]
+    target = {
+        "branch": branch,
+        "stage": stages.stage_for_branch(branch),
+        "pull_request": str(int(pull_request["number"])),
+    }
+    if action in _RETIRED:
+        return SandboxPlan(action="retire", reason=_RETIRED[action], **target)
+    if pull_request["state"] != "open":
         return _nothing("the pull request is closed")
-    if what in _MADE:
-        return Plan(action="publish", reason=_MADE[what], sha=_sha(pull["head"]["sha"]), **plan)
-    return _nothing(f"`{what}` changes nothing in the branch")
+    if action in _PUBLISHED:
+        sha = _commit_id(pull_request["head"]["sha"])
+        return SandboxPlan(action="publish", reason=_PUBLISHED[action], sha=sha, **target)
+    return _nothing(f"`{action}` changes nothing in the branch")
 
 
-def _deleted(payload: Mapping[str, Any]) -> Plan:
+def _for_deletion(payload: Mapping[str, Any]) -> SandboxPlan:
     name, kind = payload["ref"], payload["ref_type"]
     if kind != "branch":
         return _nothing(f"a {kind} was deleted, not a branch")
-    stage = snapshot.stage_for_branch(name)
-    return Plan(action="retire", reason="the branch was deleted", branch=name, stage=stage)
+    stage = stages.stage_for_branch(name)
+    return SandboxPlan(action="retire", reason="the branch was deleted", branch=name, stage=stage)
 
 
-def _by_hand(event: Event) -> Plan:
+def _for_dispatch(event: Event) -> SandboxPlan:
     inputs = event.payload.get("inputs") or {}
-    sha, name = event.resolve(inputs.get("ref") or "")
+    sha, branch = event.resolve(inputs.get("ref") or "")
     stage = inputs.get("stage") or ""
     if stage:
-        snapshot.check_stage(stage)
-    if stage == snapshot.PRODUCTION:
-        raise BadInput("prd is published from main alone", fix="leave the stage out, or stg")
-    if not stage and not name:
+        stages.check_stage(stage)
+    if stage == stages.PRODUCTION:
+        raise BadInput("prd is published from main alone", fix="leave the stage out, or choose stg")
+    if not stage and not branch:
         raise BadInput(
-            f"`{console.printable(inputs['ref'])}` is no branch, so that no stage follows from it",
+            f"`{console.printable(inputs['ref'])}` is not a branch, so no stage follows from it",
             fix="name a stage, too: stg or dev-NAME",
         )
-    return Plan(
+    return SandboxPlan(
         action="publish",
         reason="asked for by hand",
-        branch=name,
+        branch=branch,
         sha=sha,
-        stage=stage or snapshot.stage_for_branch(name),
+        stage=stage or stages.stage_for_branch(branch),
     )
 
 
-def _sha(text: str) -> str:
+def _commit_id(text: str) -> str:
     if len(text) not in {40, 64} or not set(text) <= set("0123456789abcdef"):
-        raise BadInput(f"the event's commit is no id: {console.printable(text[:70])}")
+        raise BadInput(f"the event's commit is not an id: {console.printable(text[:70])}")
     return text

@@ -1,4 +1,4 @@
-"""Whether a pull request's checks let it pass: every job succeeded, or was rightly left out."""
+"""Whether the checks of a pull request let it pass: each job succeeded or was rightly skipped."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.base import console
-from tasks.base.errors import BadInput
+from tasks.base.errors import BadInput, TaskError
 
-#: The one job that may be left out, and the job whose outputs say why.
+#: The one job that may be skipped, and the job whose outputs say why.
 OPTIONAL: Final = "sandbox"
 PLAN: Final = "plan"
+_REASONS: Final = {
+    "success": "passed",
+    "failure": "failed: its log says what",
+    "cancelled": "was ended before it had finished",
+    "skipped": "did not run, because what it needs has failed",
+}
+
+
+class GateClosed(TaskError):
+    """At least one job does not let the pull request pass."""
+
+    code = "gate-closed"
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """Of one job; `result` is GitHub's word for how it ended."""
+
     job: str
     result: str
     passes: bool
@@ -23,18 +37,20 @@ class Verdict:
 
 
 def judge(needs: dict[str, Any]) -> list[Verdict]:
-    """On each job of GitHub's `needs`: {"plan": {"result": "success", "outputs": {…}}, …}."""
+    """Judge each job of GitHub's `needs`: {"plan": {"result": "success", "outputs": {…}}, …}."""
     return [_verdict(job, need, needs.get(PLAN, {})) for job, need in needs.items()]
 
 
 def read(text: str) -> dict[str, Any]:
-    """`toJSON(needs)`. A gate without jobs, or without those it judges by, would let all pass."""
+    """Parse `toJSON(needs)`. Raises `BadInput` where the jobs are missing that the gate judges by:
+    without them everything would pass.
+    """
     try:
         needs = json.loads(text)
-        known = all(isinstance(need["result"], str) for need in needs.values())
+        is_valid = all(isinstance(need["result"], str) for need in needs.values())
     except (ValueError, TypeError, KeyError, AttributeError):
-        known = False
-    if not known or not {PLAN, OPTIONAL} <= needs.keys():
+        is_valid = False
+    if not is_valid or not {PLAN, OPTIONAL} <= needs.keys():
         raise BadInput(
             f"NEEDS is not what toJSON(needs) gives: {console.printable(text[:60])}",
             fix=f"needs: of the gate must name {PLAN}, {OPTIONAL} and every other job",
@@ -44,19 +60,12 @@ def read(text: str) -> dict[str, Any]:
 
 def _verdict(job: str, need: dict[str, Any], plan: dict[str, Any]) -> Verdict:
     result = need["result"]
-    if result == "success":
-        return Verdict(job, result, passes=True, reason="passed")
     if job == OPTIONAL and result == "skipped" and plan.get("result") == "success":
         outputs = plan.get("outputs") or {}
         if outputs.get("changed") == "false":
             return Verdict(job, result, passes=True, reason="the image is the same as before")
         if outputs.get("tested") == "true":
             return Verdict(job, result, passes=True, reason="an image of this content has passed")
-        return Verdict(job, result, passes=False, reason="left out without a reason")
-    reasons = {
-        "failure": "failed: its log says what",
-        "cancelled": "was ended before it had finished",
-        "skipped": "did not run, for what it needs failed",
-    }
-    reason = reasons.get(result, f"ended in an unknown way: {console.printable(result[:40])}")
-    return Verdict(job, result, passes=False, reason=reason)
+        return Verdict(job, result, passes=False, reason="was skipped without a reason")
+    reason = _REASONS.get(result, f"ended in an unknown way: {console.printable(result[:40])}")
+    return Verdict(job, result, passes=result == "success", reason=reason)

@@ -10,15 +10,13 @@ import json
 import os
 import re
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-import urllib3
-
-from tasks.base import addresses, console, redaction, retry
+from tasks.base import addresses, console, retry
 from tasks.base.errors import BadInput
+from tasks.base.http import Client, Limits, Service
 from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
@@ -32,8 +30,7 @@ VERSION: Final = "2022-11-28"
 _API: Final = "https://api.github.com"
 _SERVER: Final = "https://github.com"
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", re.ASCII)
-_TIMEOUT: Final = urllib3.Timeout(connect=10.0, read=30.0)
-_MOST: Final = 16_000_000
+_LIMITS: Final = Limits(connect=10.0, idle=30.0, total=120.0)
 _REDIRECTS: Final = 3
 #: Where a rate limit does not say how long, GitHub asks for a minute.
 _MINUTE: Final = 60.0
@@ -48,6 +45,11 @@ _FIXES: Final[dict[Kind, str]] = {
     "conflict": "run it again",
     "quota": "see the limits of the account on GitHub",
 }
+_SERVICE: Final = Service(
+    name="GitHub",
+    advice=_FIXES,
+    elsewhere="was the repository renamed? check GITHUB_REPOSITORY",
+)
 _MAY_NOT_OPEN: Final = (
     "on GitHub: Settings → Actions → General → Workflow permissions → allow GitHub Actions to"
     " create pull requests"
@@ -129,10 +131,10 @@ class Api:
         self.access = given
         self._policy = policy
         self._sleep = sleep
-        self._pool = _pool(given.api_url)
+        self._client = Client(_SERVICE, limits=_LIMITS, secrets=[given.token])
 
     def close(self) -> None:
-        self._pool.clear()
+        self._client.close()
 
     def get(self, doing: str, path: str, **query: Any) -> Any:
         return self.ask(doing, "GET", path, query=query)
@@ -198,26 +200,10 @@ class Api:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
-        for _ in range(_REDIRECTS + 1):
-            try:
-                said = self._pool.request(
-                    method, url, body=data, headers=headers, timeout=_TIMEOUT,
-                    retries=False, redirect=False, preload_content=False,
-                )  # fmt: skip
-                raw = said.read(_MOST, decode_content=True)
-                said.release_conn()
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise self._silent(doing, error) from None
-            if said.status not in {301, 302, 307, 308} or method != "GET":
-                return self._read(doing, said.status, said.headers, raw)
-            there = urljoin(url, said.headers.get("Location") or "")
-            if urlsplit(there)[:2] != urlsplit(url)[:2]:
-                break  # the token goes to nobody else
-            url = there
-        raise RemoteFailed(
-            f"{doing}: GitHub leads elsewhere", kind="rejected",
-            fix="was the repository renamed? check GITHUB_REPOSITORY",
-        )  # fmt: skip
+        response = self._client.send(
+            method, url, doing=doing, headers=headers, body=data, redirects=_REDIRECTS
+        )
+        return self._read(doing, response.status, response.headers, response.body)
 
     def _read(self, doing: str, status: int, headers: Mapping[str, str], raw: bytes) -> _Reply:
         try:
@@ -232,26 +218,11 @@ class Api:
             return _Reply(body, headers)
         raise failure(doing, status, body, headers)
 
-    def _silent(self, doing: str, error: Exception) -> RemoteFailed:
-        said = redaction.redact(console.printable(str(error)), [self.access.token])[:200]
-        return RemoteFailed(
-            f"{doing}: no reply from GitHub: {said}", kind="network", fix=_FIXES["network"]
-        )
-
 
 @dataclass(frozen=True)
 class _Reply:
     body: Any
     headers: Mapping[str, str]
-
-
-def _pool(url: str) -> urllib3.PoolManager:
-    """Certificates as Python finds them (SSL_CERT_FILE), proxies as the environment says."""
-    parts = urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme, "")
-    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy)
-    return urllib3.PoolManager()
 
 
 def failure(doing: str, status: int, body: Any, headers: Mapping[str, str]) -> RemoteFailed:

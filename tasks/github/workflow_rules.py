@@ -1,40 +1,32 @@
 """What our workflows promise beyond what actionlint and zizmor look for. Pure: text → findings.
 
-The promises are in CONTRIBUTING.md. Conditions are not compared as text but worked out, for an
-event of a fork and for another branch than main: a job that has a secret must not run on either.
+The promises are in CONTRIBUTING.md. A job with a secret carries one of the conditions in `GUARDS`,
+word for word: what a condition would decide for a stranger's event is not worked out here.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import yaml
 
-from tasks.github import expressions
-from tasks.github.expressions import BadExpression, Scope
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-_ACTION: Final = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w./-]+)?@[0-9a-f]{40}", re.ASCII)
-_VERSION: Final = re.compile(r"#\s*v\d+(?:\.\d+)*\s*$", re.ASCII)
-_REPO: Final = "iterate/iterate"
+    from collections.abc import Iterator
 
 #: Others run with secrets on what a stranger sent, or start a run that does.
 TRIGGERS: Final = {
     "pull_request", "push", "delete", "schedule", "workflow_dispatch", "merge_group",
 }  # fmt: skip
-#: Environments that hold the key.
-ENVIRONMENTS: Final = {"prd", "dev"}
-#: Sessions whose failure leaves something to look at.
-_LEAVES: Final = {
-    "snapshot_local", "local_test", "snapshot_daytona", "stand_in_test", "bump_versions",
-}  # fmt: skip
+ECOSYSTEMS: Final = {"github-actions", "pip", "npm", "docker"}
+_COOL_DOWN_DAYS: Final = 7
 _LONGEST_MINUTES: Final = 120
+#: Sessions whose failure leaves files to look at.
+_LEAVE_FILES: Final = {"snapshot_local", "local_test", "snapshot_daytona", "tests", "bump_versions"}
 
+_ACTION: Final = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w./-]+)?@[0-9a-f]{40}", re.ASCII)
+_VERSION: Final = re.compile(r"#\s*v\d+(?:\.\d+)*\s*$", re.ASCII)
 _WORD: Final = r"(?:[A-Za-z0-9_./=:,@+-]+|\"\$[A-Z_]+(?:/[a-z.-]+)?\")"
 _COMMAND: Final = re.compile(
     rf"pip install --require-hashes -r requirements/nox\.txt"
@@ -42,49 +34,91 @@ _COMMAND: Final = re.compile(
     rf"(?: > \"\$RUNNER_TEMP/[a-z.-]+\")?",
     re.ASCII,
 )
-_SECRET: Final = re.compile(r"\bsecrets\b|\bgithub\s*\.\s*token\b", re.IGNORECASE)
-_KEY: Final = re.compile(r"\bsecrets\b", re.IGNORECASE)
+_TOKEN_OR_SECRET: Final = re.compile(r"\bsecrets\b|\bgithub\s*\.\s*token\b", re.IGNORECASE)
+_SECRET: Final = re.compile(r"\bsecrets\b", re.IGNORECASE)
+#: What a job or a workflow must leave to the steps that need it.
+_FOR_ALL_STEPS: Final = (
+    "env", "defaults", "container", "services", "uses", "secrets", "strategy",
+)  # fmt: skip
 
-ECOSYSTEMS: Final = {"github-actions", "pip", "npm", "docker"}
-_COOL_DOWN: Final = 7
+
+class Guard(NamedTuple):
+    """The environment that a condition protects, and the triggers for which it does."""
+
+    environment: str
+    triggers: frozenset[str]
 
 
-@dataclass(frozen=True, order=True)
-class Finding:
+_PULL_REQUEST_OF_OURS: Final = "github.event.pull_request.head.repo.full_name == github.repository"
+_BRANCH_TRIGGERS: Final = frozenset({"pull_request", "delete", "workflow_dispatch"})
+#: Condition of a job with a secret → what it protects. Each is false for every fork: for a pull
+#: request from one (whose repository is another, or null), and for a run in a fork itself. The one
+#: of production is false for every branch but main.
+GUARDS: Final = {
+    "needs.plan.outputs.action == 'publish' && github.ref == 'refs/heads/main'"
+    " && !github.event.repository.fork":
+        Guard("prd", frozenset({"push", "workflow_dispatch"})),
+    "needs.plan.outputs.action == 'publish' && (github.event_name == 'workflow_dispatch'"
+    f" || {_PULL_REQUEST_OF_OURS})":
+        Guard("dev", _BRANCH_TRIGGERS),
+    "needs.plan.outputs.action == 'retire' && (github.event_name == 'delete'"
+    f" || {_PULL_REQUEST_OF_OURS})":
+        Guard("dev", _BRANCH_TRIGGERS),
+    "!github.event.repository.fork":
+        Guard("dev", frozenset({"schedule", "workflow_dispatch"})),
+}  # fmt: skip
+ENVIRONMENTS: Final = {guard.environment for guard in GUARDS.values()}
+
+
+class Finding(NamedTuple):
+    """A promise that line `line` of the file breaks; `rule` is its name."""
+
     line: int
     rule: str
-    what: str
+    message: str
+
+
+# ── YAML ────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
-class At:
-    """A node of the file: its value, and the line it stands on."""
+class Node:
+    """A node of the file: its value (a text, a list or a mapping of nodes), and its line."""
 
     value: Any
     line: int
 
-    def get(self, key: str) -> At | None:
-        """The value of a key; None where there is none, or this is no mapping."""
-        found = self.value.get(key) if isinstance(self.value, dict) else None
-        return found if isinstance(found, At) else None
+    def get(self, key: str) -> Node | None:
+        """The node at a key; None where there is none, or this is no mapping."""
+        node = self.value.get(key) if isinstance(self.value, dict) else None
+        return node if isinstance(node, Node) else None
 
-    def items(self) -> Iterator[tuple[str, At]]:
-        if isinstance(self.value, dict):
-            yield from self.value.items()
+    def text(self, key: str) -> str:
+        """The text at a key, "" for none."""
+        node = self.get(key)
+        return node.value if node and isinstance(node.value, str) else ""
 
-    def __iter__(self) -> Iterator[At]:
-        if isinstance(self.value, list):
-            yield from self.value
+    def elements(self, key: str) -> list[Node]:
+        """The list at a key; one text counts as a list of it."""
+        node = self.get(key)
+        if node is None:
+            return []
+        return node.value if isinstance(node.value, list) else [node]
 
-    def texts(self) -> Iterator[At]:
+    def items(self) -> list[tuple[str, Node]]:
+        """The pairs of a mapping, in order."""
+        return list(self.value.items()) if isinstance(self.value, dict) else []
+
+    def texts(self) -> Iterator[Node]:
         """Every text below, this one included."""
         if isinstance(self.value, str):
             yield self
-        children = self.value.values() if isinstance(self.value, dict) else self
-        for child in children:
+        children = [child for _, child in self.items()] or self.value
+        for child in children if isinstance(children, list) else []:
             yield from child.texts()
 
     def plain(self) -> Any:
+        """The same without lines."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
@@ -92,317 +126,196 @@ class At:
         return self.value
 
 
-def parse(text: str) -> At:
-    """The file, every scalar as the text it is written as: `on` is no truth value."""
+def parse(text: str) -> Node:
+    """Read a file; every scalar stays the text that it is written as, so `on` is no truth value.
+
+    Raises `yaml.YAMLError`, also for an empty file and for a key that stands twice.
+    """
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if node is None:
         raise yaml.YAMLError("the file is empty")
-    return _at(node)
+    return _node(node)
 
 
-def _at(node: yaml.Node) -> At:
+def _node(node: yaml.Node) -> Node:
     line = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        pairs: dict[str, At] = {}
+        pairs: dict[str, Node] = {}
         for key, value in node.value:
+            key_line = key.start_mark.line + 1
             if key.value in pairs:
-                raise yaml.YAMLError(
-                    f"`{key.value}` stands twice, in line {key.start_mark.line + 1}"
-                )
-            found = _at(value)
-            # A block's own first line is the one below its key.
-            pairs[key.value] = At(found.value, key.start_mark.line + 1)
-        return At(pairs, line)
+                raise yaml.YAMLError(f"`{key.value}` stands twice, in line {key_line}")
+            # The first line of a block is the one below its key.
+            pairs[key.value] = Node(_node(value).value, key_line)
+        return Node(pairs, line)
     if isinstance(node, yaml.SequenceNode):
-        return At([_at(child) for child in node.value], line)
-    return At(str(node.value), line)
+        return Node([_node(child) for child in node.value], line)
+    return Node(str(node.value), line)
+
+
+def condition(node: Node) -> str:
+    """The `if:` of a job or a step as one line, without `${{ }}`; "" for none."""
+    text = " ".join(node.text("if").split())
+    return re.sub(r"^\$\{\{ (.*) \}\}$", r"\1", text)
 
 
 # ── workflows ───────────────────────────────────────────────────────────────────────────────
 
 
 def check_workflow(text: str) -> list[Finding]:
+    """The findings in one file of .github/workflows."""
     try:
-        top = parse(text)
+        workflow = parse(text)
     except yaml.YAMLError as error:
         return [Finding(1, "yaml", str(error).splitlines()[0])]
-    return sorted(set(Workflow(top, text.splitlines()).findings()))
+    jobs = workflow.get("jobs") or Node({}, 1)
+    findings = list(_check_top(workflow))
+    for name, job in jobs.items():
+        findings += _check_job(name, job, workflow)
+        for step in job.elements("steps"):
+            findings += _check_step(step, text.splitlines())
+    findings += _check_gate(workflow, jobs)
+    return sorted(set(findings))
 
 
-class Workflow:
-    """One file, looked at rule by rule."""
-
-    def __init__(self, top: At, lines: list[str]) -> None:
-        self._top = top
-        self._lines = lines
-        self._jobs = dict((top.get("jobs") or At({}, 1)).items())
-        on = top.get("on") or At({}, 1)
-        named = [on.value] if isinstance(on.value, str) else [n.value for n in on]
-        self._triggers = {**dict.fromkeys(named, on.line), **{n: a.line for n, a in on.items()}}
-
-    def findings(self) -> Iterator[Finding]:
-        yield from self._whole()
-        for name, job in self._jobs.items():
-            yield from self._job(name, job)
-            for step in job.get("steps") or ():
-                yield from self._step(step)
-        yield from self._gate()
-
-    # ── the file ────────────────────────────────────────────────────────────────────────────
-
-    def _whole(self) -> Iterator[Finding]:
-        permissions = self._top.get("permissions")
-        if permissions is None or permissions.value != {}:
-            line = permissions.line if permissions else 1
-            yield Finding(line, "top-permissions", "`permissions: {}` belongs on top")
-        for trigger, line in self._triggers.items():
-            if trigger not in TRIGGERS:
-                yield Finding(
-                    line, "trigger", f"`{trigger}` may run a stranger's input with secrets"
-                )
-        for key in ("env", "defaults"):
-            if found := self._top.get(key):
-                yield Finding(
-                    found.line, "least-reach", f"`{key}` belongs to the step that needs it"
-                )
-        if not self._jobs:
-            yield Finding(1, "yaml", "there is no job")
-
-    # ── a job ───────────────────────────────────────────────────────────────────────────────
-
-    def _job(self, name: str, job: At) -> Iterator[Finding]:
-        yield from self._limits(name, job)
-        for key in ("env", "defaults", "container", "services", "uses", "secrets", "strategy"):
-            if found := job.get(key):
-                yield Finding(
-                    found.line, "least-reach", f"job `{name}` has `{key}` for all its steps"
-                )
-        runs = job.get("runs-on")
-        if runs is None or not re.fullmatch(r"ubuntu-\d\d\.\d\d", str(runs.value)):
-            line = runs.line if runs else job.line
-            yield Finding(line, "machine", f"job `{name}` runs on no machine of a fixed version")
-        if self._has_key(job):
-            yield from self._guarded(name, job)
-        sessions = {s for step in job.get("steps") or () for s in _sessions(step)}
-        if sessions & _LEAVES and not any(map(_keeps_failures, job.get("steps") or ())):
-            yield Finding(job.line, "artifacts", f"job `{name}` keeps nothing of a failure")
-
-    def _limits(self, name: str, job: At) -> Iterator[Finding]:
-        minutes = job.get("timeout-minutes")
-        if minutes is None or not re.fullmatch(r"\d{1,3}", str(minutes.value)):
-            yield Finding(job.line, "timeout", f"job `{name}` has no timeout-minutes")
-        elif int(minutes.value) > _LONGEST_MINUTES:
-            yield Finding(minutes.line, "timeout", f"job `{name}` may run {minutes.value} minutes")
-        permissions = job.get("permissions")
-        if permissions is None or not isinstance(permissions.value, dict):
-            line = permissions.line if permissions else job.line
-            yield Finding(line, "job-permissions", f"job `{name}` does not say what it may do")
-        concurrency = job.get("concurrency") or self._top.get("concurrency")
-        if concurrency is None or not (concurrency.get("group") and
-                                       concurrency.get("cancel-in-progress")):  # fmt: skip
-            yield Finding(job.line, "concurrency", f"job `{name}` is in no concurrency group")
-
-    def _guarded(self, name: str, job: At) -> Iterator[Finding]:
-        """A job that has the key, or an environment that has it."""
-        environment = job.get("environment")
-        value = environment.value if environment else None
-        if value not in ENVIRONMENTS:
-            line = environment.line if environment else job.line
-            yield Finding(line, "environment", f"job `{name}` has a secret outside of prd and dev")
-        production = any("--stage prd" in text.value for text in job.texts())
-        if production and value != "prd":
-            yield Finding(job.line, "environment", f"job `{name}` is production's, not in prd")
-        condition = job.get("if")
-        line = condition.line if condition else job.line
-        text = condition.value if condition else "success()"
-        if "pull_request" in self._triggers:
-            for github in (FORK, FORK_GONE):
-                yield from self._never(
-                    name, text, line, "fork-secrets", "a fork's pull request", github
-                )
-        if value == "prd":
-            yield from self._never(name, text, line, "main-only", "another branch", OTHER_BRANCH)
-        else:
-            yield from self._never(name, text, line, "fork-secrets", "a fork's own run", FORK_PUSH,
-                                   only={"schedule", "push"})  # fmt: skip
-        for step in job.get("steps") or ():
-            uses = step.get("uses")
-            if uses and str(uses.value).startswith("actions/cache"):
-                yield Finding(
-                    uses.line, "cache", f"job `{name}` has a secret, and a cache to poison"
-                )
-        for text in job.texts():
-            if "SANDBOX_BUILD_CACHE" in text.value:
-                yield Finding(text.line, "cache", f"job `{name}` has a secret, and others' layers")
-
-    def _never(  # noqa: PLR0917 - a table's row
-        self, name: str, text: str, line: int, rule: str, who: str, github: Mapping[str, Any],
-        *, only: set[str] | None = None,
-    ) -> Iterator[Finding]:  # fmt: skip
-        """`text` must be false for `github`, whatever the jobs before have put out."""
-        if only is not None and not only & self._triggers.keys():
-            return
-        try:
-            if any(expressions.condition(text, scope) for scope in _scopes(text, github)):
-                yield Finding(line, rule, f"job `{name}` has a secret, and runs for {who}")
-        except BadExpression as error:
-            yield Finding(line, rule, f"job `{name}`: {error}")
-
-    def _has_key(self, job: At) -> bool:
-        return bool(job.get("environment")) or any(_KEY.search(t.value) for t in job.texts())
-
-    # ── a step ──────────────────────────────────────────────────────────────────────────────
-
-    def _step(self, step: At) -> Iterator[Finding]:
-        uses, run = step.get("uses"), step.get("run")
-        if uses:
-            yield from self._action(step, uses)
-        if run:
-            yield from self._command(run)
-        for key in ("shell", "continue-on-error", "working-directory"):
-            if found := step.get(key):
-                yield Finding(found.line, "run", f"`{key}`: a step is a session, which knows that")
-        # In the environment of the very step that needs it, and nowhere else.
-        for key, child in step.items():
-            if key != "env" and any(_SECRET.search(text.value) for text in child.texts()):
-                yield Finding(child.line, "least-reach", f"a secret in `{key}`, not in `env`")
-
-    def _action(self, step: At, uses: At) -> Iterator[Finding]:
-        if not _ACTION.fullmatch(uses.value):
-            yield Finding(uses.line, "pinned", f"`{uses.value}` is not pinned by a full commit id")
-        elif not _VERSION.search(self._lines[uses.line - 1]):
-            yield Finding(uses.line, "pinned", f"`{uses.value}` has no version as comment")
-        if uses.value.startswith("actions/checkout@"):
-            given = step.get("with") or At({}, uses.line)
-            persist = given.get("persist-credentials")
-            if persist is None or persist.value != "false":
-                line = persist.line if persist else uses.line
-                yield Finding(line, "credentials", "checkout without `persist-credentials: false`")
-
-    def _command(self, run: At) -> Iterator[Finding]:
-        if expressions.has_expression(run.value):
-            yield Finding(run.line, "injection", "an expression in `run:`; use `env:`")
-        elif not _COMMAND.fullmatch(run.value.strip()):
-            shown = run.value.strip().splitlines()[0][:60]
-            yield Finding(run.line, "run", f"not one session, or pip's line: `{shown}`")
-
-    # ── the gate ────────────────────────────────────────────────────────────────────────────
-
-    def _gate(self) -> Iterator[Finding]:
-        if "pull_request" not in self._triggers or self._has_any_key():
-            return
-        gate = self._jobs.get("gate")
-        if gate is None:
-            yield Finding(1, "gate", "checks of a pull request need a job `gate`")
-            return
-        needs = gate.get("needs") or At([], gate.line)
-        named = {needs.value} if isinstance(needs.value, str) else {n.value for n in needs}
-        if missing := sorted(self._jobs.keys() - named - {"gate"}):
-            yield Finding(needs.line, "gate", f"the gate does not need {', '.join(missing)}")
-        condition = gate.get("if")
-        if condition is None or condition.value != "always()":
-            yield Finding(gate.line, "gate", "the gate must judge always(), or it counts as passed")
-
-    def _has_any_key(self) -> bool:
-        return any(self._has_key(job) for job in self._jobs.values())
+def _triggers(workflow: Node) -> dict[str, int]:
+    """The events that start it, and their lines."""
+    trigger = workflow.get("on") or Node({}, 1)
+    if isinstance(trigger.value, dict):
+        return {name: node.line for name, node in trigger.items()}
+    return {node.value: trigger.line for node in workflow.elements("on")}
 
 
-def _sessions(step: At) -> list[str]:
-    run = step.get("run")
-    match = _COMMAND.fullmatch(run.value.strip()) if run else None
+def _check_top(workflow: Node) -> Iterator[Finding]:
+    permissions = workflow.get("permissions")
+    if permissions is None or permissions.value != {}:
+        line = permissions.line if permissions else 1
+        yield Finding(line, "top-permissions", "`permissions: {}` belongs at the top")
+    for trigger, line in _triggers(workflow).items():
+        if trigger not in TRIGGERS:
+            yield Finding(line, "trigger", f"`{trigger}` may run a stranger's input with secrets")
+    for key in ("env", "defaults"):
+        if node := workflow.get(key):
+            yield Finding(node.line, "least-reach", f"`{key}` belongs to the step that needs it")
+    if not workflow.get("jobs"):
+        yield Finding(1, "yaml", "there is no job")
+
+
+def _check_job(name: str, job: Node, workflow: Node) -> Iterator[Finding]:
+    minutes = job.text("timeout-minutes")
+    if not re.fullmatch(r"\d{1,3}", minutes) or int(minutes) > _LONGEST_MINUTES:
+        line = (job.get("timeout-minutes") or job).line
+        limit = f"may run {minutes} minutes" if minutes else "has no timeout-minutes"
+        yield Finding(line, "timeout", f"job `{name}` {limit}")
+    permissions = job.get("permissions")
+    if permissions is None or not isinstance(permissions.value, dict):
+        yield Finding((permissions or job).line, "job-permissions",
+                      f"job `{name}` does not list its permissions")  # fmt: skip
+    concurrency = job.get("concurrency") or workflow.get("concurrency") or Node({}, 1)
+    if not (concurrency.get("group") and concurrency.get("cancel-in-progress")):
+        yield Finding(job.line, "concurrency", f"job `{name}` is in no concurrency group")
+    for key in _FOR_ALL_STEPS:
+        if node := job.get(key):
+            yield Finding(node.line, "least-reach", f"job `{name}` has `{key}` for all its steps")
+    if not re.fullmatch(r"ubuntu-\d\d\.\d\d", job.text("runs-on")):
+        line = (job.get("runs-on") or job).line
+        yield Finding(line, "machine", f"job `{name}` does not name the version of its machine")
+    if _holds_secret(job):
+        yield from _check_secret(name, job, set(_triggers(workflow)))
+    sessions = {session for step in job.elements("steps") for session in _sessions(step)}
+    if sessions & _LEAVE_FILES and not any(map(_keeps_failures, job.elements("steps"))):
+        yield Finding(job.line, "artifacts", f"job `{name}` keeps nothing of a failure")
+
+
+def _holds_secret(job: Node) -> bool:
+    """Whether it names a secret, or an environment that has one."""
+    return bool(job.get("environment")) or any(_SECRET.search(node.value) for node in job.texts())
+
+
+def _check_secret(name: str, job: Node, triggers: set[str]) -> Iterator[Finding]:
+    environment = job.text("environment")
+    line = (job.get("environment") or job).line
+    is_production = any("--stage prd" in node.value for node in job.texts())
+    if environment not in ENVIRONMENTS or (is_production and environment != "prd"):
+        yield Finding(line, "environment", f"job `{name}` has a secret outside of its environment")
+    guard = GUARDS.get(condition(job))
+    if guard is None or guard.environment != environment or not triggers <= guard.triggers:
+        line = (job.get("if") or job).line
+        yield Finding(line, "guard", f"job `{name}` has a secret, and its `if:` is none of GUARDS"
+                      " for its environment and the workflow's triggers")  # fmt: skip
+    for step in job.elements("steps"):
+        if step.text("uses").startswith("actions/cache"):
+            yield Finding(step.line, "cache", f"job `{name}` has a secret, and a cache to poison")
+    for node in job.texts():
+        if "SANDBOX_BUILD_CACHE" in node.value:
+            yield Finding(node.line, "cache", f"job `{name}` has a secret, and others' layers")
+
+
+def _check_step(step: Node, lines: list[str]) -> Iterator[Finding]:
+    uses, run = step.get("uses"), step.get("run")
+    if uses and not _ACTION.fullmatch(uses.value):
+        yield Finding(uses.line, "pinned", f"`{uses.value}` is not pinned by a full commit id")
+    elif uses and not _VERSION.search(lines[uses.line - 1]):
+        yield Finding(uses.line, "pinned", f"`{uses.value}` has no version as a comment")
+    if uses and uses.value.startswith("actions/checkout@"):
+        options = step.get("with") or Node({}, uses.line)
+        if options.text("persist-credentials") != "false":
+            yield Finding(options.line, "credentials", "checkout must not persist credentials")
+    if run and "${{" in run.value:
+        yield Finding(run.line, "injection", "an expression in `run:`; use `env:`")
+    elif run and not _COMMAND.fullmatch(run.value.strip()):
+        first_line = run.value.strip().splitlines()[0][:60]
+        yield Finding(run.line, "run", f"not one session, nor pip's line: `{first_line}`")
+    for key, node in step.items():
+        if key in {"shell", "continue-on-error", "working-directory"}:
+            yield Finding(node.line, "run", f"`{key}` does not belong to a step of one session")
+        if key != "env" and any(_TOKEN_OR_SECRET.search(text.value) for text in node.texts()):
+            yield Finding(node.line, "least-reach", f"a secret in `{key}`, not in `env`")
+
+
+def _check_gate(workflow: Node, jobs: Node) -> Iterator[Finding]:
+    """The checks of a pull request are judged by one job, which needs all others."""
+    is_checks = "pull_request" in _triggers(workflow)
+    if not is_checks or any(_holds_secret(job) for _, job in jobs.items()):
+        return
+    gate = jobs.get("gate")
+    if gate is None:
+        yield Finding(1, "gate", "the checks of a pull request need a job `gate`")
+        return
+    needed = {node.value for node in gate.elements("needs")}
+    if missing := sorted(dict(jobs.items()).keys() - needed - {"gate"}):
+        yield Finding(gate.line, "gate", f"the gate does not need {', '.join(missing)}")
+    if condition(gate) != "always()":
+        yield Finding(gate.line, "gate", "the gate must judge always(), or it counts as passed")
+
+
+def _sessions(step: Node) -> list[str]:
+    match = _COMMAND.fullmatch(step.text("run").strip())
     return match["sessions"].split() if match and match["sessions"] else []
 
 
-def _keeps_failures(step: At) -> bool:
-    uses, condition = step.get("uses"), step.get("if")
-    return bool(
-        uses
-        and uses.value.startswith("actions/upload-artifact@")
-        and condition
-        and condition.value == "failure()"
-    )
-
-
-# ── events that must not reach a secret ─────────────────────────────────────────────────────
-
-_OURS: Final = {"full_name": _REPO, "fork": False, "default_branch": "main"}
-
-
-def _stranger(home: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """A stranger's pull request, as GitHub describes it. Its author chose all names in it."""
-    label = {"name": "sandbox"}
-    pull = {
-        "number": 1,
-        "state": "open",
-        "labels": [label],
-        "head": {"repo": home, "ref": "main", "sha": "1" * 40},
-        "base": {"repo": _OURS, "ref": "main", "sha": "2" * 40},
-    }
-    event = {"action": "labeled", "label": label, "repository": _OURS, "pull_request": pull}
-    return {
-        "event_name": "pull_request", "repository": _REPO, "repository_owner": "iterate",
-        "ref": "refs/pull/1/merge", "ref_name": "1/merge", "base_ref": "main", "head_ref": "main",
-        "actor": "stranger", "event": event,
-    }  # fmt: skip
-
-
-FORK: Final = _stranger({"full_name": "stranger/iterate", "fork": True})
-#: Its fork was deleted meanwhile.
-FORK_GONE: Final = _stranger(None)
-OTHER_BRANCH: Final = {
-    "event_name": "workflow_dispatch",
-    "repository": _REPO,
-    "ref": "refs/heads/other",
-    "event": {"repository": _OURS},
-}
-FORK_PUSH: Final = {
-    "event_name": "schedule",
-    "repository": "stranger/iterate",
-    "ref": "refs/heads/main",
-    "event": {"repository": {"full_name": "stranger/iterate", "fork": True}},
-}
-
-
-def _scopes(text: str, github: Mapping[str, Any]) -> Iterator[Scope]:
-    """Every result that the jobs before may have had: each output takes every text that the
-    condition compares with, for a stranger's code may have written it.
-    """
-    body = next(iter(expressions.bodies(text)), text)
-    outputs = sorted({tuple(path[1:]) for path in expressions.names(body) if path[0] == "needs"})
-    values = [*dict.fromkeys(expressions.texts(body)), "", "true"]
-    functions = {
-        "success": lambda: True, "failure": lambda: True, "always": lambda: True,
-        "cancelled": lambda: True,
-    }  # fmt: skip
-    for chosen in itertools.product(values, repeat=len(outputs)):
-        needs: dict[str, Any] = {}
-        for path, value in zip(outputs, chosen, strict=True):
-            at = needs
-            for part in path[:-1]:
-                at = at.setdefault(part, {})
-            at[path[-1]] = value
-        yield Scope({"github": github, "needs": needs}, functions)
+def _keeps_failures(step: Node) -> bool:
+    is_upload = step.text("uses").startswith("actions/upload-artifact@")
+    return is_upload and condition(step) == "failure()"
 
 
 # ── dependabot ──────────────────────────────────────────────────────────────────────────────
 
 
 def check_dependabot(text: str) -> list[Finding]:
+    """The findings in .github/dependabot.yml."""
     try:
-        top = parse(text)
+        updates = parse(text).elements("updates")
     except yaml.YAMLError as error:
         return [Finding(1, "yaml", str(error).splitlines()[0])]
-    return sorted(_dependabot(top))
-
-
-def _dependabot(top: At) -> Iterator[Finding]:
-    updates = list(top.get("updates") or At([], 1))
-    named = {kind.value: update for update in updates if (kind := update.get("package-ecosystem"))}
-    for missing in sorted(ECOSYSTEMS - named.keys()):
-        yield Finding(1, "dependabot", f"`{missing}` is not kept up to date")
+    missing = ECOSYSTEMS - {update.text("package-ecosystem") for update in updates}
+    findings = [
+        Finding(1, "dependabot", f"`{ecosystem}` is not kept up to date") for ecosystem in missing
+    ]
     for update in updates:
-        cooldown = update.get("cooldown") or At({}, update.line)
-        days = cooldown.get("default-days")
-        if days is None or not days.value.isdecimal() or int(days.value) < _COOL_DOWN:
-            line = days.line if days else update.line
-            yield Finding(line, "cool-down", f"less than {_COOL_DOWN} days old may be proposed")
+        days = (update.get("cooldown") or Node({}, update.line)).text("default-days")
+        if not days.isdecimal() or int(days) < _COOL_DOWN_DAYS:
+            findings.append(Finding(update.line, "cool-down",
+                                    f"releases younger than {_COOL_DOWN_DAYS} days may be"
+                                    " proposed"))  # fmt: skip
+    return sorted(findings)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import httpx
-
 from tasks.base import console, project, redaction
 from tasks.base.errors import TaskError
+from tasks.base.http import Client, Limits
+from tasks.sandbox.readiness import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ def _secrets(sandbox: Sandbox) -> set[str]:
 def _text(ask: Callable[[], str]) -> str:
     try:
         return ask()
-    except (TaskError, httpx.HTTPError, OSError) as error:
+    except (TaskError, OSError) as error:
         return f"(not available: {console.printable(str(error))})"
 
 
@@ -122,9 +122,10 @@ def _file(sandbox: Sandbox, path: str) -> str:
 
 def _http(sandbox: Sandbox, path: str) -> str:
     port = project.DAEMON_PORT
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        answer = client.get(f"{sandbox.url(port)}{path}", headers=dict(sandbox.headers(port)))
-    return f"{answer.status_code} {answer.text}"
+    url, headers = f"{sandbox.url(port)}{path}", sandbox.headers(port)
+    with closing(Client(SERVICE, limits=Limits(connect=10, idle=10, total=30))) as client:
+        response = client.send("GET", url, doing=path, headers=headers)
+    return f"{response.status} {response.text}"
 
 
 def _summary(sandbox: Sandbox, parts: dict[str, str]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
-
-import httpx
 
 from tasks.base import console, project, waiting
 from tasks.base.errors import TaskError
+from tasks.base.http import Client, Limits, Service
+from tasks.base.progress import ProgressLine
+from tasks.base.retry import RemoteFailed
 from tasks.sandbox.sandbox import SandboxEnded, ServiceFailed
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 _SUPERVISOR_INTERVAL: Final = 2.0
 #: The live scan directory; s6-svstat reads it whatever the repo's copy looks like.
 _SCAN: Final = "/run/service"
+#: A sandbox, as a service that is asked over HTTP; what it says is short.
+SERVICE: Final = Service(name="the sandbox")
+_LIMITS: Final = Limits(connect=5, idle=5, total=15, size=1_000_000)
 
 
 def wait_until_ready(sandbox: Sandbox, *, timeout: float) -> dict[str, Any]:
@@ -49,7 +54,9 @@ class _Wait:
         self._ask_supervisors_at = time.monotonic() + _SUPERVISOR_INTERVAL
 
     def until_ready(self, *, timeout: float) -> dict[str, Any]:
-        with httpx.Client(trust_env=False, timeout=5) as client:
+        watch = console.Stopwatch()
+        progress = ProgressLine(lambda: f"waiting for {self._sandbox.name}, {watch}: {self._last}")
+        with contextlib.closing(Client(SERVICE, limits=_LIMITS)) as client, progress:
             return waiting.until(
                 lambda: self._probe(client),
                 what=f"readiness of {self._sandbox.name}",
@@ -57,25 +64,27 @@ class _Wait:
                 state=lambda: f"{self._last}; {last_lines(self._sandbox)}",
             )
 
-    def _probe(self, client: httpx.Client) -> dict[str, Any] | None:
+    def _probe(self, client: Client) -> dict[str, Any] | None:
         if how := self._sandbox.ended():
             raise SandboxEnded(
                 f"{self._sandbox.name} {how} before it was ready: {last_lines(self._sandbox)}"
             )
+        port = project.DAEMON_PORT
         try:
-            port = project.DAEMON_PORT
-            answer = client.get(
-                f"{self._sandbox.url(port)}/readyz", headers=dict(self._sandbox.headers(port))
-            )
-            said = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            self._last = f"/readyz: {console.printable(str(error)) or type(error).__name__}"
+            url, headers = self._sandbox.url(port), self._sandbox.headers(port)
         except SandboxEnded:
             return None  # between two questions; the next round says how
-        else:
-            self._last = f"/readyz: {answer.status_code} {console.printable(answer.text)[:300]}"
-            if answer.status_code == httpx.codes.OK:
-                return dict(said)
+        try:
+            response = client.send("GET", f"{url}/readyz", doing="/readyz", headers=headers)
+            self._last = f"/readyz: {response.status} {console.printable(response.text)[:300]}"
+            if response.status == 200:
+                return dict(json.loads(response.body))
+        except RemoteFailed as error:
+            if not error.passing:
+                raise
+            self._last = error.what
+        except (ValueError, TypeError) as error:
+            self._last = f"/readyz: {console.printable(str(error))}"
         self._end_if_given_up()
         return None
 
@@ -97,7 +106,7 @@ class _Wait:
 
 def last_lines(sandbox: Sandbox, *, count: int = 5) -> str:
     """The end of the console on one line, for an error message."""
-    with suppress(TaskError):
+    with contextlib.suppress(TaskError):
         lines = sandbox.console(tail=count).strip().splitlines()[-count:]
         return "its last lines: " + " | ".join(console.printable(line) for line in lines)
     return "its console cannot be read"

@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Final, Literal
 
-from tasks.base import console, liveness, project
+from tasks.base import console, files, liveness, project
 from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
@@ -107,17 +107,11 @@ def run_dir(run: str) -> Path:
 
 def _sweep_folders(judged: dict[str, Verdict]) -> None:
     """Folders of dead runs that own nothing any more (the owner is noted inside), and old logs."""
-    for folder in (project.state_dir() / "runs").glob("*"):
-        if folder.suffix == ".log":
-            if time.time() - folder.stat().st_mtime > STRANGER_AGE:
-                folder.unlink(missing_ok=True)
-            continue
-        if folder.name in judged:
-            continue
-        with contextlib.suppress(OSError):
-            noted = liveness.Owner.from_label((folder / "owner").read_text())
-            if liveness.life(noted) == "dead":
-                shutil.rmtree(folder, ignore_errors=True)
+    runs = project.state_dir() / "runs"
+    files.remove_unused(runs, seconds=STRANGER_AGE, pattern="*.log")
+    for folder in runs.glob("*"):
+        if folder.name not in judged and liveness.life_of(folder) == "dead":
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 # ── the process of its own ──────────────────────────────────────────────────────────────────

@@ -62,7 +62,7 @@ class Run:
         for thing in reaper.reap_dead(self.provider):
             console.warn(f"deleted {thing.kind} {thing.name}, left by run {thing.run} that died")
         self.folder.mkdir(parents=True)
-        (self.folder / "owner").write_text(self._owner.to_label())
+        liveness.sign(self.folder)
         if not self.keep:
             self._watcher = reaper.Watcher(run=self.id, provider=self.provider.name)
         return self

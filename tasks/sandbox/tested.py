@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from tasks.base import files
 from tasks.base.project import state_dir
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def record(image: str) -> Passed:
     passed = Passed(image, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     path = _path(image)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(asdict(passed)) + "\n")
-    unfinished.replace(path)
+    files.write(path, json.dumps(asdict(passed)) + "\n")
     return passed
 
 

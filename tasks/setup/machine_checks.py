@@ -162,7 +162,7 @@ def check_port(port: int) -> Prerequisite:
     name, id_ = f"port {port}", f"port-{port}"
     if ports.is_free(port):
         return Prerequisite(id_, name, "ok", "free", needed, required=False)
-    owner = ports.owner(port) or "a process of another user"
+    owner = ports.find_owner(port) or "a process of another user"
     fix = "end that process, or publish the sandbox on another port"
     return Prerequisite(id_, name, "attention", f"used by {owner}", needed, fix, required=False)
 

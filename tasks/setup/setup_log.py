@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console, process
 from tasks.base.errors import CommandFailed, TimedOut
+from tasks.base.progress import ProgressLine
 
 if TYPE_CHECKING:
     import subprocess
@@ -85,24 +86,16 @@ class SetupLog:
         give_up: Callable[[str, float], str] | None,
     ) -> str:
         """Wait for the child; returns why it was stopped, "" when it ended by itself."""
-        redraw = console.is_terminal()
-        last_beat = 0.0
-        try:
+
+        def describe() -> str:
+            return f"{title} … {watch}: {_last_line(self._text(start))}"
+
+        with ProgressLine(describe, heartbeat=HEARTBEAT):
             while child.poll() is None:
                 time.sleep(0.1)
                 if give_up and (reason := give_up(self._text(start), watch.elapsed)):
                     process.stop(child)
                     return reason
-                if redraw:
-                    sys.stderr.write(f"\r\x1b[K  {title} … {watch}")
-                    sys.stderr.flush()
-                elif watch.elapsed - last_beat > HEARTBEAT:
-                    last_beat = watch.elapsed
-                    console.say(f"  {title} … {watch}: {_last_line(self._text(start))}", "dim")
-        finally:
-            if redraw:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
         return ""
 
     def _failure(self, title: str, status: int, start: int) -> CommandFailed:

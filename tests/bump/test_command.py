@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base import project
-from tasks.bump import pins
-from tasks.commands import bump_versions
+from tasks.bump import pins, proposal
 from tests.bump.conftest import DOCKERFILE, VERSIONS
 from tests.support import github_runner
-from tests.support.registry import Answer, integrity, packument
+from tests.support.loopback import Answer
+from tests.support.registry import integrity, packument
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def test_a_bump_end_to_end(desk: Desk) -> None:
 
 
 def test_in_a_job(desk: Desk) -> None:
-    """What bump_pull_request goes by: the outputs, and the text it finds."""
+    """The step that opens the pull request goes by the outputs, and by the text that is left."""
     files = {name: desk.root / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     desk.more = {"GITHUB_ACTIONS": "true", **{name: str(path) for name, path in files.items()}}
 
@@ -88,7 +89,7 @@ def test_in_a_job(desk: Desk) -> None:
     summary = files["GITHUB_STEP_SUMMARY"].read_text()
     row = "| bun | 1.4.0 | 1.4.1 | 30 d | patch | the newest release |"
     assert row in summary
-    assert row in (desk.root / ".sandbox" / bump_versions.BODY).read_text()
+    assert row in (desk.root / ".sandbox" / proposal.TEXT_FILE).read_text()
 
 
 @pytest.mark.parametrize(("flag", "status"), [("--dry-run", 0), ("--check", 1)])
@@ -420,6 +421,32 @@ def test_an_edit_meanwhile_is_not_lost(desk: Desk, tmp_path: Path) -> None:
     assert desk.dockerfile.read_bytes() == DOCKERFILE.encode() + b"# mine\n"
     assert "bun-1.4.1.json" not in desk.locks()
     assert (tmp_path / "repository" / project.DOCKERFILE).exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asker", ["its own request", "npm"])
+def test_the_first_signal_ends_what_a_dripping_registry_holds_up(
+    desk: Desk, signum: signal.Signals, asker: str
+) -> None:
+    dripping = Answer(b" " * 100, drip=1.0, length=1_000_000)
+    offer(desk, "bun", "1.4.1", dependencies={"left": "1"})
+    desk.registry.npm("left", {"1.0.0": {}})
+    path, good = "/left", desk.registry.answers["/left"]
+    if asker == "its own request":
+        path = "/bun"
+        desk.registry.answers[path] = dripping
+    else:  # asks for it after the bumper itself
+        desk.registry.answers[path] = [good, dripping] if isinstance(good, Answer) else good
+    count = 1 if asker == "its own request" else 2
+    child = subprocess.Popen(desk.command(), cwd=desk.root, env=desk.environment(), text=True,
+                             stderr=subprocess.PIPE)  # fmt: skip
+    while sum(place == path for place, _ in desk.registry.asked) < count:
+        assert child.poll() is None
+    child.send_signal(signum)
+    _, output = child.communicate(timeout=60)
+    assert child.returncode == 128 + signum
+    assert "interrupted" in output
+    assert desk.dockerfile.read_bytes() == DOCKERFILE.encode()
 
 
 @pytest.mark.parametrize("line", ["ENV SANDBOX_NEW_VERSION=1", "ENV SANDBOX_BUN_VERSION=1.4.1"])

@@ -43,8 +43,8 @@ class Desk:
     capsys: pytest.CaptureFixture[str]
 
     def bump(self, version: str) -> None:
-        for old in (self.repo / LOCKS).glob("bun-*.json"):
-            old.unlink()
+        for lock in (self.repo / LOCKS).glob("bun-*.json"):
+            lock.unlink()
         repos.write(
             self.repo, {DOCKERFILE: dockerfile(version), f"{LOCKS}/bun-{version}.json": "{}\n"}
         )
@@ -88,14 +88,14 @@ def desk(
         yield Desk(repo, hub, capsys)
 
 
-def test_nothing_to_bump(desk: Desk) -> None:
+def test_nothing_to_bump_opens_no_pull_request(desk: Desk) -> None:
     result = desk.run()
     assert (result["changed"], result["action"]) == (False, "none")
     assert desk.tip is None
     assert desk.hub.pulls == {}
 
 
-def test_opened_then_kept_then_closed(desk: Desk) -> None:
+def test_a_pull_request_is_opened_then_updated_then_closed(desk: Desk) -> None:
     head = repos.git(desk.repo, "rev-parse", "HEAD").strip()
     repos.write(desk.repo, {"notes.txt": "mine", "readme.txt": "changed by hand\n"})
     desk.bump("1.1.0")
@@ -110,16 +110,20 @@ def test_opened_then_kept_then_closed(desk: Desk) -> None:
     (pull,) = desk.hub.pulls.values()
     assert pull["title"] == "Bump bun 1.1.0"
     assert "| bun | `1.0.0` | `1.1.0` | https://github.com/oven-sh/bun" in pull["body"]
-    assert [one["name"] for one in pull["labels"]] == ["dependencies"]
+    assert [label["name"] for label in pull["labels"]] == ["dependencies"]
     assert desk.hub.runs[0]["head_sha"] == desk.tip
 
-    again = desk.run()
-    assert (again["action"], again["pushed"], again["dispatched"]) == ("updated", False, False)
-    assert again["sha"] == opened["sha"]
+    unchanged = desk.run()
+    assert (unchanged["action"], unchanged["pushed"], unchanged["dispatched"]) == (
+        "updated",
+        False,
+        False,
+    )
+    assert unchanged["sha"] == opened["sha"]
 
     desk.bump("1.2.0")
-    more = desk.run()
-    assert (more["action"], more["pushed"], more["dispatched"]) == ("updated", True, True)
+    newer = desk.run()
+    assert (newer["action"], newer["pushed"], newer["dispatched"]) == ("updated", True, True)
     assert desk.remote("rev-parse", f"{BRANCH}^") == head
     assert pull["title"] == "Bump bun 1.2.0"
     assert len(desk.hub.runs) == 2
@@ -133,17 +137,16 @@ def test_opened_then_kept_then_closed(desk: Desk) -> None:
     assert desk.run()["action"] == "none"
 
 
-def test_the_checkout_stays_as_it_is(desk: Desk) -> None:
+def test_the_checkout_is_left_unchanged(desk: Desk) -> None:
     desk.bump("1.1.0")
-    before = (repos.status(desk.repo), repos.git(desk.repo, "for-each-ref", "refs/heads"))
+    state = (repos.status(desk.repo), repos.git(desk.repo, "for-each-ref", "refs/heads"))
     desk.run()
     desk.run()
-    after = (repos.status(desk.repo), repos.git(desk.repo, "for-each-ref", "refs/heads"))
-    assert after == before
+    assert state == (repos.status(desk.repo), repos.git(desk.repo, "for-each-ref", "refs/heads"))
     assert not (desk.repo / ".git/shallow").exists()
 
 
-def test_on_a_newer_base_it_is_made_anew(desk: Desk) -> None:
+def test_a_newer_base_gets_a_new_commit(desk: Desk) -> None:
     desk.bump("1.1.0")
     first = desk.run()["sha"]
     repos.write(desk.repo, {"other.txt": "x"})
@@ -158,7 +161,7 @@ def test_on_a_newer_base_it_is_made_anew(desk: Desk) -> None:
     assert desk.remote("rev-list", "--count", f"main..{BRANCH}") == "1"
 
 
-def test_a_text_of_its_own(desk: Desk, tmp_path: Path) -> None:
+def test_a_text_from_a_file_becomes_the_body(desk: Desk, tmp_path: Path) -> None:
     desk.bump("1.1.0")
     body = tmp_path / "body.md"
     body.write_text("the table\n" + "x" * 70_000)
@@ -170,7 +173,7 @@ def test_a_text_of_its_own(desk: Desk, tmp_path: Path) -> None:
         desk.run("--markdown", str(tmp_path / "none.md"))
 
 
-def test_in_a_job_it_is_what_bump_versions_left(
+def test_a_job_uses_the_text_that_bump_versions_left(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -182,14 +185,14 @@ def test_in_a_job_it_is_what_bump_versions_left(
     assert pull["body"] == "what it said"
 
 
-def test_nobodys_commit_is_pushed_over(desk: Desk, tmp_path: Path) -> None:
+def test_a_foreign_commit_is_never_pushed_over(desk: Desk, tmp_path: Path) -> None:
     desk.bump("1.1.0")
     desk.run()
     repos.git(tmp_path, "clone", "-q", "-b", BRANCH, str(desk.hub.bare), "theirs")
-    theirs = tmp_path / "theirs"
-    repos.write(theirs, {"fix.txt": "x"})
-    sha = repos.commit(theirs, "a fix on top")
-    repos.git(theirs, "push", "-q", "origin", BRANCH)
+    clone = tmp_path / "theirs"
+    repos.write(clone, {"fix.txt": "x"})
+    sha = repos.commit(clone, "a fix on top")
+    repos.git(clone, "push", "-q", "origin", BRANCH)
     desk.bump("1.2.0")
     with pytest.raises(TaskError, match="has a commit of A on top"):
         desk.run()
@@ -200,11 +203,11 @@ def test_nobodys_commit_is_pushed_over(desk: Desk, tmp_path: Path) -> None:
     assert desk.tip == sha
 
 
-def test_a_forks_branch_of_that_name_is_not_ours(desk: Desk) -> None:
-    theirs = desk.hub.pull(head=BRANCH, owner="mallory")
+def test_a_branch_of_that_name_in_a_fork_is_not_ours(desk: Desk) -> None:
+    foreign = desk.hub.pull(head=BRANCH, owner="mallory")
     desk.bump("1.1.0")
     assert desk.run()["action"] == "opened"
-    assert desk.hub.pulls[theirs]["title"] == "A title"
+    assert desk.hub.pulls[foreign]["title"] == "A title"
 
 
 def refuse(desk: Desk, message: str) -> None:
@@ -213,7 +216,7 @@ def refuse(desk: Desk, message: str) -> None:
     hook.chmod(0o755)
 
 
-def test_a_protected_branch(desk: Desk) -> None:
+def test_a_protected_branch_names_the_protection(desk: Desk) -> None:
     refuse(desk, "error: GH006: Protected branch update failed for refs/heads/bump-versions.")
     desk.bump("1.1.0")
     with pytest.raises(TaskError) as caught:
@@ -224,7 +227,9 @@ def test_a_protected_branch(desk: Desk) -> None:
     assert desk.hub.pulls == {}
 
 
-def test_what_github_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_github_is_reported_and_the_push_used_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk.bump("1.1.0")
     desk.hub.workflow_permissions["can_approve_pull_request_reviews"] = False
     with pytest.raises(TaskError, match="Settings → Actions → General"):
@@ -246,12 +251,12 @@ def test_what_github_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
         ({"ci.yml": {"name": "CI", "state": "disabled_manually"}}, "disabled workflow"),
     ],
 )
-def test_checks_that_do_not_start(desk: Desk, workflow: Any, word: str) -> None:
+def test_checks_that_do_not_start_are_reported(desk: Desk, workflow: Any, word: str) -> None:
     desk.hub.workflows = workflow
     desk.bump("1.1.0")
     with pytest.raises(TaskError, match=word) as caught:
         desk.run()
-    assert "the pull request is there" in str(caught.value)
+    assert "the pull request is open" in str(caught.value)
     assert f"gh workflow run ci.yml --ref {BRANCH}" in caught.value.fix
     assert len(desk.hub.pulls) == 1
     # The next run starts them.
@@ -259,15 +264,15 @@ def test_checks_that_do_not_start(desk: Desk, workflow: Any, word: str) -> None:
     assert desk.run()["dispatched"]
 
 
-@pytest.mark.parametrize("done", [True, False])
-def test_no_reply_while_opening_makes_one_pull_request(desk: Desk, *, done: bool) -> None:
-    desk.hub.fail("POST", "/pulls$", done=done)
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_no_reply_while_opening_makes_one_pull_request(desk: Desk, *, carried_out: bool) -> None:
+    desk.hub.fail("POST", "/pulls$", done=carried_out)
     desk.bump("1.1.0")
     assert desk.run()["action"] == "opened"
     assert len(desk.hub.pulls) == 1
 
 
-def test_closed_by_a_person_it_is_opened_anew(desk: Desk) -> None:
+def test_a_pull_request_closed_by_a_person_is_opened_anew(desk: Desk) -> None:
     """They closed that one; the next week's has other versions."""
     desk.bump("1.1.0")
     first = desk.run()["pull_request"]
@@ -276,7 +281,7 @@ def test_closed_by_a_person_it_is_opened_anew(desk: Desk) -> None:
     assert desk.run()["pull_request"] != first
 
 
-def test_an_older_checkout_will_do(desk: Desk, tmp_path: Path) -> None:
+def test_an_older_checkout_can_be_proposed(desk: Desk, tmp_path: Path) -> None:
     """Somebody pushed to the base since; the pull request shows what it changes all the same."""
     repos.git(tmp_path, "clone", "-q", str(desk.hub.bare), "theirs")
     repos.commit(tmp_path / "theirs")
@@ -285,7 +290,7 @@ def test_an_older_checkout_will_do(desk: Desk, tmp_path: Path) -> None:
     assert desk.run()["action"] == "opened"
 
 
-def test_the_base(desk: Desk) -> None:
+def test_an_impossible_base_is_refused(desk: Desk) -> None:
     desk.bump("1.1.0")
     with pytest.raises(BadInput, match="its own base"):
         desk.run("--base", BRANCH)

@@ -18,8 +18,8 @@ from tasks import git
 from tasks.base import project
 from tasks.base.errors import BadInput, TaskError
 from tasks.build import context, image, parts, source
+from tasks.bump import proposal
 from tasks.commands import (
-    bump_pull_request,
     github_check,
     lint,
     plan,
@@ -29,6 +29,7 @@ from tasks.commands import (
 )
 from tasks.daytona import ledger, ship
 from tasks.git import refs
+from tasks.github.pull_request import Change, ProposalBranch
 from tasks.setup import machine_checks
 from tests.support import builder, hostile_repository, repos
 from tests.support.hostile_repository import Canaries
@@ -197,13 +198,16 @@ def test_sessions_that_look_at_the_checkout(
 def test_a_bump_and_its_pull_request(repo: Path, canaries: Canaries, origin: Path) -> None:
     repos.write(repo, {"package.json": '{"bumped": true}\n'})
     opened = git.open_repo(repo)
-    bump = bump_pull_request.prepare(opened)
+    bump = proposal.prepare(opened)
     assert bump
-    bump_pull_request._refuse_unmerged(opened, bump, "main")
-    commit, pushed = bump_pull_request._push(opened, bump, "")
+    branch = ProposalBranch(opened, "bump")
+    branch.require_in_base(bump.parent, "main")
+    change = Change(parent=bump.parent, tree=bump.tree, title="Bump", body="")
+    commit, pushed = branch.push(change)
     assert pushed
-    bump_pull_request._push(opened, bump, bump_pull_request._tip(opened))
-    assert repos.git(origin, "rev-parse", bump_pull_request.BRANCH).strip() == commit
+    assert branch.push(change) == (commit, False)
+    assert repos.git(origin, "rev-parse", "bump").strip() == commit
+    branch.delete()
     assert canaries.ran() == set()
 
 
@@ -218,7 +222,7 @@ def test_an_address_that_names_a_program(
     opened = git.open_repo(repo)
     assert image.labels(source.from_working_tree(repo, build_args={}))
     with pytest.raises(TaskError, match="not allowed"):
-        bump_pull_request._tip(opened)
+        ProposalBranch(opened, "bump").delete()
     repos.git(repo, "config", "remote.origin.url", f"ext::{program}")
     canaries.forget()
     with pytest.raises(TaskError, match="not allowed"):

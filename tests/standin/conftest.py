@@ -7,6 +7,7 @@ import io
 import tarfile
 import time
 import uuid
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ USER someone
 WORKDIR /work
 ENTRYPOINT ["/usr/local/bin/server", "it's", "a b"]
 """
+
+
+def pytest_report_header() -> str:
+    return f"the SDK is daytona {metadata.version('daytona')}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from base64 import b64encode
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tests.support import loopback
+from tests.support.loopback import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: When everything below happens, for whoever asks this registry.
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
-
-
-@dataclass
-class Answer:
-    body: bytes = b""
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    #: Seconds before anything is said.
-    after: float = 0.0
-    #: What the answer claims to hold, where that is not its length.
-    length: int | None = None
 
 
 @dataclass
@@ -100,29 +88,12 @@ def index(name: str, versions: Mapping[str, float]) -> dict[str, Any]:
 
 @contextmanager
 def serving() -> Iterator[Registry]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: Request) -> Answer:
+        registry.asked.append((unquote(request.path), dict(request.headers)))
+        reply = registry.reply(request.path)
+        date = format_datetime(registry.now, usegmt=True)
+        return replace(reply, headers={"Date": date, **reply.headers})
 
-        def do_GET(self) -> None:
-            registry.asked.append((unquote(self.path), dict(self.headers)))
-            answer = registry.reply(self.path)
-            time.sleep(answer.after)
-            self.send_response_only(answer.status)
-            self.send_header("Date", format_datetime(registry.now, usegmt=True))
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            length = len(answer.body) if answer.length is None else answer.length
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.close_connection = length > len(answer.body)
-            try:
-                self.wfile.write(answer.body)
-            except ConnectionError:
-                self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with loopback.serving(Handler) as host:
+    with loopback.answering(answer) as host:
         registry = Registry(f"http://{host}/")
         yield registry

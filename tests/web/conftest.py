@@ -1,4 +1,4 @@
-"""A browser on a sandbox's page. `sandbox` itself comes from tasks/commands/web_test.py."""
+"""A browser on the page of a sandbox, which is one for all tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tasks.base import programs, project, waiting
+from tasks.base import console, programs, project, waiting
+from tasks.base.errors import TaskError
+from tasks.sandbox import providers
+from tasks.sandbox.run import Run
+from tasks.sandbox.sandbox import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-    from tasks.sandbox.sandbox import Sandbox
+    from tasks.sandbox.sandbox import Provider, Sandbox
 
 FLAGS = [
     "--disable-background-networking",
@@ -31,6 +35,44 @@ FLAGS = [
 ]
 #: Seconds; a page that polls every three seconds has shown a change by then.
 PATIENCE = 15
+PROVIDER: pytest.StashKey[Provider] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--image", default=project.LOCAL_IMAGE)
+    parser.addoption("--keep", action="store_true", help="leave the sandbox")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End at once, with one line, when there is no browser, no engine or no such image."""
+    config = session.config
+    if config.option.collectonly:
+        return
+    try:
+        programs.require_browser()
+        provider = providers.connect("docker")
+        config.stash[PROVIDER] = provider
+        provider.check(config.option.image)
+    except TaskError as error:
+        pytest.exit(f"cannot test: {error}", returncode=error.exit_status)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if provider := config.stash.get(PROVIDER, None):
+        provider.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    option, provider = request.config.option, request.config.stash[PROVIDER]
+    spec = Spec(image=option.image, purpose="web")
+    with Run(provider, keep=option.keep) as run, provider.create(spec, run) as started:
+        started.start()
+        started.wait_until_ready()
+        yield started
+        if option.keep:
+            console.say(f"kept {started.name}: {started.how_to_reach()}")
+            console.say(f"to delete it: {started.how_to_delete()}")
 
 
 @pytest.hookimpl(wrapper=True)

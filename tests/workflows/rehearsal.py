@@ -169,7 +169,7 @@ class Rehearsal:
         of every run.
         """
         usual = self._usual()
-        table = usual | {name.replace("__", " "): row for name, row in sessions.items()}
+        table = usual | sessions
         (self.folder / "sessions.json").write_text(json.dumps(table))
         text = (ROOT / ".github/workflows" / workflow).read_text()
         self.machine.repository = event.payload["repository"]["full_name"]
@@ -183,13 +183,13 @@ class Rehearsal:
     def _usual(self) -> dict[str, dict[str, Any]]:
         """What takes minutes, and what it is replaced with."""
         return {
-            "lint types unit git_test bump_test deps_check": {"sessions": ["lint", "deps_check"]},
+            "tests -- lint": {"instead": ["lint", "deps"]},
             "snapshot_local": {"add": ["--tag", self.tag]},  # not the one that people use
             "local_test": {
                 "add": ["--image", self.tag, "-k", "test_exec_takes_arguments"],
                 "passed": self.tag,
             },
-            "stand_in_test": {"add": ["-k", "test_pages or test_equal_content"]},
+            "tests -- standin": {"add": ["-k", "test_pages or test_equal_content"]},
         }
 
     def left(self) -> str:

@@ -29,7 +29,7 @@ FAILING_TEST = {
         '    assert sandbox.exec(["false"]).status == 0\n'
     )
 }
-CHECKS = "lint__types__unit__git_test__bump_test__deps_check"
+CHECKS, STAND_IN = "tests -- lint", "tests -- standin"
 ELSEWHERE: dict[str, Any] = {"status": 0, "say": "these checks run in another scenario"}
 
 
@@ -296,17 +296,17 @@ def test_nights_clean_up(rehearsal: Rehearsal) -> None:
     nightly = rehearsal.on_main("schedule", schedule="47 2 * * *")
     green = rehearsal.play(NIGHTLY, "green", nightly)
     assert results(green) == {"gc": "success", "sdk": "success"}, green.log[-6000:]
-    assert sessions(green.jobs["sdk"]) == ["setup", "stand_in_test"]
+    assert sessions(green.jobs["sdk"]) == ["setup", "tests"]
     assert "install --upgrade" in green.jobs["sdk"].log
     assert re.search(r"the SDK is daytona 0\.\d+", green.jobs["sdk"].log)
 
     rehearsal.stand_in.fault("status", on="GET /api/snapshots*", status=403, times=-1)
-    failing = rehearsal.play(NIGHTLY, "failing clean-up", nightly, stand_in_test=elsewhere)
+    failing = rehearsal.play(NIGHTLY, "failing clean-up", nightly, **{STAND_IN: elsewhere})
     rehearsal.stand_in.clear_faults()
     assert results(failing)["gc"] == "failure"
 
     sdk = rehearsal.play(
-        NIGHTLY, "failing tests", nightly, stand_in_test={"status": 1, "say": "a newer SDK fails"}
+        NIGHTLY, "failing tests", nightly, **{STAND_IN: {"status": 1, "say": "a newer SDK fails"}}
     )
     assert results(sdk) == {"gc": "success", "sdk": "failure"}
 

@@ -16,14 +16,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies
 
-from tasks.base import certificates, process
+from tasks.base import certificates, process, proxies
 from tasks.base.errors import BadInput, MissingTool
+from tasks.base.transport import Tls
 from tasks.bump.registries.client import Access
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from tasks.base.proxies import Proxy
 
 _CREDENTIALS: Final = ("_authToken", "_auth", "username", "_password", "certfile", "keyfile")
 
@@ -62,12 +64,15 @@ def npm_access(settings: Mapping[str, Any], name: str, *, root: Path) -> Access:
     return Access(
         url=url,
         headers=_authorization(found),
-        proxy=_proxy(url, settings),
-        ca_file=_bundle(settings.get("cafile")),
-        ca_text="\n".join(authority) if isinstance(authority, list) else str(authority or ""),
-        client_cert=found.get("certfile", ""),
-        client_key=found.get("keyfile", ""),
-        verify=settings.get("strict-ssl") is not False,
+        proxy=_npm_proxy(url, settings),
+        tls=Tls(
+            bundle=str(settings.get("cafile") or ""),
+            text="\n".join(authority) if isinstance(authority, list) else str(authority or ""),
+            extra=_extra_bundle(),
+            client_certificate=found.get("certfile", ""),
+            client_key=found.get("keyfile", ""),
+            verify=settings.get("strict-ssl") is not False,
+        ),
     )
 
 
@@ -117,10 +122,13 @@ def pip_access() -> Access:
     return Access(
         url=url,
         headers=headers,
-        proxy=found.get("proxy") or _proxy(url, {}),
-        ca_file=_bundle(found.get("cert")),
-        client_cert=found.get("client-cert", ""),
-        verify=parts.hostname not in str(found.get("trusted-host", "")).split(),
+        proxy=_pip_proxy(url, found),
+        tls=Tls(
+            bundle=found.get("cert", ""),
+            extra=_extra_bundle(),
+            client_certificate=found.get("client-cert", ""),
+            verify=parts.hostname not in str(found.get("trusted-host", "")).split(),
+        ),
     )
 
 
@@ -172,30 +180,30 @@ def _authorization(found: Mapping[str, str]) -> dict[str, str]:
     return {}
 
 
-def _proxy(url: str, settings: Mapping[str, Any]) -> str:
-    scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
-    chosen = settings.get("https-proxy" if scheme == "https" else "proxy")
-    chosen = chosen or settings.get("proxy")
-    skip = settings.get("noproxy")
-    skipped = ",".join(map(str, skip)) if isinstance(skip, list) else str(skip or "")
-    if skipped and _bypassed(host, skipped):
-        return ""
-    if isinstance(chosen, str) and chosen:
-        return chosen
-    found = getproxies()
-    return "" if _bypassed(host, found.get("no", "")) else found.get(scheme, "")
+def _npm_proxy(url: str, settings: Mapping[str, Any]) -> Proxy | None:
+    """Npm's own settings take precedence over the environment."""
+    parts = urlsplit(url)
+    names = ("https-proxy", "proxy") if parts.scheme == "https" else ("proxy",)
+    excluded = settings.get("noproxy")
+    no_proxy = ",".join(map(str, excluded)) if isinstance(excluded, list) else str(excluded or "")
+    default_port = 443 if parts.scheme == "https" else 80
+    if proxies.is_excluded(no_proxy, parts.hostname or "", parts.port or default_port):
+        return None
+    for name in names:
+        address = settings.get(name)
+        if isinstance(address, str) and address:
+            return proxies.parse_proxy(address, source=f"npm's setting {name}")
+    return proxies.choose_proxy(url)
 
 
-def _bypassed(host: str, names: str) -> bool:
-    """Whether `names` (of `no_proxy`: `localhost,.corp.example,*`) hold the host."""
-    own = [name.strip().lower().removeprefix("*").lstrip(".") for name in names.split(",")]
-    return "*" in names.split(",") or any(
-        name and (host == name or host.endswith(f".{name}")) for name in own
-    )
+def _pip_proxy(url: str, settings: Mapping[str, str]) -> Proxy | None:
+    if address := settings.get("proxy"):
+        return proxies.parse_proxy(address, source="pip's setting proxy")
+    return proxies.choose_proxy(url)
 
 
-def _bundle(configured: object) -> str:
-    return str(configured or certificates.find_ca_bundle() or "")
+def _extra_bundle() -> str:
+    return str(certificates.find_ca_bundle() or "")
 
 
 def _slashed(url: str) -> str:

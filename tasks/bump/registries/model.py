@@ -27,6 +27,10 @@ class Unknown(TaskError):
     exit_status = 2
 
 
+class NotPublished(Unknown):
+    """The registry answers that it has no package of that name."""
+
+
 @dataclass(frozen=True)
 class Release:
     """One published version. None means that the registry does not tell."""

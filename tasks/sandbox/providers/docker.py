@@ -17,10 +17,9 @@ import requests.exceptions
 from docker.types import Mount
 from docker.utils.socket import frames_iter
 
-from tasks.base import certificates, console, project
+from tasks.base import certificates, console, ports, project
 from tasks.base.errors import TaskError
 from tasks.engine import discovery
-from tasks.sandbox import ports
 from tasks.sandbox.run import CREATED_LABEL, OWNER_LABEL, RUN_LABEL, Run, labels_say_keep
 from tasks.sandbox.sandbox import Belonging, ExecResult, Provider, Sandbox, SandboxEnded, Spec
 
@@ -109,7 +108,11 @@ class DockerProvider(Provider):
     def create(self, spec: Spec, run: Run) -> Sandbox:
         for port, wanted in spec.ports.items():
             if wanted:
-                ports.check_free(wanted, purpose=f"port {port} of the sandbox", client=self.client)
+                ports.require_free(
+                    wanted,
+                    purpose=f"port {port} of the sandbox",
+                    find_publisher=self._find_publisher,
+                )
         mounts = []
         # Behind a proxy that inspects TLS, what the sandbox fetches goes through it as well.
         if bundle := certificates.find_ca_bundle():
@@ -129,6 +132,11 @@ class DockerProvider(Provider):
                 init=spec.under_init or None,
             )
         return DockerSandbox(self, container, spec, run)
+
+    def _find_publisher(self, port: int) -> str:
+        for container in self.client.api.containers(filters={"publish": str(port)}):
+            return f"container {container['Names'][0].lstrip('/')}"
+        return ""
 
     def belongings(self) -> list[Belonging]:
         with _engine("listing what our runs own"):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import socket
 
+import pytest
+
 from tasks.base import ports
 
 
@@ -10,18 +12,30 @@ def test_owner_names_the_process_on_a_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert not ports.is_free(port)
-        assert ports.owner(port).endswith(f"(pid {os.getpid()})")
+        assert ports.find_owner(port).endswith(f"(pid {os.getpid()})")
     assert ports.is_free(port)
-    assert not ports.owner(port)
+    assert not ports.find_owner(port)
 
 
-def test_listening_reads_the_rows_of_proc() -> None:
-    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid t inode"
-    row = " 0: 0100007F:{port:04X} 00000000:0000 {state} 0:0 00:0 0 0 0 {inode} 1"
-    rows = [
-        row.format(port=3000, state="0A", inode=11),
-        row.format(port=3000, state="01", inode=12),  # established
-        row.format(port=4096, state="0A", inode=13),
-    ]
-    assert ports.listening("\n".join([head, *rows]), 3000) == {"11"}
-    assert ports.listening("", 3000) == set()
+@pytest.mark.parametrize(("publisher", "owner"), [("box", "box"), ("", "(pid ")])
+def test_a_taken_port_is_refused_with_the_name_of_who_has_it(publisher: str, owner: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ports.PortTaken, match="for a test is taken by") as caught:
+            ports.require_free(port, purpose="a test", find_publisher=lambda _: publisher)
+    assert owner in caught.value.what
+    ports.require_free(port, purpose="a test")
+
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1 0 100 0
+   1: 0100007F:0BB8 0100007F:D431 01 00000000:00000000 00:00000000 00000000  0  0 4712 1 0 100 0
+   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4713 1 0 100 0
+"""
+
+
+@pytest.mark.parametrize(("port", "inodes"), [(3000, {"4711"}), (22, {"4713"}), (80, set())])
+def test_listeners_are_read_from_proc(port: int, inodes: set[str]) -> None:
+    assert ports.parse_listeners(TCP, port) == inodes
+    assert ports.parse_listeners("", port) == set()

@@ -32,6 +32,7 @@ def failing(*kinds: retry.Kind, after: float | None = None) -> Callable[[], str]
 @pytest.mark.parametrize(
     ("status", "message", "kind"),
     [
+        (302, "", "rejected"),
         (400, "name should not be empty", "rejected"),
         (401, "Invalid credentials", "auth"),
         (403, "Forbidden resource", "scope"),
@@ -42,6 +43,7 @@ def failing(*kinds: retry.Kind, after: float | None = None) -> Callable[[], str]
         (409, 'Snapshot with name "x" already exists for this organization', "conflict"),
         (413, "too large", "rejected"),
         (422, "", "rejected"),
+        (425, "", "transient"),
         (429, "ThrottlerException: Too Many Requests", "rate"),
         (500, "An unexpected error occurred.", "transient"),
         (502, "<html>", "transient"),
@@ -63,7 +65,9 @@ def test_each_refusal_has_its_class(status: int, message: str, kind: str) -> Non
         ({"Retry-After": "2", "Retry-After-authenticated": "5"}, 5),
         ({"Retry-After": "Tue, 14 Nov 2023 22:13:30 GMT"}, 10),
         ({"Retry-After": "Tue, 14 Nov 2023 22:00:00 GMT"}, 0),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:30 -0000"}, None),
         ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
         ({"X-Retry-After": "9"}, None),
     ],
 )
@@ -122,3 +126,34 @@ def test_a_refusal_cannot_write_to_the_terminal() -> None:
     error = retry.failure("asking", 502, message="\x1b[2Jgone\nand more")
     assert "\x1b" not in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("header", "advice"),
+    [("3600", "wait 1h00m, as it asks"), ("90", "wait 1m30s, as it asks"), ("0", "in a minute")],
+)
+def test_advice_names_the_time_that_a_server_asks_for(header: str, advice: str) -> None:
+    error = retry.failure("asking", 429, headers={"Retry-After": header}, fix="in a minute")
+    assert advice in error.fix
+
+
+def test_no_attempt_begins_after_the_total_time() -> None:
+    slept: list[float] = []
+    policy = Policy(attempts=9, base=10.0, total=5.0)
+    with pytest.raises(RemoteFailed):
+        retry.call(failing("rate", "rate"), policy=policy, sleep=slept.append, rng=RNG)
+    assert slept == []
+
+
+def test_retries_are_reported() -> None:
+    reports: list[str] = []
+    retry.call(failing("network"), sleep=lambda _: None, rng=RNG, report=reports.append)
+    assert len(reports) == 1
+    assert "again in" in reports[0]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "soon", "Tue, 14 Nov 2023 22:13:30 -0000", "Tue, 99 Nov 2023 22:13:30 GMT"]
+)
+def test_a_date_that_cannot_be_read_is_none(text: str | None) -> None:
+    assert retry.parse_date(text) is None

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.base.errors import BadInput
+from tasks.base.transport import Tls
 from tasks.bump import locks
 from tasks.bump.registries import client, config, pypi
 from tasks.bump.registries.model import Unknown
 from tests.support import registry as support
+from tests.support.loopback import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +75,7 @@ def test_proxies(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     access = config.npm_access({"registry": URL, **settings}, "bun", root=tmp_path)
-    assert access.proxy == proxy
+    assert (access.proxy.url if access.proxy else "") == proxy
 
 
 def test_a_registry_that_is_no_address(tmp_path: Path) -> None:
@@ -104,12 +106,15 @@ def test_pips_credentials_leave_the_address(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_bundle_that_cannot_be_read() -> None:
     with pytest.raises(BadInput, match="certificates"):
-        client.Client(client.Access("https://corp.example/", {}, ca_file="/nowhere.pem"))
+        client.Client(client.Access("https://corp.example/", {}, tls=Tls(bundle="/nowhere.pem")))
 
 
-def test_slow_answers_end_at_the_deadline() -> None:
+@pytest.mark.parametrize("answer", [
+    Answer(b"{}", after=3.0), Answer(b" " * 1000, drip=0.05, length=1_000_000),
+], ids=["silent", "dripping"])  # fmt: skip
+def test_slow_answers_end_at_the_deadline(answer: Answer) -> None:
     with support.serving() as registry:
-        registry.answers["/bun"] = support.Answer(b"{}", after=3.0)
+        registry.answers["/bun"] = answer
         asking = client.Client(client.Access(registry.url, {}))
         with pytest.raises(Unknown, match="did not answer"):
             asking.get("bun", accept="*/*", what="bun", deadline=0.3)

@@ -53,7 +53,7 @@ def test_the_token_is_not_led_to_another_server(hub: GitHub) -> None:
     assert rest._next('<http://evil.example/?page=2>; rel="next"', hub.url) is None
     assert rest._next(f'<{hub.url}/?page=2>; rel="next"', hub.url) == f"{hub.url}/?page=2"
     hub.fail("GET", "pulls", 302, headers={"Location": "http://127.0.0.1:9/"})
-    assert "leads elsewhere" in str(refused(hub))
+    assert "redirects to another place" in str(refused(hub))
 
 
 def test_a_renamed_repository_is_followed(hub: GitHub) -> None:

@@ -23,7 +23,7 @@ NAME = "dev-x--20260116-230007-0123456789ab"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> str:
+def snapshot_json(tmp_path: Path) -> str:
     path = tmp_path / "snapshot.json"
     path.write_text(json.dumps({"snapshot_name": NAME, "sha": "a" * 40, "stage": "dev-x"}))
     return str(path)
@@ -33,30 +33,30 @@ def comment(issue: int, *arguments: str) -> None:
     github_comment.main(["--pull-request", str(issue), *arguments])
 
 
-def test_it_is_written_once_then_kept(
-    job: GitHub, made: str, outputs: Callable[[], dict[str, str]]
+def test_a_comment_is_written_once_then_updated(
+    job: GitHub, snapshot_json: str, outputs: Callable[[], dict[str, str]]
 ) -> None:
     issue = job.pull()
     job.comment(issue, "Nice work", login="ann")
-    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", snapshot_json)
     assert outputs()["action"] == "created"
-    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", snapshot_json)
     assert outputs()["action"] == "updated"
-    (ours,) = [c for c in job.comments.values() if c["body"].startswith(MARK)]
-    assert ours["user"]["login"] == WORKFLOW
-    assert f"`{NAME}`" in ours["body"]
-    assert f"`{'a' * 40}`" in ours["body"]
-    assert "https://github.com/iterate/iterate/actions/runs/77" in ours["body"]
-    assert outputs()["url"] == ours["html_url"]
+    (comment_of_ours,) = [c for c in job.comments.values() if c["body"].startswith(MARK)]
+    assert comment_of_ours["user"]["login"] == WORKFLOW
+    assert f"`{NAME}`" in comment_of_ours["body"]
+    assert f"`{'a' * 40}`" in comment_of_ours["body"]
+    assert "https://github.com/iterate/iterate/actions/runs/77" in comment_of_ours["body"]
+    assert outputs()["url"] == comment_of_ours["html_url"]
     comment(issue, "--gone")
-    assert "has been deleted" in ours["body"]
-    assert NAME not in ours["body"]
-    comment(issue, "--snapshot-json", made)
-    assert NAME in ours["body"]
+    assert "has been deleted" in comment_of_ours["body"]
+    assert NAME not in comment_of_ours["body"]
+    comment(issue, "--snapshot-json", snapshot_json)
+    assert NAME in comment_of_ours["body"]
     assert len(job.comments) == 2
 
 
-def test_nothing_is_said_of_what_was_never_there(
+def test_a_retirement_writes_no_new_comment(
     job: GitHub, outputs: Callable[[], dict[str, str]]
 ) -> None:
     comment(job.pull(), "--gone")
@@ -64,96 +64,100 @@ def test_nothing_is_said_of_what_was_never_there(
     assert job.comments == {}
 
 
-def test_other_peoples_comments_are_left_alone(job: GitHub, made: str) -> None:
+def test_comments_of_other_people_are_left_alone(job: GitHub, snapshot_json: str) -> None:
     """Anybody can write our mark."""
     issue = job.pull()
-    theirs = [
+    foreign = [
         job.comment(issue, f"{MARK}\nhaha", login="mallory"),
         job.comment(issue, f"{MARK}\nhaha", login=None),
         job.comment(issue, f"> {MARK}\nquoted", login=WORKFLOW),
         job.comment(issue, "<!-- iterate-sandbox: other -->\nx", login=WORKFLOW),
     ]
-    before = {number: job.comments[number]["body"] for number in theirs}
-    comment(issue, "--snapshot-json", made)
-    assert {number: job.comments[number]["body"] for number in theirs} == before
+    bodies = {number: job.comments[number]["body"] for number in foreign}
+    comment(issue, "--snapshot-json", snapshot_json)
+    assert {number: job.comments[number]["body"] for number in foreign} == bodies
     assert len(job.comments) == 5
 
 
-def test_it_is_found_on_a_later_page(job: GitHub, made: str) -> None:
+def test_a_comment_on_a_later_page_is_updated(job: GitHub, snapshot_json: str) -> None:
     issue = job.pull()
     for _ in range(120):
         job.comment(issue, "chat", login="ann")
-    mine = job.comment(issue, f"{MARK}\r\nold", login=WORKFLOW)
-    comment(issue, "--snapshot-json", made)
-    assert NAME in job.comments[mine]["body"]
+    number = job.comment(issue, f"{MARK}\r\nold", login=WORKFLOW)
+    comment(issue, "--snapshot-json", snapshot_json)
+    assert NAME in job.comments[number]["body"]
     assert len(job.comments) == 121
 
 
-def test_of_two_the_older_stays(job: GitHub, made: str) -> None:
+def test_the_older_of_two_comments_stays(job: GitHub, snapshot_json: str) -> None:
     issue = job.pull()
     first = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
     second = job.comment(issue, f"{MARK}\nb", login=WORKFLOW)
-    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", snapshot_json)
     assert second not in job.comments
     assert NAME in job.comments[first]["body"]
 
 
-def test_deleted_meanwhile(job: GitHub, made: str, outputs: Callable[[], dict[str, str]]) -> None:
+def test_a_comment_that_was_deleted_is_written_anew(
+    job: GitHub, snapshot_json: str, outputs: Callable[[], dict[str, str]]
+) -> None:
     issue = job.pull()
-    mine = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
-    job.fail("PATCH", f"comments/{mine}", 404, body={"message": "Not Found"}, times=2)
+    number = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
+    job.fail("PATCH", f"comments/{number}", 404, body={"message": "Not Found"}, times=2)
     comment(issue, "--gone")
     assert outputs()["action"] == "none"
-    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", snapshot_json)
     assert outputs()["action"] == "created"
 
 
-def test_a_closed_pull_request_gets_no_new_comment(job: GitHub, made: str) -> None:
+def test_a_closed_pull_request_gets_no_new_comment(job: GitHub, snapshot_json: str) -> None:
     issue = job.pull(state="closed")
-    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", snapshot_json)
     assert job.comments == {}
-    mine = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
-    comment(issue, "--snapshot-json", made)
-    assert NAME in job.comments[mine]["body"]
+    number = job.comment(issue, f"{MARK}\na", login=WORKFLOW)
+    comment(issue, "--snapshot-json", snapshot_json)
+    assert NAME in job.comments[number]["body"]
 
 
 def test_a_person_comments_as_themselves(
-    job: GitHub, made: str, monkeypatch: pytest.MonkeyPatch
+    job: GitHub, snapshot_json: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", job.token("ghp_ann", login="ann"))
     issue = job.pull()
     job.comment(issue, f"{MARK}\nthe job's", login=WORKFLOW)
-    comment(issue, "--snapshot-json", made)
-    comment(issue, "--snapshot-json", made)
+    comment(issue, "--snapshot-json", snapshot_json)
+    comment(issue, "--snapshot-json", snapshot_json)
     assert [c["user"]["login"] for c in job.comments.values()] == [WORKFLOW, "ann"]
 
 
-def test_a_limit_is_waited_for(job: GitHub, made: str, naps: list[float]) -> None:
+def test_a_rate_limit_is_waited_for(job: GitHub, snapshot_json: str, naps: list[float]) -> None:
     limit: Any = {"message": "You have exceeded a secondary rate limit"}
     job.fail("POST", "comments", 403, body=limit, headers={"Retry-After": "20"})
-    comment(job.pull(), "--snapshot-json", made)
+    comment(job.pull(), "--snapshot-json", snapshot_json)
     assert len(job.comments) == 1
     assert [nap >= 20 for nap in naps] == [True]
 
 
-def test_what_cannot_be_helped(job: GitHub, made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_of_github_are_reported(
+    job: GitHub, snapshot_json: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(BadInput, match="no pull request 999"):
-        comment(999, "--snapshot-json", made)
+        comment(999, "--snapshot-json", snapshot_json)
     issue = job.pull()
     job.pulls[issue]["locked"] = True
     with pytest.raises(RemoteFailed, match="issue is locked"):
-        comment(issue, "--snapshot-json", made)
+        comment(issue, "--snapshot-json", snapshot_json)
     poor = job.token("ghs_poor", {"pull_requests": "read", "issues": "read"})
     monkeypatch.setenv("GITHUB_TOKEN", poor)
     with pytest.raises(RemoteFailed, match="issues=write; pull_requests=write"):
-        comment(job.pull(), "--snapshot-json", made)
+        comment(job.pull(), "--snapshot-json", snapshot_json)
     assert job.comments == {}
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"snapshot_name": 1}', '{"snapshot_name": "a b"}', "\xff"]
 )
-def test_a_file_that_says_nothing(job: GitHub, tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_snapshot_is_refused(job: GitHub, tmp_path: Path, text: str) -> None:
     path = tmp_path / "odd.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(BadInput):
@@ -167,15 +171,19 @@ def test_a_file_that_says_nothing(job: GitHub, tmp_path: Path, text: str) -> Non
      ["--pull-request", "٣", "--gone"], ["--pull-request", "1; id", "--gone"],
      ["--pull-request", "1", "--gone", "--snapshot-json", "x"]],
 )  # fmt: skip
-def test_arguments_that_cannot_be_meant(arguments: list[str]) -> None:
+def test_contradictory_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(BadInput):
         github_comment.main(arguments)
 
 
 def test_hostile_values_stay_text(job: GitHub, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    odd = "</td>@all ` | [x](http://evil)\n::error::"
-    path.write_text(json.dumps({"snapshot_name": NAME, "sha": odd, "stage": odd, "how": odd}))
+    hostile_text = "</td>@all ` | [x](http://evil)\n::error::"
+    path.write_text(
+        json.dumps(
+            {"snapshot_name": NAME, "sha": hostile_text, "stage": hostile_text, "how": hostile_text}
+        )
+    )
     comment(job.pull(), "--snapshot-json", str(path))
     (body,) = [c["body"] for c in job.comments.values()]
     assert "</td>" not in body

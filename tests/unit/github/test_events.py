@@ -1,3 +1,5 @@
+"""What an event asks for: the plan of each, and what the command makes of it."""
+
 from __future__ import annotations
 
 import json
@@ -21,26 +23,34 @@ def event(name: str, *, at: str = "refs/heads/main", **payload: Any) -> events.E
     payload.setdefault("repository", HOME)
     return events.Event(
         name=name, payload=payload, repository=payload["repository"]["full_name"], ref=at,
-        resolve=lambda asked: (SHA, asked if asked.startswith("work") else ""),
+        resolve=lambda ref: (SHA, ref if ref.startswith("work") else ""),
     )  # fmt: skip
+
+
+def for_branch(occasion: events.Event) -> events.SandboxPlan:
+    return events.plan(occasion, production=False)
+
+
+def for_production(occasion: events.Event) -> events.SandboxPlan:
+    return events.plan(occasion, production=True)
 
 
 def pull(
     action: str, *, labels: tuple[str, ...] = (), label: str | None = None, state: str = "open",
     home: dict[str, Any] | None = HOME, ref: str = "work", sha: str = SHA,
-) -> events.Plan:  # fmt: skip
+) -> events.SandboxPlan:  # fmt: skip
     request = {
-        "number": 7, "state": state, "labels": [{"name": one} for one in labels],
+        "number": 7, "state": state, "labels": [{"name": name} for name in labels],
         "head": {"ref": ref, "sha": sha, "repo": home},
     }  # fmt: skip
     payload: dict[str, Any] = {"action": action, "pull_request": request}
     if label:
         payload["label"] = {"name": label}
-    return events.branch(event("pull_request", **payload))
+    return for_branch(event("pull_request", **payload))
 
 
 @pytest.mark.parametrize(
-    ("given", "action", "reason"),
+    ("changes", "action", "reason"),
     [
         ({"action": "labeled", "label": "sandbox", "labels": ("sandbox",)}, "publish", "was set"),
         ({"action": "synchronize", "labels": ("a", "sandbox")}, "publish", "new commits"),
@@ -63,8 +73,10 @@ def pull(
         ({"action": "unlabeled", "label": "sandbox", "home": FORK}, "nothing", "from a fork"),
     ],
 )
-def test_pull_requests(given: dict[str, Any], action: str, reason: str) -> None:
-    plan = pull(**given)
+def test_a_pull_request_publishes_or_retires_by_its_label(
+    changes: dict[str, Any], action: str, reason: str
+) -> None:
+    plan = pull(**changes)
     assert plan.action == action
     assert reason in plan.reason
     assert bool(plan.sha) == (action == "publish")
@@ -73,55 +85,56 @@ def test_pull_requests(given: dict[str, Any], action: str, reason: str) -> None:
 
 def test_a_branch_has_one_stage_whatever_happens_to_it() -> None:
     for name in ("work", '"; touch pwned #', "$(id)", "ünïcode/日本", "a\nb", "-evil"):
-        made = pull("labeled", label="sandbox", ref=name)
-        gone = pull("unlabeled", label="sandbox", ref=name)
-        removed = deleted(ref=name, ref_type="branch")
-        assert {plan.stage for plan in (made, gone, removed)} == {made.stage}
-        assert {plan.branch for plan in (made, gone, removed)} == {name}
-        assert removed.action == "retire"
+        labelled = pull("labeled", label="sandbox", ref=name)
+        unlabelled = pull("unlabeled", label="sandbox", ref=name)
+        deleted = deletion(ref=name, ref_type="branch")
+        plans = (labelled, unlabelled, deleted)
+        assert {plan.stage for plan in plans} == {labelled.stage}
+        assert {plan.branch for plan in plans} == {name}
+        assert deleted.action == "retire"
 
 
-def test_a_commit_that_is_no_id_is_refused() -> None:
-    with pytest.raises(BadInput, match="no id"):
+def test_a_commit_that_is_not_an_id_is_refused() -> None:
+    with pytest.raises(BadInput, match="not an id"):
         pull("labeled", label="sandbox", sha="--upload-pack=x")
 
 
-def deleted(**payload: Any) -> events.Plan:
-    return events.branch(event("delete", **payload))
+def deletion(**payload: Any) -> events.SandboxPlan:
+    return for_branch(event("delete", **payload))
 
 
 def test_only_branches_are_retired() -> None:
-    plan = deleted(ref="work", ref_type="branch")
+    plan = deletion(ref="work", ref_type="branch")
     assert (plan.action, plan.branch, plan.stage) == ("retire", "work", "dev-work")
-    assert deleted(ref="v1", ref_type="tag").action == "nothing"
+    assert deletion(ref="v1", ref_type="tag").action == "nothing"
 
 
-def by_hand(**inputs: str) -> events.Plan:
-    return events.branch(event("workflow_dispatch", inputs=inputs))
+def dispatch(**inputs: str) -> events.SandboxPlan:
+    return for_branch(event("workflow_dispatch", inputs=inputs))
 
 
-def test_by_hand() -> None:
-    plan = by_hand(ref="work", stage="")
+def test_a_dispatch_publishes_its_ref_at_its_stage() -> None:
+    plan = dispatch(ref="work", stage="")
     assert (plan.action, plan.stage, plan.branch, plan.sha) == ("publish", "dev-work", "work", SHA)
-    assert by_hand(ref="work", stage="stg").stage == "stg"
-    assert by_hand(ref="v1", stage="dev-ann").stage == "dev-ann"
-    for wrong in ({"ref": "v1", "stage": ""}, {"ref": "work", "stage": "prd"},
+    assert dispatch(ref="work", stage="stg").stage == "stg"
+    assert dispatch(ref="v1", stage="dev-ann").stage == "dev-ann"
+    for inputs in ({"ref": "v1", "stage": ""}, {"ref": "work", "stage": "prd"},
                   {"ref": "work", "stage": "$(id)"}):  # fmt: skip
         with pytest.raises(BadInput):
-            by_hand(**wrong)
+            dispatch(**inputs)
 
 
-def test_production() -> None:
-    assert events.production(event("push")).action == "publish"
-    assert "main alone" in events.production(event("push", at="refs/heads/x")).reason
-    fork = events.production(event("push", repository=FORK))
+def test_production_is_published_from_main_alone() -> None:
+    assert for_production(event("push")).action == "publish"
+    assert "main alone" in for_production(event("push", at="refs/heads/x")).reason
+    fork = for_production(event("push", repository=FORK))
     assert (fork.action, "is a fork" in fork.reason) == ("nothing", True)
-    assert events.branch(event("workflow_dispatch", repository=FORK)).action == "nothing"
+    assert for_branch(event("workflow_dispatch", repository=FORK)).action == "nothing"
 
 
-def test_other_events_are_refused() -> None:
+def test_events_without_a_sandbox_are_refused() -> None:
     with pytest.raises(BadInput, match="issue_comment"):
-        events.branch(event("issue_comment"))
+        for_branch(event("issue_comment"))
 
 
 # ── the command ─────────────────────────────────────────────────────────────────────────────
@@ -153,19 +166,19 @@ def test_a_name_with_line_breaks_forges_no_output(job: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
-def test_an_event_that_cannot_be_read(job: Path, text: str) -> None:
+def test_an_unreadable_event_is_refused(job: Path, text: str) -> None:
     (job / "GITHUB_EVENT_PATH").write_text(text)
     with pytest.raises(BadInput, match="the event"):
         sandbox_plan.main([])
 
 
-def test_an_event_that_lacks_something(job: Path) -> None:
+def test_an_incomplete_event_is_refused(job: Path) -> None:
     (job / "GITHUB_EVENT_PATH").write_text('{"ref": "work"}')
     with pytest.raises(BadInput, match="has no 'ref_type'"):
         sandbox_plan.main([])
 
 
-def test_outside_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_plan_is_refused_outside_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_EVENT_NAME", raising=False)
-    with pytest.raises(BadInput, match="no job of GitHub Actions"):
+    with pytest.raises(BadInput, match="not a job of GitHub Actions"):
         sandbox_plan.main([])

@@ -1,3 +1,5 @@
+"""The gate of a pull request: which results of its jobs let it pass."""
+
 from __future__ import annotations
 
 import json
@@ -11,10 +13,14 @@ from tasks.github import gate
 
 
 def needs(**jobs: Any) -> dict[str, Any]:
-    """Each a result, or a result and its outputs."""
-    given = {"checks": "success", "plan": ("success", {"changed": "true"}), "sandbox": "success"}
-    pairs = {n: (j, {}) if isinstance(j, str) else j for n, j in (given | jobs).items()}
-    return {name: {"result": result, "outputs": out} for name, (result, out) in pairs.items()}
+    """GitHub's `needs`; each job is a result, or a result and its outputs."""
+    defaults = {"checks": "success", "plan": ("success", {"changed": "true"}), "sandbox": "success"}
+    results = {
+        name: (job, {}) if isinstance(job, str) else job for name, job in (defaults | jobs).items()
+    }
+    return {
+        name: {"result": result, "outputs": outputs} for name, (result, outputs) in results.items()
+    }
 
 
 def passes(**jobs: Any) -> bool:
@@ -45,23 +51,25 @@ NEW = ("success", {"changed": "true", "tested": ""})
         ({"more": "something new"}, False),
     ],
 )
-def test_what_passes(jobs: dict[str, Any], *, expected: bool) -> None:
+def test_gate_passes_only_success_and_a_justified_skip(
+    jobs: dict[str, Any], *, expected: bool
+) -> None:
     assert passes(**jobs) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "1", '{"plan": 1}', '{"plan": {"result": "success"}}']
 )
-def test_a_gate_that_knows_no_jobs_is_an_error(text: str) -> None:
+def test_gate_refuses_needs_without_its_jobs(text: str) -> None:
     with pytest.raises(BadInput, match="NEEDS is not"):
         gate.read(text)
 
 
-def test_the_command_names_what_failed(
+def test_gate_names_the_job_that_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NEEDS", json.dumps(needs(checks="failure")))
-    with pytest.raises(command.Closed, match="the gate is closed: checks"):
+    with pytest.raises(gate.GateClosed, match="the gate is closed: checks"):
         command.main([])
     assert "plan: passed" in capsys.readouterr().err
     monkeypatch.setenv("NEEDS", json.dumps(needs()))

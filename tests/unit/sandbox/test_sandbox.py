@@ -10,7 +10,6 @@ import pytest
 from tasks.base import waiting
 from tasks.base.errors import TaskError
 from tasks.sandbox import readiness
-from tasks.sandbox.ports import parse_listening
 from tasks.sandbox.providers.docker import build_command, check_image
 from tasks.sandbox.sandbox import ExecFailed, ExecResult, ExecTimedOut, Sandbox, Spec
 
@@ -173,20 +172,3 @@ def test_an_image_that_cannot_be_used(attrs: dict[str, Any], words: str) -> None
 def test_how_to_build_it() -> None:
     assert build_command("iterate-sandbox:local") == "nox -s snapshot_local"
     assert build_command("other:1") == "nox -s snapshot_local -- --tag other:1"
-
-
-TCP = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1 0 100 0
-   1: 0100007F:0BB8 0100007F:D431 01 00000000:00000000 00:00000000 00000000  0  0 4712 1 0 100 0
-   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4713 1 0 100 0
-"""
-
-
-@pytest.mark.parametrize(("port", "inodes"), [(3000, {4711}), (22, {4713}), (80, set())])
-def test_who_listens(port: int, inodes: set[int]) -> None:
-    assert parse_listening(TCP, port) == inodes
-
-
-def test_a_table_that_is_empty() -> None:
-    assert parse_listening("", 1) == set()

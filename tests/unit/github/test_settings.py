@@ -11,7 +11,7 @@ import pytest
 from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 from tasks.commands import github_check
-from tasks.commands.github_check import NotSetUp, repository_of
+from tasks.github.settings import NotSetUp, repository_of
 from tests.support.github import ADMIN
 
 if TYPE_CHECKING:
@@ -44,12 +44,15 @@ def states(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, str]]:
         capsys.readouterr()
         with contextlib.suppress(NotSetUp):
             github_check.main(["--json"])
-        return {one["what"]: one["state"] for one in json.loads(capsys.readouterr().out)}
+        rows = json.loads(capsys.readouterr().out)
+        return {row["what"]: row["state"] for row in rows}
 
     return run
 
 
-def test_all_of_it(owned: GitHub, states: Callable[[], dict[str, str]]) -> None:
+def test_a_repository_that_is_set_up_has_no_missing_setting(
+    owned: GitHub, states: Callable[[], dict[str, str]]
+) -> None:
     assert set(states().values()) == {"ok"}
     assert not owned.count("^(POST|PATCH|PUT|DELETE)"), "it only looks"
 
@@ -79,7 +82,7 @@ def test_all_of_it(owned: GitHub, states: Callable[[], dict[str, str]]) -> None:
          "Actions may open pull requests"),
     ],
 )  # fmt: skip
-def test_what_is_missing(
+def test_a_changed_setting_is_reported_as_missing(
     owned: GitHub,
     states: Callable[[], dict[str, str]],
     change: Callable[[GitHub], Any],
@@ -89,26 +92,28 @@ def test_what_is_missing(
     assert states()[what] == "missing"
 
 
-def test_the_older_protection_will_do(owned: GitHub, states: Callable[[], dict[str, str]]) -> None:
+def test_the_older_branch_protection_counts_too(
+    owned: GitHub, states: Callable[[], dict[str, str]]
+) -> None:
     owned.rules = []
     owned.protected = ["Gate"]
     assert states()["merging waits for the checks"] == "ok"
 
 
-def test_what_a_token_may_not_see_is_said_with_where_to_look(
+def test_a_setting_that_a_token_may_not_see_names_its_page(
     owned: GitHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("GITHUB_TOKEN", owned.token("ghs_job"))
     github_check.main([])
-    said = capsys.readouterr().err
-    assert "could not be looked at" in said
-    assert "https://github.com/iterate/iterate/settings/secrets/actions" in said
-    assert "no DAYTONA_API_KEY among" in said
+    table = capsys.readouterr().err
+    assert "could not be looked at" in table
+    assert "https://github.com/iterate/iterate/settings/secrets/actions" in table
+    assert "no DAYTONA_API_KEY among" in table
     assert "| ? |" in (tmp_path / "summary").read_text()
 
 
-def test_what_is_missing_names_itself(owned: GitHub) -> None:
+def test_the_error_names_the_missing_setting(owned: GitHub) -> None:
     owned.labels.clear()
     with pytest.raises(NotSetUp, match="not set up: label sandbox") as caught:
         github_check.main([])
@@ -143,5 +148,5 @@ def test_a_wrong_repository_or_token_is_one_line(
         ("", ""),
     ],
 )
-def test_the_repository_of_a_remote(url: str, name: str) -> None:
+def test_repository_of_a_remote_is_owner_and_name(url: str, name: str) -> None:
     assert repository_of(url) == name
