@@ -61,12 +61,12 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def _without_keys(text: str) -> str:
     """`text` without private keys, from the first line of each to its last."""
-    kept: list[str] = []
+    parts: list[str] = []
     begin, at = None, 0
     for boundary in KEY_BOUNDARY.finditer(text):
         if boundary["side"] == "BEGIN":
             begin = boundary.start() if begin is None else begin
         elif begin is not None:
-            kept += [text[at:begin], MASK]
+            parts += [text[at:begin], MASK]
             begin, at = None, boundary.end()
-    return "".join([*kept, text[at:]])
+    return "".join([*parts, text[at:]])

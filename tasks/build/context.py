@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Final
 from tasks.base import console
 from tasks.base.errors import TaskError
 from tasks.build import context_cache, history_scan, secret_scan
-from tasks.build.secret_scan import Finding
+from tasks.build.secret_scan import SecretFinding
 from tasks.git import commits, gitdir, history, indexfile, objects
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def refuse_secrets(source: Source, into: Path | None = None) -> None:
     secret_scan.refuse(findings, secret_scan.allowed_in(source.tree.repo.root))
 
 
-def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[Finding]:
+def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding]:
     store = objects.unheld(tree.repo)  # `git gc` keeps what HEAD and the index reach
     committed = history.blobs(store, tree.sha)
     staged = {
@@ -86,11 +86,11 @@ def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[Finding]:
     tracked = {tree.prefix + entry.path for entry in tree.index.entries}
     root = os.fsencode(source.tree.repo.root)
     for entry in (entry for entry in tree.entries if entry.kind != "directory"):
-        what = secret_scan.by_name(entry.path, tracked=entry.path in tracked)
-        if what is None and entry.oid not in scanned:
-            what = _by_content(os.path.join(root, entry.path), entry)
-        if what:
-            yield Finding(entry.path, what, entry.oid, "file")
+        kind = secret_scan.by_name(entry.path, tracked=entry.path in tracked)
+        if kind is None and entry.oid not in scanned:
+            kind = _by_content(os.path.join(root, entry.path), entry)
+        if kind:
+            yield SecretFinding(entry.path, kind, entry.oid, "file")
 
 
 def _by_content(path: bytes, entry: Entry) -> str | None:

@@ -34,9 +34,9 @@ def load(path: Path) -> Any:
 
 
 def save(path: Path, value: Any) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value))
-    beside.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value))
+    temporary.replace(path)
 
 
 def forget_old(into: Path) -> None:

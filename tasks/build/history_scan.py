@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.build import context_cache, secret_scan
-from tasks.build.secret_scan import Finding, Place
+from tasks.build.secret_scan import Place, SecretFinding
 from tasks.git import history
 from tasks.git.history import Segment, StoredObject
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tasks.git.worktree import Entry
 
 #: Of the cached form.
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 #: Of one scan, as many bytes are read; the rest is reported as unread.
 LIMIT: Final = 2 << 30
 #: Bytes; what takes seconds is said before it begins.
@@ -35,12 +35,12 @@ _LARGEST: Final = 5
 
 @dataclass(frozen=True)
 class Hit:
-    """An object that is a secret: by its name (`named`) or by what stands in it."""
+    """An object that is a secret: by its name (`by_name`) or by what stands in it."""
 
     path: str
-    what: str
+    kind: str
     oid: str
-    named: bool
+    by_name: bool
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def scan(store: Store, stored: Iterable[StoredObject], *, limit: int = LIMIT) ->
     size = unread = 0
     for item in stored:
         if item.kind == "blob":
-            what = secret_scan.by_name(_bytes(item.path), tracked=True)
-            hits += [Hit(item.path, what, item.oid, named=True)] if what else []
+            kind = secret_scan.by_name(_bytes(item.path), tracked=True)
+            hits += [Hit(item.path, kind, item.oid, by_name=True)] if kind else []
             if len(largest) < _LARGEST or item.size > largest[-1][1]:
                 largest = sorted([*largest, (item.path, item.size)], key=lambda pair: -pair[1])
                 del largest[_LARGEST:]
@@ -77,9 +77,9 @@ def scan(store: Store, stored: Iterable[StoredObject], *, limit: int = LIMIT) ->
     if size > _SAID_FROM:
         console.step(f"looking for secrets in {console.size(min(size, limit))} of history, once")
     for blob in store.blobs(names):
-        what = secret_scan.by_content(blob.read())
-        hits += [Hit(names[blob.oid], what, blob.oid, named=False)] if what else []
-    hits.sort(key=lambda hit: (hit.path, hit.what, hit.oid))
+        kind = secret_scan.by_content(blob.read())
+        hits += [Hit(names[blob.oid], kind, blob.oid, by_name=False)] if kind else []
+    hits.sort(key=lambda hit: (hit.path, hit.kind, hit.oid))
     return Scan(tuple(hits), tuple(largest), unread)
 
 
@@ -90,17 +90,17 @@ def scan_segments(store: Store, segments: list[Segment], into: Path) -> list[Sca
     fresh = scans.index(None) if None in scans else len(segments)
     if len(segments) - fresh > 1:
         # All at once, which is faster; only where something is found it matters in which.
-        whole = _scan(store, Segment(segments[fresh].base, segments[-1].tip))
-        if not whole.hits:
-            scans[fresh:] = [whole] * (len(segments) - fresh)
+        joint_scan = _scan(store, Segment(segments[fresh].base, segments[-1].tip))
+        if not joint_scan.hits:
+            scans[fresh:] = [joint_scan] * (len(segments) - fresh)
             for cache in caches[fresh:]:
-                context_cache.save(cache, asdict(whole))
+                context_cache.save(cache, asdict(joint_scan))
     result = []
-    for cache, segment, known in zip(caches, segments, scans, strict=True):
-        found = known or _scan(store, segment)
-        if known is None:
-            context_cache.save(cache, asdict(found))
-        result.append(found)
+    for cache, segment, cached_scan in zip(caches, segments, scans, strict=True):
+        segment_scan = cached_scan or _scan(store, segment)
+        if cached_scan is None:
+            context_cache.save(cache, asdict(segment_scan))
+        result.append(segment_scan)
     return result
 
 
@@ -108,15 +108,15 @@ def scan_staged(store: Store, staged: dict[str, str], into: Path) -> Scan:
     """What the index holds beyond the commit: paths with the ids of their blobs."""
     key = _digest("staged", *(f"{oid} {path}" for path, oid in sorted(staged.items())))
     cache = into / f"{key}.scan.json"
-    known = _load(cache)
-    if known is None:
+    index_scan = _load(cache)
+    if index_scan is None:
         sizes = store.sizes(staged.values())
-        known = scan(
+        index_scan = scan(
             store,
             (StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()),
         )
-        context_cache.save(cache, asdict(known))
-    return known
+        context_cache.save(cache, asdict(index_scan))
+    return index_scan
 
 
 def findings(
@@ -125,7 +125,7 @@ def findings(
     *,
     prefix: bytes = b"",
     place: Place = "history",
-) -> Iterator[Finding]:
+) -> Iterator[SecretFinding]:
     """What was found, where it is to be mended: what a file of the tree still holds is that file's
     matter, under each of its paths. `prefix` is the folder of the scanned repository.
     """
@@ -135,11 +135,11 @@ def findings(
             paths[entry.oid].append(entry.path)
     for hit in (hit for scan in scans for hit in scan.hits):
         path = prefix + _bytes(hit.path)
-        here = paths.get(hit.oid, [])
-        if here and not hit.named:
-            yield from (Finding(name, hit.what, hit.oid, "file") for name in here)
-        elif path not in here:
-            yield Finding(path, hit.what, hit.oid, place)
+        current_paths = paths.get(hit.oid, [])
+        if current_paths and not hit.by_name:
+            yield from (SecretFinding(name, hit.kind, hit.oid, "file") for name in current_paths)
+        elif path not in current_paths:
+            yield SecretFinding(path, hit.kind, hit.oid, place)
 
 
 def _scan(store: Store, segment: Segment) -> Scan:

@@ -180,14 +180,14 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     """Refuse secrets: names of the tree, names and content of all that the history holds."""
     pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
     entries = source.tree.entries
-    named = (
-        secret_scan.Finding(entry.path, what, entry.oid, "file")
+    by_name = (
+        secret_scan.SecretFinding(entry.path, kind, entry.oid, "file")
         for entry in entries
-        if (what := secret_scan.by_name(entry.path, tracked=True))
+        if (kind := secret_scan.by_name(entry.path, tracked=True))
     )
     scans = history_scan.scan_segments(store, segments, into)
     secret_scan.refuse(
-        [*named, *history_scan.findings(scans, entries)], secret_scan.allowed(pyproject)
+        [*by_name, *history_scan.findings(scans, entries)], secret_scan.allowed(pyproject)
     )
     return scans
 

@@ -104,17 +104,17 @@ _ALLOW: Final = "pyproject.toml, [tool.sandbox.secrets] allow"
 
 
 @dataclass(frozen=True)
-class Finding:
+class SecretFinding:
     """A secret at `path`; `oid` is the git id of its content."""
 
     path: bytes
-    what: str
+    kind: str
     oid: str
     place: Place
 
     def __str__(self) -> str:
-        shown = console.printable(self.path.decode(errors="backslashreplace"))
-        return f"{shown} ({self.what}{_PLACES[self.place].format(oid=self.oid[:12])})"
+        path = console.printable(self.path.decode(errors="backslashreplace"))
+        return f"{path} ({self.kind}{_PLACES[self.place].format(oid=self.oid[:12])})"
 
 
 def by_name(path: bytes, *, tracked: bool) -> str | None:
@@ -140,7 +140,7 @@ def by_content(content: bytes) -> str | None:
 @functools.cache
 def rules() -> str:
     """Names these very rules: what was scanned by others is scanned again."""
-    forms = [f"{what} {form.pattern!r} {form.flags}" for what, form in CONTENT.items()]
+    forms = [f"{kind} {form.pattern!r} {form.flags}" for kind, form in CONTENT.items()]
     text = repr([*NAMES.items(), EXAMPLES, forms, _TELLTALES, _LARGEST_READ])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -168,7 +168,7 @@ def allowed(pyproject: str) -> list[str]:
     for name in ("tool", "sandbox", "secrets"):
         settings = settings.get(name, {}) if isinstance(settings, dict) else None
     patterns = settings.get("allow", []) if isinstance(settings, dict) else None
-    if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         raise BadInput(
             "[tool.sandbox.secrets] allow in pyproject.toml is not a list of strings",
             fix='write it as allow = ["path/to/file", "0123456789ab"]',
@@ -176,7 +176,7 @@ def allowed(pyproject: str) -> list[str]:
     return patterns
 
 
-def is_allowed(finding: Finding, patterns: Iterable[str]) -> bool:
+def is_allowed(finding: SecretFinding, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns fits the path, or is an id that the content's id begins with."""
     path = finding.path.decode(errors="replace")
     return any(
@@ -186,26 +186,26 @@ def is_allowed(finding: Finding, patterns: Iterable[str]) -> bool:
     )
 
 
-def refuse(findings: Iterable[Finding], patterns: Iterable[str]) -> None:
+def refuse(findings: Iterable[SecretFinding], patterns: Iterable[str]) -> None:
     """Raise `BadInput` naming the findings that no pattern allows, and what can be done."""
     allowing = list(patterns)
-    left = [finding for finding in findings if not is_allowed(finding, allowing)]
-    if not left:
+    remaining = [finding for finding in findings if not is_allowed(finding, allowing)]
+    if not remaining:
         return
-    places = {finding.place for finding in left}
+    places = {finding.place for finding in remaining}
     cures = [cure for place, cure in _CURES.items() if place in places]
     key = "its path" if places == {"file"} else "its path or its id"
     raise BadInput(
-        f"secrets must not get into an image: {listed(left)}",
+        f"secrets must not get into an image: {listed(remaining)}",
         fix=f"{'; '.join(cures)}; a false alarm, or a secret that is revoked, goes into {_ALLOW}, "
         f"by {key}",
     )
 
 
-def listed(findings: Iterable[Finding], patterns: Iterable[str] = ()) -> str:
+def listed(findings: Iterable[SecretFinding], patterns: Iterable[str] = ()) -> str:
     """The first of the findings that no pattern allows, in one line; "" for none."""
     allowing = list(patterns)
-    left = {finding for finding in findings if not is_allowed(finding, allowing)}
-    ordered = sorted(left, key=lambda finding: (finding.path, finding.place, finding.what))
-    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    return ", ".join(map(str, ordered[:_SHOWN])) + more
+    remaining = {finding for finding in findings if not is_allowed(finding, allowing)}
+    ordered = sorted(remaining, key=lambda finding: (finding.path, finding.place, finding.kind))
+    rest = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return ", ".join(map(str, ordered[:_SHOWN])) + rest

@@ -94,8 +94,8 @@ class Repo:
 
     def config(self, name: str) -> str:
         """The value of a setting that is data (`isolation.DATA`), "" where it is not set."""
-        wanted = _canonical(name)
-        return next((value for known, value in reversed(self.settings) if known == wanted), "")
+        spelling = _canonical(name)
+        return next((value for key, value in reversed(self.settings) if key == spelling), "")
 
     def flag(self, name: str) -> bool | None:
         """A setting as git reads truth values (`yes`, `on`, `1`, …); None where it is not set."""
@@ -138,7 +138,7 @@ def open_repo(path: Path) -> Repo:
         raise _unusable(path, error) from None
     if not place.is_relative_to(root.resolve()):
         raise BadInput(
-            f"the repository at {_shown(path)} has its files elsewhere, in {_shown(root)}",
+            f"the repository at {_printable(path)} has its files elsewhere, in {_printable(root)}",
             fix="git config --unset core.worktree, or build in that folder",
         )
     object_format, ref_format, git_dir = formats.split("\n", 2)
@@ -168,30 +168,32 @@ def _ask(place: Path, *args: str) -> str:
 
 def _unusable(path: Path, error: CommandFailed) -> BadInput:
     """Why the folder at `path` is not a checkout that can be built from."""
-    shown = _shown(path)
+    location = _printable(path)
     if "must be run in a work tree" in error.output:
-        return BadInput(f"{shown} is a bare repository, without files", fix="work in a clone of it")
+        return BadInput(
+            f"{location} is a bare repository, without files", fix="work in a clone of it"
+        )
     if not path.is_dir():
-        return BadInput(f"{shown} is not a folder", fix="check the path")
+        return BadInput(f"{location} is not a folder", fix="check the path")
     link = path / ".git"
     if link.is_file():
         target = link.read_text(errors="replace").removeprefix("gitdir:").strip()
         return BadInput(
-            f"{shown} is a linked worktree whose git directory {console.printable(target)} "
+            f"{location} is a linked worktree whose git directory {console.printable(target)} "
             "cannot be reached from here",
             fix="mount that repository at the same path too, or use a plain clone",
         )
     if "not a git repository" in error.output:
         return BadInput(
-            f"{shown} is not in a git repository", fix="git init && git add -A && git commit"
+            f"{location} is not in a git repository", fix="git init && git add -A && git commit"
         )
     return BadInput(
-        f"git cannot read the repository at {shown}: {console.printable(error.last_line)}",
+        f"git cannot read the repository at {location}: {console.printable(error.last_line)}",
         fix="mend what git says there; `git status` says it, too",
     )
 
 
-def _shown(path: Path) -> str:
+def _printable(path: Path) -> str:
     return console.printable(str(path))
 
 

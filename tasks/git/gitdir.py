@@ -123,10 +123,8 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
     command = ["git", "pack-objects", "--threads=1", "--revs", "--quiet", "--delta-base-offset",
                str(into / "objects/pack/pack")]  # fmt: skip
     try:
-        process.capture(
-            command, env=environment, stdin="".join(f"{one}\n" for one in revisions).encode(),
-            timeout=3600,
-        )  # fmt: skip
+        stdin = "".join(f"{revision}\n" for revision in revisions).encode()
+        process.capture(command, env=environment, stdin=stdin, timeout=3600)
     except CommandFailed as error:
         raise git.missing_objects(
             tree.sha, partial=tree.repo.partial, reason=error.last_line

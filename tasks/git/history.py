@@ -100,7 +100,7 @@ def reached(
     """The objects that `revisions` (as `git rev-list` takes them) reach; `paths` are those of blobs
     that are named by their ids. Raises `TaskError` where one is missing, as in a partial clone.
     """
-    known = paths or {}
+    blob_paths = paths or {}
     listed = store.lines(
         "rev-list", "--objects", "--stdin", stdin=(line.encode() for line in revisions)
     )
@@ -109,7 +109,7 @@ def reached(
         for line in store.lines("cat-file", form, stdin=listed):
             oid, kind, rest = line.decode("utf-8", "surrogateescape").split(" ", 2)
             size, _, path = rest.partition(" ")
-            yield StoredObject(oid, kind, int(size), path or known.get(oid, ""))
+            yield StoredObject(oid, kind, int(size), path or blob_paths.get(oid, ""))
     except (CommandFailed, ValueError) as error:  # an object of a pack that is gone has no size
         reason = error.last_line if isinstance(error, CommandFailed) else ""
         raise store.missing(revisions[0], reason) from None

@@ -91,13 +91,13 @@ class Store:
     def write(self, *args: str, stdin: bytes, out: IO[bytes]) -> None:
         """Run a git command with its output in a file."""
         with (
-            tempfile.TemporaryFile(prefix="iterate-stdin-") as given,
+            tempfile.TemporaryFile(prefix="iterate-stdin-") as source,
             tempfile.TemporaryFile(prefix="iterate-stderr-") as errors,
         ):
-            given.write(stdin)
-            given.seek(0)
+            source.write(stdin)
+            source.seek(0)
             child = process.start(
-                self.command(*args), env=self.env, stdin=given.fileno(), stdout=out.fileno(),
+                self.command(*args), env=self.env, stdin=source.fileno(), stdout=out.fileno(),
                 stderr=errors.fileno(),
             )  # fmt: skip
             _require_success(args, process.wait(child), errors)
@@ -105,13 +105,13 @@ class Store:
     def lines(self, *args: str, stdin: Iterable[bytes] = ()) -> Iterator[bytes]:
         """The lines that a git command prints, as they come; `stdin` are those that it reads."""
         with (
-            tempfile.TemporaryFile(prefix="iterate-stdin-") as given,
+            tempfile.TemporaryFile(prefix="iterate-stdin-") as source,
             tempfile.TemporaryFile(prefix="iterate-stderr-") as errors,
         ):
-            given.writelines(line + b"\n" for line in stdin)
-            given.seek(0)
+            source.writelines(line + b"\n" for line in stdin)
+            source.seek(0)
             child = process.start(
-                self.command(*args), env=self.env, stdin=given.fileno(), stdout=subprocess.PIPE,
+                self.command(*args), env=self.env, stdin=source.fileno(), stdout=subprocess.PIPE,
                 stderr=errors.fileno(),
             )  # fmt: skip
             with child:

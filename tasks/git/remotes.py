@@ -30,7 +30,7 @@ SERVER: Final = "GITHUB_SERVER_URL"
 NAME: Final = "iterate-sandbox"
 _EMAIL: Final = "ledger@iterate-sandbox.invalid"
 #: The user's own means of access, and transports that are allowed beside the usual ones.
-_KEPT: Final = (
+_USER_VARIABLES: Final = (
     "GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_SSL_CAINFO", "GIT_ALLOW_PROTOCOL",
     *isolation.USER_CONFIGURATION,
 )  # fmt: skip
@@ -73,7 +73,7 @@ def run(
     """
     env = isolation.base_environment()
     env |= {"GIT_ALLOW_PROTOCOL": _TRANSPORTS}
-    env |= {name: os.environ[name] for name in _KEPT if name in os.environ}
+    env |= {name: os.environ[name] for name in _USER_VARIABLES if name in os.environ}
     env |= {
         "GIT_AUTHOR_NAME": who or NAME,
         "GIT_AUTHOR_EMAIL": email,

@@ -121,10 +121,10 @@ def test_git_itself_runs_the_canaries(repo: Path, canaries: Canaries) -> None:
 
 def test_a_build_of_the_working_tree(repo: Path, canaries: Canaries) -> None:
     snapshot_local.main(["--dry-run"])
-    found = source.from_working_tree(repo, build_args={}, trust_index=False)
-    image.labels(found)
-    context.refuse_secrets(found)
-    context.write(found, io.BytesIO())
+    built_source = source.from_working_tree(repo, build_args={}, trust_index=False)
+    image.labels(built_source)
+    context.refuse_secrets(built_source)
+    context.write(built_source, io.BytesIO())
     assert canaries.ran() == set()
 
 
@@ -185,12 +185,12 @@ def test_sessions_that_look_at_the_checkout(
     plan.main(["--base", "HEAD", "--json"])
     assert json.loads(capsys.readouterr().out)["changed"] is False
     assert set(lint.shell_scripts()) == {"s.sh", ".ci/run"} or lint.shell_scripts() == ["s.sh"]
-    assert sandbox_plan._resolve("HEAD")
+    assert sandbox_plan.resolve("HEAD")
     assert git.origin_url(repo) == str(origin)
     assert machine_checks.check_git().state == "ok"
     book = ledger.open_ledger(repo, tmp_path / "state", local=False, environment={})
-    moved = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
-    assert book.move("dev-x", moved)
+    move = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
+    assert book.move("dev-x", move)
     assert repos.git(origin, "for-each-ref", "--format=%(refname)", "refs/sandbox").strip()
     assert canaries.ran() == set()
 
@@ -203,8 +203,8 @@ def test_a_bump_and_its_pull_request(repo: Path, canaries: Canaries, origin: Pat
     branch = ProposalBranch(opened, "bump")
     branch.require_in_base(bump.parent, "main")
     change = Change(parent=bump.parent, tree=bump.tree, title="Bump", body="")
-    commit, pushed = branch.push(change)
-    assert pushed
+    commit, is_pushed = branch.push(change)
+    assert is_pushed
     assert branch.push(change) == (commit, False)
     assert repos.git(origin, "rev-parse", "bump").strip() == commit
     branch.delete()
@@ -236,8 +236,8 @@ def test_the_ledgers_own_repository(tmp_path: Path, origin: Path, canaries: Cana
     ledger.Ledger(store, remote=str(origin)).refresh()
     hostile_repository.infest(store, canaries, "ledger")
     book = ledger.Ledger(store, remote=str(origin))
-    moved = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
-    assert book.move("dev-x", moved)
+    move = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
+    assert book.move("dev-x", move)
     assert book.history("dev-x")
     assert canaries.ran() == set()
 
@@ -266,9 +266,9 @@ def test_git_starts_no_other_program(
     (folder / "git").write_text(f'#!/bin/sh\nGIT_TRACE2_EVENT={trace} exec {real} "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    found = source.from_working_tree(repo, build_args={}, trust_index=False)
-    context.refuse_secrets(found)
-    context.write(found, io.BytesIO())
+    built_source = source.from_working_tree(repo, build_args={}, trust_index=False)
+    context.refuse_secrets(built_source)
+    context.write(built_source, io.BytesIO())
     parts.pack(builder.find(repo), tmp_path / "parts")
     plan.main(["--base", "HEAD"])
     events = [json.loads(line) for line in trace.read_text().splitlines()]

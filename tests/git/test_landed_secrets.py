@@ -80,45 +80,45 @@ def replaced(repo: Path, name: str, content: str) -> str:
 
 
 HISTORIES = [committed_and_deleted, on_a_merged_branch, long_ago, replaced]
-WAYS = [of_the_working_tree, of_a_ref, by_hand]
+CHECKS = [of_the_working_tree, of_a_ref, by_hand]
 SECRETS = [(".env", "A=1"), ("x/id_rsa", "x"), ("notes.txt", f"token {TOKEN}"), ("k.txt", KEY)]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("hide", HISTORIES)
 @pytest.mark.parametrize(("name", "content"), SECRETS, ids=["name", "ssh", "token", "pem"])
 def test_a_secret_of_the_history_is_refused(
     tmp_path: Path,
-    way: Callable[[Path], None],
+    check: Callable[[Path], None],
     hide: Callable[[Path, str, str], str],
     name: str,
     content: str,
 ) -> None:
     repo = repos.new(tmp_path / "repo", **builder.buildable())
-    way(repo)
+    check(repo)
     oid = hide(repo, name, content)
     with pytest.raises(BadInput, match="in the history as") as caught:
-        way(repo)
-    told = str(caught.value)
-    assert name in told
-    assert oid[:12] in told
-    assert content[-20:] not in told or len(content) < 20
+        check(repo)
+    message = str(caught.value)
+    assert name in message
+    assert oid[:12] in message
+    assert content[-20:] not in message or len(content) < 20
     # The advice can be followed: the id is let through, and nothing else is.
     assert "filter-repo" in caught.value.fix
     allow = f'[tool.sandbox.secrets]\nallow = ["{oid[:12]}"]\n'
     repos.write(repo, {"pyproject.toml": allow})
     repos.commit(repo)
-    way(repo)
+    check(repo)
     committed_and_deleted(repo, name, content + "\n2")
     with pytest.raises(BadInput, match="in the history as"):
-        way(repo)
+        check(repo)
 
 
-@pytest.mark.parametrize("way", [of_the_working_tree, by_hand])
+@pytest.mark.parametrize("check", [of_the_working_tree, by_hand])
 @pytest.mark.parametrize("cleaned", [True, False])
 @pytest.mark.parametrize(("name", "content"), SECRETS, ids=["name", "ssh", "token", "pem"])
 def test_a_secret_of_the_index_is_refused(
-    tmp_path: Path, way: Callable[[Path], None], cleaned: bool, name: str, content: str
+    tmp_path: Path, check: Callable[[Path], None], cleaned: bool, name: str, content: str
 ) -> None:
     """Staged, then cleaned or deleted on disk: its blob would still be in the image's `.git`."""
     repo = repos.new(tmp_path / "repo", **builder.buildable())
@@ -129,10 +129,10 @@ def test_a_secret_of_the_index_is_refused(
     else:
         (repo / name).unlink()
     with pytest.raises(BadInput, match="staged as") as caught:
-        way(repo)
+        check(repo)
     assert "git add" in caught.value.fix
     repos.git(repo, "add", "-A")  # as the advice says
-    way(repo)
+    check(repo)
 
 
 def test_the_blobs_of_a_conflict_are_looked_at(tmp_path: Path) -> None:
@@ -156,18 +156,18 @@ def test_a_repository_within_is_looked_at_as_well(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo")
     repos.git(repo, "submodule", "add", "-q", str(library), "vendor/library")
     repos.commit(repo)
-    for way in (of_the_working_tree, by_hand):
+    for check in (of_the_working_tree, by_hand):
         with pytest.raises(BadInput, match=r"vendor/library/old\.env .*in the history"):
-            way(repo)
+            check(repo)
 
 
 def test_a_secret_in_a_message_is_refused(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo", **builder.buildable())
     repos.commit(repo, f"use {TOKEN}")
     repos.git(repo, "commit", "-q", "--allow-empty", "-m", "later")
-    for way in WAYS:
+    for check in CHECKS:
         with pytest.raises(BadInput, match="the message of commit"):
-            way(repo)
+            check(repo)
 
 
 def test_one_content_under_two_paths_is_allowed_for_both_or_refused(tmp_path: Path) -> None:
@@ -176,13 +176,13 @@ def test_one_content_under_two_paths_is_allowed_for_both_or_refused(tmp_path: Pa
     allow = '[tool.sandbox.secrets]\nallow = ["tests/*"]\n'
     repos.write(repo, {"pyproject.toml": allow})
     repos.commit(repo)
-    for way in WAYS:
-        way(repo)
+    for check in CHECKS:
+        check(repo)
     repos.write(repo, {"src/real.txt": TOKEN})
     repos.commit(repo)
-    for way in WAYS:
+    for check in CHECKS:
         with pytest.raises(BadInput, match=r"src/real\.txt"):
-            way(repo)
+            check(repo)
 
 
 def landed(repo: Path, to: Path) -> set[str]:
@@ -218,8 +218,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     oids: list[str] = []
     real = objects.Store.blobs
 
-    def spy(self: objects.Store, wanted: Iterator[str]) -> Iterator[objects.Blob]:
-        for blob in real(self, wanted):
+    def spy(self: objects.Store, oids_to_read: Iterator[str]) -> Iterator[objects.Blob]:
+        for blob in real(self, oids_to_read):
             oids.append(blob.oid)
             yield blob
 
@@ -267,9 +267,9 @@ def test_other_rules_read_again(
 def test_settings_of_another_shape_are_one_line(tmp_path: Path, head: str, allow: str) -> None:
     files = builder.buildable(**{"pyproject.toml": head + allow})
     repo = repos.new(tmp_path / "repo", **files)
-    for way in WAYS:
+    for check in CHECKS:
         with pytest.raises(BadInput, match="not a list of strings"):
-            way(repo)
+            check(repo)
 
 
 def partial_clone(tmp_path: Path, kind: str) -> Path:
@@ -283,27 +283,27 @@ def partial_clone(tmp_path: Path, kind: str) -> Path:
     return clone
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
 def test_a_partial_clone_is_named_and_its_cure_works(
-    tmp_path: Path, way: Callable[[Path], None], kind: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, check: Callable[[Path], None], kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clone = partial_clone(tmp_path, kind)
     with pytest.raises(TaskError, match="partial clone") as caught:
-        way(clone)
+        check(clone)
     assert kind in caught.value.what
     assert "fatal" not in capfd.readouterr().err
     cure = caught.value.fix.partition(" gets")[0]
     assert cure == "git fetch --refetch --no-filter"
     repos.git(clone, *cure.split()[1:], "-q")
-    way(clone)
+    check(clone)
 
 
 def test_a_damaged_repository_is_one_line(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo", **builder.buildable())
     oid = committed_and_deleted(repo, "old.txt", "old\n")
     os.unlink(repo / ".git/objects" / oid[:2] / oid[2:])
-    for way in WAYS:
+    for check in CHECKS:
         with pytest.raises(TaskError, match="not in this clone") as caught:
-            way(repo)
+            check(repo)
         assert "git fsck" in caught.value.fix

@@ -264,11 +264,11 @@ def test_secrets_of_the_hosts_history_are_said_and_the_start_goes_on(
     capsys.readouterr()
     sync.mirror(host, inside)
     same(host, inside)
-    said = capsys.readouterr().err
+    log = capsys.readouterr().err
     for name in ("old.env (environment file, in the history as", "notes.txt (GitHub token",
                  "staged.txt (GitHub token", "docker commit"):  # fmt: skip
-        assert name in said
-    assert token not in said
+        assert name in log
+    assert token not in log
     sync.mirror(host, inside)
     assert "secrets" not in capsys.readouterr().err, "what was there before is not new"
     oid = repos.git(host, "rev-parse", "HEAD~1:notes.txt").strip()

@@ -101,16 +101,16 @@ def settings() -> tuple[str, ...]:
     has to be a number or a truth value, git refuses to work with.
     """
     listed = subprocess.run(["git", "help", "--config"], capture_output=True, check=True, text=True)
-    known = [line for line in listed.stdout.split() if "." in line and not _WORDS.match(line)]
-    patterns = [*known, *_PROGRAMS]
-    names = {name for pattern in patterns for name in _named(pattern)}
+    documented = [line for line in listed.stdout.split() if "." in line and not _WORDS.match(line)]
+    patterns = [*documented, *_PROGRAMS]
+    names = {name for pattern in patterns for name in _settings_of(pattern)}
     left_out = {name for name in names if name.startswith(_ELSEWHERE)}
     with tempfile.TemporaryDirectory(prefix="iterate-probe-") as folder:
         probe = repos.new(Path(folder) / "repo")
         return tuple(sorted(_accepted(probe, sorted(names - left_out))))
 
 
-def _named(pattern: str) -> list[str]:
+def _settings_of(pattern: str) -> list[str]:
     """A setting for each name that `<name>`, `*` or `{}` may stand for."""
     if not re.search(_PLACEHOLDER, pattern):
         return [pattern]

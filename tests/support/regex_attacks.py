@@ -26,33 +26,37 @@ def attacks(pattern: re.Pattern[Any], *lengths: int) -> Iterator[tuple[str, ...]
     seen: set[tuple[str, str, str]] = set()
     for lead, nodes in _sequences(list(tree), ""):
         for at, node in enumerate(nodes):
-            before, after = lead + _sample(nodes[:at]), _sample(nodes[at + 1 :])
-            units = {*_units(node), before + _sample([node]), _sample(nodes[: at + 1])} - {""}
+            lead_in, remainder = lead + _sample(nodes[:at]), _sample(nodes[at + 1 :])
+            units = {*_units(node), lead_in + _sample([node]), _sample(nodes[: at + 1])} - {""}
             for unit in sorted(units):
-                for parts in (("", unit, after), (before, unit, "\0"), (before, unit, after)):
+                for parts in (
+                    ("", unit, remainder),
+                    (lead_in, unit, "\0"),
+                    (lead_in, unit, remainder),
+                ):
                     if parts not in seen:
                         seen.add(parts)
                         yield tuple(_pumped(*parts, length) for length in lengths)
 
 
-def _pumped(before: str, unit: str, after: str, length: int) -> str:
-    return before + unit * max(1, length // len(unit)) + after
+def _pumped(lead_in: str, unit: str, remainder: str, length: int) -> str:
+    return lead_in + unit * max(1, length // len(unit)) + remainder
 
 
 def _sequences(nodes: list[Any], lead: str) -> Iterator[tuple[str, list[Any]]]:
     """Every sequence within the tree, with a text that leads there."""
     yield lead, nodes
     for at, (kind, value) in enumerate(nodes):
-        before = lead + _sample(nodes[:at])
+        lead_in = lead + _sample(nodes[:at])
         if kind is op.SUBPATTERN:
-            yield from _sequences(list(value[3]), before)
+            yield from _sequences(list(value[3]), lead_in)
         elif kind is op.BRANCH:
             for branch in value[1]:
-                yield from _sequences(list(branch), before)
+                yield from _sequences(list(branch), lead_in)
         elif kind in _REPEATS:
-            yield from _sequences(list(value[2]), before)
+            yield from _sequences(list(value[2]), lead_in)
         elif kind is op.ATOMIC_GROUP:
-            yield from _sequences(list(value), before)
+            yield from _sequences(list(value), lead_in)
 
 
 def _sample(nodes: list[Any]) -> str:
@@ -89,7 +93,7 @@ def _units(node: Any) -> set[str]:
         units |= {unit for inner in value[3] for unit in _units(inner)}
     elif kind is op.BRANCH:
         samples = [_sample(list(branch)) for branch in value[1][:_FEW]]
-        units |= {*samples, *(one + two for one in samples for two in samples)}
+        units |= {*samples, *(a + b for a in samples for b in samples)}
     elif kind is op.IN:
         units |= set(_members(value))
         members = list(_members(value))

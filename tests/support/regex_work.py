@@ -63,8 +63,8 @@ class Counter:
             begin += 1
             members = self._members(kind, value)
             if members is None:
-                after = partial(self._sequence_after, nodes, begin, rest)
-                return self._node(kind, value, at, after)
+                following = partial(self._sequence_after, nodes, begin, rest)
+                return self._node(kind, value, at, following)
             self.step()
             if at >= len(self.text) or self.text[at] not in members:
                 return None
@@ -89,15 +89,17 @@ class Counter:
             return bool(self.flags & re.DOTALL) or c != "\n"
         if kind is op.IN:
             return self._within(c, value)
-        same = c == chr(value) or (
+        equal = c == chr(value) or (
             bool(self.flags & re.IGNORECASE) and c.lower() == chr(value).lower()
         )
-        return same == (kind is op.LITERAL)
+        return equal == (kind is op.LITERAL)
 
     def _within(self, c: str, items: list[Any]) -> bool:
         negated = bool(items) and items[0][0] is op.NEGATE
         spellings = {c, c.lower(), c.upper()} if self.flags & re.IGNORECASE else {c}
-        return negated != any(self._fits(one, item) for item in items for one in spellings)
+        return negated != any(
+            self._fits(spelling, item) for item in items for spelling in spellings
+        )
 
     def _fits(self, c: str, item: tuple[Any, Any]) -> bool:
         kind, value = item
@@ -134,38 +136,40 @@ class Counter:
     def _reference(self, value: Any, at: int, rest: Rest) -> int | None:
         self.step()
         start, end = self.groups.get(value, (0, 0))
-        same = self.text.startswith(self.text[start:end], at)
-        return rest(at + end - start) if same else None
+        equal = self.text.startswith(self.text[start:end], at)
+        return rest(at + end - start) if equal else None
 
-    def _at(self, where: Any, at: int) -> bool:
-        before = self.text[at - 1 : at] if at else ""
-        after = self.text[at : at + 1]
-        name = str(where)
+    def _at(self, place: Any, at: int) -> bool:
+        previous = self.text[at - 1 : at] if at else ""
+        following = self.text[at : at + 1]
+        name = str(place)
         if name in {"AT_BOUNDARY", "AT_NON_BOUNDARY"}:
-            word = [bool(c) and (c.isalnum() or c == "_") for c in (before, after)]
+            word = [bool(c) and (c.isalnum() or c == "_") for c in (previous, following)]
             return (word[0] != word[1]) == (name == "AT_BOUNDARY")
         lines = bool(self.flags & re.MULTILINE)
         if name == "AT_BEGINNING":
-            return at == 0 or (lines and before == "\n")
+            return at == 0 or (lines and previous == "\n")
         if name == "AT_BEGINNING_STRING":
             return at == 0
         if name == "AT_END":
-            return at >= len(self.text) - (self.text.endswith("\n")) or (lines and after == "\n")
+            return at >= len(self.text) - (self.text.endswith("\n")) or (
+                lines and following == "\n"
+            )
         return at == len(self.text)
 
     def _group(self, value: Any, at: int, rest: Rest) -> int | None:
         number, added, removed, body = value
-        kept, self.flags = self.flags, (self.flags | added) & ~removed
+        outer_flags, self.flags = self.flags, (self.flags | added) & ~removed
 
-        def after(end: int) -> int | None:
+        def following(end: int) -> int | None:
             if number is not None:
                 self.groups[number] = (at, end)
             return rest(end)
 
         try:
-            return self.sequence(list(body), at, after)
+            return self.sequence(list(body), at, following)
         finally:
-            self.flags = kept
+            self.flags = outer_flags
 
     def _assertion(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
         direction, body = value
@@ -176,27 +180,27 @@ class Counter:
     def _repeat(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
         low, high, body = value
         nodes = list(body)
-        most = len(self.text) if high is op.MAXREPEAT else int(high)
+        highest = len(self.text) if high is op.MAXREPEAT else int(high)
         members = self._members(*nodes[0]) if len(nodes) == 1 else None
         if members is not None:
-            return self._repeat_one(kind, (low, most), members, at, rest)
+            return self._repeat_one(kind, (low, highest), members, at, rest)
         if kind is op.POSSESSIVE_REPEAT:
             count, end = 0, at
-            while count < most:
+            while count < highest:
                 following = self.sequence(nodes, end, lambda stop: stop)
                 if following is None or following == end:
                     break
                 count, end = count + 1, following
             return rest(end) if count >= low else None
-        return self._repeat_group(kind, (low, most), nodes, at, rest)
+        return self._repeat_group(kind, (low, highest), nodes, at, rest)
 
     def _repeat_one(
         self, kind: Any, bounds: tuple[int, int], members: frozenset[str], at: int, rest: Rest
     ) -> int | None:
-        low, most = bounds
+        low, highest = bounds
         end = at
         lazy = kind is op.MIN_REPEAT
-        while end - at < (low if lazy else most):
+        while end - at < (low if lazy else highest):
             self.step()
             if end >= len(self.text) or self.text[end] not in members:
                 break
@@ -211,7 +215,7 @@ class Counter:
                 return result
             self.step()
             if lazy:
-                if end - at >= most or end >= len(self.text) or self.text[end] not in members:
+                if end - at >= highest or end >= len(self.text) or self.text[end] not in members:
                     return None
                 end += 1
             else:
@@ -222,17 +226,17 @@ class Counter:
     def _repeat_group(
         self, kind: Any, bounds: tuple[int, int], nodes: list[Any], at: int, rest: Rest
     ) -> int | None:
-        low, most = bounds
+        low, highest = bounds
 
-        def again(count: int, start: int) -> int | None:
+        def iterate(count: int, start: int) -> int | None:
             self.step()
 
             def once_more() -> int | None:
-                if count >= most:
+                if count >= highest:
                     return None
                 return self.sequence(
                     nodes, start,
-                    lambda end: again(count + 1, end) if end > start or count < low else None,
+                    lambda end: iterate(count + 1, end) if end > start or count < low else None,
                 )  # fmt: skip
 
             if count < low:
@@ -244,7 +248,7 @@ class Counter:
                     return result
             return None
 
-        return again(0, at)
+        return iterate(0, at)
 
 
 def work(pattern: re.Pattern[Any], text: str, mode: Mode, *, limit: int = 10**9) -> int:

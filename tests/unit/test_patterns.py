@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("tasks", "apps/daemon/iterate_daemon", "apps/os/sandbox/lib")
 #: Steps may grow as the text does, and 2.5 times that; the square would be eight times that.
-SHORT, LONG, MOST = 40, 320, 2.5
+SHORT, LONG, GROWTH = 40, 320, 2.5
 FEW = 10 * SHORT**2
 #: Of one pattern, so many texts are tried, spread over all that can be made.
 ATTACKS = 80
@@ -40,7 +40,7 @@ _FUNCTIONS: dict[str, Mode] = {
 class Use:
     """A pattern as one place in the source uses it."""
 
-    where: str
+    location: str
     pattern: re.Pattern[Any]
     mode: Mode
 
@@ -57,8 +57,8 @@ def _uses_in(path: Path) -> Iterator[Use]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         function = node.func.attr
-        known = isinstance(node.func.value, ast.Name) and node.func.value.id == "re"
-        if known and function in {*_FUNCTIONS, "compile"}:
+        is_regex = isinstance(node.func.value, ast.Name) and node.func.value.id == "re"
+        if is_regex and function in {*_FUNCTIONS, "compile"}:
             mode = _FUNCTIONS.get(function) or _mode_of(tree, node, path)
             yield Use(f"{name}:{node.lineno}", _pattern(node, path), mode)
 
@@ -85,7 +85,7 @@ def _methods(name: str, path: Path) -> list[str]:
     """The methods that are called on a name: in its own file, and of a public one in all."""
     public = name.isupper() and not name.startswith("_")
     texts = _sources() if public else {path: _sources()[path]}
-    return [found for text in texts.values() for found in re.findall(rf"\b{name}\.(\w+)\(", text)]
+    return [method for text in texts.values() for method in re.findall(rf"\b{name}\.(\w+)\(", text)]
 
 
 @functools.cache
@@ -137,7 +137,7 @@ def test_patterns_are_found() -> None:
     assert {use.mode for use in USES} == {"search", "match", "fullmatch"}
 
 
-@pytest.mark.parametrize("use", USES, ids=lambda use: use.where)
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.location)
 def test_a_pattern_makes_linear_work(use: Use) -> None:
     if regex_work.is_bounded(use.pattern):
         return
@@ -149,9 +149,9 @@ def _assert_linear(pattern: re.Pattern[Any], mode: Mode) -> None:
     for short, long in texts[:: len(texts) // ATTACKS + 1]:
         few = regex_work.work(pattern, short, mode, limit=FEW)
         assert few <= FEW, f"{short[:60]!r}: more than {FEW} steps"
-        most = int(MOST * max(few, len(short)) * len(long) / len(short))
-        many = regex_work.work(pattern, long, mode, limit=most)
-        assert many <= most, f"{short[:60]!r}…: {few} steps, then more than {most}"
+        allowed = int(GROWTH * max(few, len(short)) * len(long) / len(short))
+        many = regex_work.work(pattern, long, mode, limit=allowed)
+        assert many <= allowed, f"{short[:60]!r}…: {few} steps, then more than {allowed}"
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
         nodes = list(regex_work.parse(compiled))
         for at in range(len(text) + 1):
             counter = regex_work.Counter(text, compiled.flags, 10**6)
-            found = compiled.match(text, at) if "^" not in pattern or at == 0 else None
-            if found or "^" not in pattern:
-                assert counter.sequence(nodes, at, lambda end: end) == (found and found.end())
+            match = compiled.match(text, at) if "^" not in pattern or at == 0 else None
+            if match or "^" not in pattern:
+                assert counter.sequence(nodes, at, lambda end: end) == (match and match.end())
 
 
 @pytest.mark.parametrize(

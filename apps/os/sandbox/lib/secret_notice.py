@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from tasks.build.secret_scan import Finding
+    from tasks.build.secret_scan import SecretFinding
     from tasks.git.worktree import Tree
 
 #: Bytes of new history that a start looks through: a second or two.
@@ -27,15 +27,15 @@ _LOOKED_THROUGH: Final = 64 << 20
 
 
 def find(
-    tree: Tree, to: Path, *, known: str | None = None, indexed: Collection[str] = ()
-) -> set[Finding]:
+    tree: Tree, to: Path, *, known_commit: str | None = None, indexed: Collection[str] = ()
+) -> set[SecretFinding]:
     """What looks like a secret in the objects that the repository at `to` has received: beyond the
-    commit `known` and the blobs that its index had already.
+    commit `known_commit` and the blobs that its index had already.
     """
     store = objects.unheld(git.open_repo(to))
     paths = {entry.oid: os.fsdecode(entry.path) for entry in tree.index.entries
              if entry.mode != indexfile.GITLINK and entry.oid not in indexed}  # fmt: skip
-    revisions = [tree.sha, *paths, *([f"^{known}"] if known else [])]
+    revisions = [tree.sha, *paths, *([f"^{known_commit}"] if known_commit else [])]
     stored = history.reached(store, revisions, paths)
     scan = history_scan.scan(store, stored, limit=_LOOKED_THROUGH)
     if scan.unread:
@@ -43,15 +43,15 @@ def find(
     return set(history_scan.findings([scan], tree.entries, prefix=tree.prefix))
 
 
-def say(source: Path, secrets: set[Finding]) -> None:
+def say(source: Path, secrets: set[SecretFinding]) -> None:
     """Name the secrets in the log, but for those that the checkout at `source` allows."""
     try:
         allowed = secret_scan.allowed_in(source)
     except BadInput as error:
         console.warn(str(error))
         allowed = []
-    if left := secret_scan.listed(secrets, allowed):
+    if names := secret_scan.listed(secrets, allowed):
         console.warn(
-            f"secrets of the host's repository are in the sandbox's now: {left}; what is made of "
+            f"secrets of the host's repository are in the sandbox's now: {names}; what is made of "
             "this container (docker commit) holds them"
         )

@@ -27,7 +27,7 @@ from tasks.base.errors import TaskError
 from tasks.git import gitdir, indexfile, worktree
 
 if TYPE_CHECKING:
-    from tasks.build.secret_scan import Finding
+    from tasks.build.secret_scan import SecretFinding
     from tasks.git.worktree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
@@ -81,7 +81,7 @@ def mirror(source: Path, repo: Path) -> str:
     state.running = True
     state.save()
     copied = removed = 0
-    secrets: set[Finding] = set()
+    secrets: set[SecretFinding] = set()
     tree = worktree.scan(source)
     for _ in range(_PASSES):
         copied += _copy(source, repo, tree.everything(), state)
@@ -234,7 +234,7 @@ def _remove(root: bytes, path: bytes, wanted: set[bytes]) -> bool:
     return True
 
 
-def _take_over_git(tree: Tree, to: Path, state: State) -> set[Finding]:
+def _take_over_git(tree: Tree, to: Path, state: State) -> set[SecretFinding]:
     """Give the repository at `to` the commit, branch and index of `tree`; its own branches stay.
     The secrets among what it has received.
     """
@@ -248,15 +248,15 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> set[Finding]:
     repo = git.open_repo(to)
     head, branch = git.head(repo)
     shallow, former_shallow = gitdir.shallow_commits(tree), sorted(repo.shallow_commits)
-    known = head if not (shallow or former_shallow) and _has(tree.repo, head) else None
+    known_commit = head if not (shallow or former_shallow) and _has(tree.repo, head) else None
     # First of all: it decides how much history is packed.
     _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
     index = indexfile.read(repo, sha256=len(head) == 64)
-    secrets: set[Finding] = set()
+    secrets: set[SecretFinding] = set()
     if (head, index.clean, former_shallow) != (tree.sha, tree.index.clean, shallow):
-        gitdir.copy_objects(tree, git_dir, known=known)
+        gitdir.copy_objects(tree, git_dir, known=known_commit)
         secrets = secret_notice.find(
-            tree, to, known=known, indexed={entry.oid for entry in index.entries}
+            tree, to, known_commit=known_commit, indexed={entry.oid for entry in index.entries}
         )
     if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
         repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
@@ -315,9 +315,9 @@ def _keep_changes(repo: Path, state: State) -> None:
         shutil.copyfile(here.repo.index_path, index)
         indexfile.update(here.repo, index, present=sorted(present), absent=sorted(absent))
         tree = here.repo.git("write-tree", index=index).decode().strip()
-    who = (("user.name", "iterate sandbox"), ("user.email", "sandbox@localhost"))
+    author = (("user.name", "iterate sandbox"), ("user.email", "sandbox@localhost"))
     message = b"Work in the sandbox before it was synced with the host\n"
-    made = here.repo.git("commit-tree", tree, "-p", here.sha, stdin=message, settings=who)
-    commit = made.decode().strip()
+    line = here.repo.git("commit-tree", tree, "-p", here.sha, stdin=message, settings=author)
+    commit = line.decode().strip()
     here.repo.git("update-ref", ref, commit)
     console.warn(f"what was changed in the sandbox is kept as {ref}")
