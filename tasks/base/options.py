@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
@@ -56,6 +56,64 @@ class Once(argparse.Action):
             parser.error(f"{option_string} is given twice")
         seen.add(self.dest)
         setattr(namespace, self.dest, values)
+
+
+# ── options of several commands ─────────────────────────────────────────────────────────────
+
+
+def add_json(parser: argparse.ArgumentParser, *, what: str = "the result") -> None:
+    parser.add_argument("--json", action="store_true", help=f"print {what} on stdout as JSON")
+
+
+def add_ref(
+    parser: argparse.ArgumentParser,
+    *,
+    meaning: str = "branch, tag or commit",
+    default: str = "the current branch",
+) -> None:
+    """The git ref that is meant; `default` where neither the option nor the variable is given, ""
+    where the variable is not read.
+    """
+    otherwise = f"; else {project.REF_VARIABLE}, else {default}" if default else ""
+    parser.add_argument("--ref", action=Once, metavar="REF", help=meaning + otherwise)
+
+
+def add_stage(
+    parser: argparse.ArgumentParser, *, meaning: str = "", required: bool = False
+) -> None:
+    """`meaning` takes the place of where a stage comes from that is not given."""
+    default = "prd, stg or dev-NAME; else APP_STAGE, else dev-$ITERATE_USER"
+    parser.add_argument(
+        "--stage", action=Once, metavar="STAGE", required=required, help=meaning or default
+    )
+
+
+def add_via(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--via",
+        action=Once,
+        choices=("remote", "push"),
+        default="remote",
+        help="let Daytona build it, or push the image that was built and tested here (%(default)s)",
+    )
+
+
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave the sandboxes; says how to reach and delete them",
+    )
+
+
+def add_faults(parser: argparse.ArgumentParser) -> None:
+    """How many faults tests cause, and which."""
+    parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
+    add_seed(parser)
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:

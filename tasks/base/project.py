@@ -16,6 +16,9 @@ LOCAL_IMAGE: Final = "iterate-sandbox:local"
 #: Everything this project creates on an engine carries labels below this prefix.
 LABEL: Final = "dev.iterate.sandbox"
 
+#: The git ref that is meant where no option names one.
+REF_VARIABLE: Final = "SANDBOX_ITERATE_REPO_REF"
+
 #: Inside the image.
 USER: Final = "iterate"
 HOME: Final = f"/home/{USER}"

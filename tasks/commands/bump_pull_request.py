@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tasks import git
 from tasks.base import console, project
 from tasks.base.errors import BadInput
-from tasks.base.options import Once, Parser
+from tasks.base.options import Once, Parser, add_json
 from tasks.bump import proposal
 from tasks.github import job, pull_request, rest
 from tasks.github.pull_request import Change, ProposalBranch
@@ -48,7 +48,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dispatch", action=Once, default=WORKFLOW, metavar="FILE", help="(%(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.base import ci, console, project
 from tasks.base.errors import BadInput, TaskError
-from tasks.base.options import Parser
+from tasks.base.options import Parser, add_json
 from tasks.bump import edit, pins, proposal, report
 from tasks.bump.edit import VerificationFailed
 from tasks.bump.policy import Wish
@@ -203,7 +203,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--accept", action="append", default=[], metavar="PIN",
         help="although maintainers, provenance or install scripts changed",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     parser.add_argument("--markdown", metavar="FILE", help="write a pull request's text there")
     options = parser.parse_args(arguments)
     target = Path(options.markdown or "body.md")

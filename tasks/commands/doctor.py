@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.base.options import Parser
+from tasks.base.options import Parser, add_json
 from tasks.setup import machine_checks
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class PrerequisiteMissing(TaskError):
 
 def main(arguments: list[str]) -> None:
     parser = Parser(prog="nox -s doctor --", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     options = parser.parse_args(arguments)
     rows = machine_checks.examine()
     missing = [row.name for row in rows if row.stops_work]

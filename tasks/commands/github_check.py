@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import git
 from tasks.base import console, markdown
-from tasks.base.options import Parser
+from tasks.base.options import Parser, add_json
 from tasks.base.project import ROOT
 from tasks.github import job, rest, settings
 from tasks.github.settings import NotSetUp, State
@@ -31,7 +31,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         " GITHUB_TOKEN=$(gh auth token). GITHUB_REPOSITORY is OWNER/NAME; else the remote `origin`."
         " The exit status is 1 when something is missing.",
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import console
 from tasks.base.errors import BadInput
-from tasks.base.options import Once, Parser
+from tasks.base.options import Once, Parser, add_json
 from tasks.daytona import snapshot
 from tasks.github import comment, job, rest
 
@@ -50,7 +50,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="the sandbox was deleted: change the comment, if there is one",
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tasks.base import ci, console, project
 from tasks.base.errors import CommandFailed, Interrupted, TaskError
-from tasks.base.options import Parser, add_selection, selection
+from tasks.base.options import Parser, add_faults, add_keep, add_selection, selection
 from tasks.build import image
 from tasks.engine import discovery
 from tasks.github import job
@@ -31,15 +31,10 @@ WORKERS = 2
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="nox -s local_test --", description=__doc__, allow_abbrev=False)
     parser.add_argument("--image", default=project.LOCAL_IMAGE, help="default: %(default)s")
-    parser.add_argument(
-        "--keep",
-        action="store_true",
-        help="leave the sandboxes; says how to reach and delete them",
-    )
+    add_keep(parser)
     add_selection(parser)
     add_workers(parser)
-    parser.add_argument("--soak", action="store_true", help="fault tests at full count: hours")
-    parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
+    add_faults(parser)
     return parser.parse_args(arguments)
 
 

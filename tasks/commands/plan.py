@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks import git
 from tasks.base import console, markdown
-from tasks.base.options import Once, Parser
+from tasks.base.options import Once, Parser, add_json, add_ref
 from tasks.base.project import ROOT
 from tasks.git import refs
 from tasks.github import image_change, job
@@ -27,13 +27,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--base", action=Once, metavar="REF", help="what it is compared with; empty: nothing"
     )
-    parser.add_argument(
-        "--ref",
-        action=Once,
-        metavar="REF",
-        help="what is looked at; default: SANDBOX_ITERATE_REPO_REF, else the checked-out commit",
-    )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_ref(parser, meaning="what is looked at", default="the checked-out commit")
+    add_json(parser)
     return parser.parse_args(arguments)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import git
 from tasks.base import console, markdown
-from tasks.base.options import Parser
+from tasks.base.options import Parser, add_json
 from tasks.base.project import ROOT
 from tasks.daytona import snapshot
 from tasks.git import refs
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--stage", choices=(snapshot.PRODUCTION,), help="for production, not for a branch"
     )
-    parser.add_argument("--json", action="store_true", help="print the plan on stdout as JSON")
+    add_json(parser, what="the plan")
     options = parser.parse_args(arguments)
     plan = events.plan(events.of_job(resolve), production=bool(options.stage))
     show = console.warn if plan.action == "nothing" else console.step

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import git
 from tasks.base import certificates, console, markdown
-from tasks.base.options import Once, Parser
+from tasks.base.options import Parser, add_json, add_ref
 from tasks.base.project import LOCAL_IMAGE, ROOT, state_dir
 from tasks.build import builder, context, context_cache, image, layer_cache, parts, source
 from tasks.engine import discovery
@@ -181,9 +181,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description="Build the sandbox image from the working tree, or from a commit.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--ref", action=Once, help="branch, tag or commit to build, instead of the files on disk"
-    )
+    what = "branch, tag or commit to build, instead of the files on disk"
+    add_ref(parser, meaning=what, default="")
     parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")
     parser.add_argument("--no-cache", action="store_true", help="build every layer anew")
@@ -198,5 +197,5 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--label", action="append", default=[], metavar="NAME=VALUE", help="put on the image, too"
     )
-    parser.add_argument("--json", action="store_true", help="print the result on stdout as JSON")
+    add_json(parser)
     return parser.parse_args(arguments)

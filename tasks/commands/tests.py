@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Final, get_args
 
 from tasks.base import console, programs
-from tasks.base.options import Parser, add_selection
+from tasks.base.options import Parser, add_keep, add_seed, add_selection
 from tasks.engine import discovery
 from tasks.github import job
 from tasks.testing import areas, run
@@ -42,9 +42,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("areas", nargs="*", metavar="AREA", help="see below; default: all")
     parser.add_argument("--list", action="store_true", help="only list the areas")
     add_selection(parser)
-    parser.add_argument("--seed", type=int, metavar="N", help="replay the faults of an earlier run")
+    add_seed(parser)
     parser.add_argument("--image", metavar="TAG", help="the image that local and web test")
-    parser.add_argument("--keep", action="store_true", help="leave the sandboxes of local and web")
+    add_keep(parser)
     # The session has installed it before this command starts.
     parser.add_argument(
         "--newest-sdk", action="store_true", help="with the newest SDK of Daytona, not the pinned"

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks import git
 
 #: Names the ref to publish where no `--ref` does.
-VARIABLE: Final = "SANDBOX_ITERATE_REPO_REF"
+VARIABLE: Final = project.REF_VARIABLE
 
 Kind = Literal["HEAD", "branch", "remote branch", "tag", "ref", "commit"]
 
