@@ -65,16 +65,16 @@ def _run_command(name: str, arguments: list[str]) -> int:
         console.fail(str(error))
         for note in error.notes:
             console.warn(note)
-        job.report_failure(title, what=error.what, fix=error.fix, notes=error.notes)
+        job.report_failure(title, problem=error.what, fix=error.fix, notes=error.notes)
         return error.exit_status
     except (KeyboardInterrupt, Interrupted) as interrupt:
         signum = interrupt.signum if isinstance(interrupt, Interrupted) else signal.SIGINT
         console.fail(f"interrupted: `{name}` was ended and has cleaned up")
-        what = "it was interrupted, and has cleaned up"
+        problem = "it was interrupted, and has cleaned up"
         notes = tuple(getattr(interrupt, "__notes__", ()))
         for note in notes:
             console.warn(note)
-        job.report_failure(title, what=what, fix="run it again", notes=notes)
+        job.report_failure(title, problem=problem, fix="run it again", notes=notes)
         return 128 + signum
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing is left to tell it.
@@ -82,7 +82,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
         return 128 + signal.SIGPIPE
     except Exception as error:
         kind = type(error).__name__
-        job.report_failure(title, what=f"an unexpected {kind}", fix="its log has the traceback")
+        job.report_failure(title, problem=f"an unexpected {kind}", fix="its log has the traceback")
         raise
     return 0
 

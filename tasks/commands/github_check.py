@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> None:
     show(access.repository, checked)
     if options.json:
         console.emit_json([asdict(setting) for setting in checked])
-    missing = [setting.what for setting in checked if setting.state == "missing"]
-    unknown = [setting.what for setting in checked if setting.state == "unknown"]
+    missing = [setting.name for setting in checked if setting.state == "missing"]
+    unknown = [setting.name for setting in checked if setting.state == "unknown"]
     if missing:
         raise NotSetUp(f"not set up: {', '.join(missing)}", fix="the table above says how")
     if unknown:
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
 
 def show(repository: str, checked: Sequence[CheckedSetting]) -> None:
     """The table, for the terminal and for the summary of a job."""
-    rows = [[_SIGNS[row.state], row.what, row.detail, row.fix] for row in checked]
+    rows = [[_SIGNS[row.state], row.name, row.detail, row.fix] for row in checked]
     printable = [list(map(console.printable, row)) for row in rows]
     console.say(console.table(printable, ["", repository, "", "what to do"]))
     cells = [list(map(markdown.plain, row)) for row in rows]

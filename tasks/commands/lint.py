@@ -1,4 +1,4 @@
-"""Check style: ruff, shellcheck, and for the workflows actionlint, zizmor and our own rules.
+"""Check style: ruff, names, shellcheck, and for the workflows actionlint, zizmor and our own rules.
 
 Nothing here asks the network.
 """
@@ -11,6 +11,7 @@ from tasks import git
 from tasks.base import process
 from tasks.base.options import Parser
 from tasks.base.project import ROOT, SANDBOX_DIR
+from tasks.testing import names
 
 #: Scripts without an ending are among the services.
 _SERVICES: Final = f"{SANDBOX_DIR}/s6-daemons"
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> None:
     fix = parser.parse_args(arguments).fix
     process.run(["ruff", "check", *(["--fix"] if fix else [])], cwd=ROOT)
     process.run(["ruff", "format", *([] if fix else ["--check"])], cwd=ROOT)
+    names.check(ROOT)
     process.run(["shellcheck", *shell_scripts()], cwd=ROOT)
     from tasks.github import workflows  # noqa: PLC0415 - PyYAML is a package of this session
 
@@ -31,9 +33,9 @@ def main(arguments: list[str]) -> None:
 def shell_scripts() -> list[str]:
     """Every tracked shell script, by its ending or, among the services', by its first line."""
     listed = git.open_repo(ROOT).git("ls-files", "-z", "--", "*.sh", ".ci/run", _SERVICES)
-    names = listed.decode().split("\0")
-    return [name for name in names if name and _is_shell(name)]
+    paths = listed.decode().split("\0")
+    return [path for path in paths if path and _is_shell(path)]
 
 
-def _is_shell(name: str) -> bool:
-    return name.endswith(".sh") or (ROOT / name).read_bytes()[:2] == b"#!"
+def _is_shell(path: str) -> bool:
+    return path.endswith(".sh") or (ROOT / path).read_bytes()[:2] == b"#!"

@@ -106,7 +106,7 @@ def run_pytest(arguments: list[str], *, subject: str, quiet: bool = False) -> in
         ):
             return int(pytest.main(arguments, plugins=[tally]))
     finally:
-        tally.tell(subject, diagnostics=_diagnostics())
+        tally.report(subject, diagnostics=_diagnostics())
 
 
 @contextlib.contextmanager

@@ -28,10 +28,10 @@ def main(arguments: list[str]) -> None:
     provider = providers.connect(options.provider)
     try:
         if options.list:
-            things = provider.belongings()
-            judged = reaper.verdicts(things, now=time.time())
-            for thing in things:
-                console.say(f"{judged[thing.run]:8} {thing.kind:10} {thing.name}")
+            belongings = provider.belongings()
+            judged = reaper.verdicts(belongings, now=time.time())
+            for belonging in belongings:
+                console.say(f"{judged[belonging.run]:8} {belonging.kind:10} {belonging.name}")
             return
         if options.watch:
             for signum in (signal.SIGINT, signal.SIGHUP):  # they are for the run, not for us
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
             removed = reaper.reap_dead(provider)
     finally:
         provider.close()
-    for thing in removed:
-        console.say(f"deleted {thing.kind} {thing.name} of run {thing.run}")
+    for belonging in removed:
+        console.say(f"deleted {belonging.kind} {belonging.name} of run {belonging.run}")
     if not removed and not options.watch:
         console.good("nothing to delete")

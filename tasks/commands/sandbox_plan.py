@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tasks import git
-from tasks.base import console, markdown
+from tasks.base import console, markdown, stages
 from tasks.base.options import Parser, add_json
 from tasks.base.project import ROOT
-from tasks.daytona import snapshot
 from tasks.git import refs
 from tasks.github import events, job
 
@@ -25,7 +24,7 @@ _TITLES: Final[dict[Action, str]] = {
 def main(arguments: list[str]) -> None:
     parser = Parser(prog="nox -s ci -- sandbox-plan", description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        "--stage", choices=(snapshot.PRODUCTION,), help="for production, not for a branch"
+        "--stage", choices=(stages.PRODUCTION,), help="for production, not for a branch"
     )
     add_json(parser, what="the plan")
     options = parser.parse_args(arguments)

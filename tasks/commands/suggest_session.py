@@ -30,11 +30,11 @@ def main(arguments: list[str]) -> None:
 def explain(words: Sequence[str], sessions: Sequence[str]) -> tuple[str, str]:
     """What is wrong with the sessions that `nox -s WORDS` names, and what to type instead."""
     number, word = next((n, word) for n, word in enumerate(words) if word not in sessions)
-    shown = console.printable(word)
+    typed = console.printable(word)
     previous = words[number - 1] if number else ""
     if word.startswith("-") or previous in _TAKE_WORDS:
         rest = console.printable(" ".join(words[number:]))
-        return f"options and words for a session stand behind `--`, and `{shown}` does not", (
+        return f"options and words for a session stand behind `--`, and `{typed}` does not", (
             f"nox -s {previous} -- {rest}"
         )
     commands = {
@@ -50,4 +50,4 @@ def explain(words: Sequence[str], sessions: Sequence[str]) -> tuple[str, str]:
     beginnings = [name for name in commands if spelled.startswith(f"{name}_")]
     nearest = beginnings or difflib.get_close_matches(spelled, commands, n=1)
     fix = commands[nearest[0]] if nearest else "`nox -l` lists the sessions"
-    return f"there is no session `{shown}`", fix
+    return f"there is no session `{typed}`", fix

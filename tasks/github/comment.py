@@ -90,7 +90,7 @@ def keep(api: Api, number: int, mark: str, body: str, *, create: bool) -> tuple[
         return "none", ""
     created = api.create(
         f"commenting on pull request {number}", f"{{repo}}/issues/{number}/comments",
-        {"body": body}, there=lambda: next(iter(_comments(api, number, mark, login)), None),
+        {"body": body}, existing=lambda: next(iter(_comments(api, number, mark, login)), None),
     )  # fmt: skip
     return "created", str(created.get("html_url") or "")
 

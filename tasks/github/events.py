@@ -135,13 +135,13 @@ def _for_branch(event: Event) -> SandboxPlan:
 
 
 #: What happens to a pull request that has the label → why its sandbox is published.
-_PUBLISHED: Final = {
+_PUBLISH_REASONS: Final = {
     "labeled": f"the label `{LABEL}` was set",
     "synchronize": "the branch has new commits",
     "reopened": "the pull request is open again",
 }
 #: … and why it is retired.
-_RETIRED: Final = {
+_RETIRE_REASONS: Final = {
     "closed": "the pull request is closed",
     "unlabeled": f"the label `{LABEL}` was removed",
 }
@@ -173,13 +173,13 @@ def _for_own_pull_request(action: str, pull_request: Mapping[str, Any]) -> Sandb
         "stage": stages.stage_for_branch(branch),
         "pull_request": str(int(pull_request["number"])),
     }
-    if action in _RETIRED:
-        return SandboxPlan(action="retire", reason=_RETIRED[action], **target)
+    if action in _RETIRE_REASONS:
+        return SandboxPlan(action="retire", reason=_RETIRE_REASONS[action], **target)
     if pull_request["state"] != "open":
         return _nothing("the pull request is closed")
-    if action in _PUBLISHED:
+    if action in _PUBLISH_REASONS:
         sha = _commit_id(pull_request["head"]["sha"])
-        return SandboxPlan(action="publish", reason=_PUBLISHED[action], sha=sha, **target)
+        return SandboxPlan(action="publish", reason=_PUBLISH_REASONS[action], sha=sha, **target)
     return _nothing(f"`{action}` changes nothing in the branch")
 
 

@@ -50,7 +50,7 @@ def compare(repo: Repo, content: str, base: str) -> ImageChange:
         base_source = source_of(repo, base)
     except TaskError as error:
         return ImageChange(changed=True, reason=f"the base cannot be looked at: {error.what}")
-    shown = f"{base_source.sha[:12]} ({console.printable(base)})"
+    description = f"{base_source.sha[:12]} ({console.printable(base)})"
     if content_of(base_source) == content:
-        return ImageChange(changed=False, reason=f"the same content as {shown}")
-    return ImageChange(changed=True, reason=f"other content than {shown}")
+        return ImageChange(changed=False, reason=f"the same content as {description}")
+    return ImageChange(changed=True, reason=f"other content than {description}")

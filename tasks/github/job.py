@@ -90,15 +90,17 @@ def _append(path: str, text: str) -> None:
         file.write(text)
 
 
-def report_failure(command: str, *, what: str, fix: str = "", notes: tuple[str, ...] = ()) -> None:
+def report_failure(
+    command: str, *, problem: str, fix: str = "", notes: tuple[str, ...] = ()
+) -> None:
     """Write into the summary and beside the run what failed, what to do, and what still holds."""
     title = f"{command} failed"
-    lines = [f"### ✗ {markdown.code(command)} failed", "", markdown.plain(what)]
+    lines = [f"### ✗ {markdown.code(command)} failed", "", markdown.plain(problem)]
     if fix:
         lines += ["", f"**What to do:** {markdown.plain(fix)}"]
     lines += [f"\n**{markdown.plain(note)}**" for note in notes]
     write_summary("\n".join(lines))
-    annotate("error", "; ".join([f"{what} → {fix}" if fix else what, *notes]), title=title)
+    annotate("error", "; ".join([f"{problem} → {fix}" if fix else problem, *notes]), title=title)
 
 
 # ── the log ─────────────────────────────────────────────────────────────────────────────────

@@ -46,8 +46,8 @@ class PullRequestResult:
     number: int | None = None
     url: str = ""
     sha: str | None = None
-    pushed: bool = False
-    dispatched: bool = False
+    is_pushed: bool = False
+    is_dispatched: bool = False
 
     def record(self) -> dict[str, Any]:
         """For the outputs of a step and for `--json`."""
@@ -58,8 +58,8 @@ class PullRequestResult:
             "url": self.url,
             "branch": self.branch,
             "sha": self.sha,
-            "pushed": self.pushed,
-            "dispatched": self.dispatched,
+            "pushed": self.is_pushed,
+            "dispatched": self.is_dispatched,
         }
 
 
@@ -75,14 +75,16 @@ class ProposalBranch:
         """Raise `BadInput` unless `parent` is in the remote's branch `base`: whatever else is
         checked out would become a part of the pull request.
         """
-        shown = console.printable(base)
+        base_name = console.printable(base)
         tip = self._fetch(f"refs/heads/{base}")
         if not tip:
-            raise BadInput(f"the remote `origin` has no branch {shown}", fix="name another --base")
+            raise BadInput(
+                f"the remote `origin` has no branch {base_name}", fix="name another --base"
+            )
         if self._repo.line("rev-list", "--max-count=1", f"{tip}..{parent}"):
             raise BadInput(
-                f"the checked-out commit {parent[:12]} is not in {shown}",
-                fix=f"check out {shown}, run bump_versions there",
+                f"the checked-out commit {parent[:12]} is not in {base_name}",
+                fix=f"check out {base_name}, run bump_versions there",
             )
 
     def push(self, change: Change) -> tuple[str, bool]:
@@ -168,13 +170,13 @@ def propose(
 ) -> PullRequestResult:
     """Push the change, open or update the pull request, and start its checks."""
     branch.require_in_base(change.parent, base)
-    commit, pushed = branch.push(change)
+    commit, is_new = branch.push(change)
     fields = {"title": change.title, "body": change.body, "base": base}
     existing = _find_open(api, branch.name)
     if existing is None:
         response = api.create(
             "opening the pull request", "{repo}/pulls", {**fields, "head": branch.name},
-            there=lambda: _find_open(api, branch.name),
+            existing=lambda: _find_open(api, branch.name),
         )  # fmt: skip
         _add_label(api, int(response["number"]))
     else:
@@ -186,8 +188,8 @@ def propose(
         number=int(response["number"]),
         url=str(response.get("html_url") or ""),
         sha=commit,
-        pushed=pushed,
-        dispatched=_dispatch(api, workflow, branch.name, commit),
+        is_pushed=is_new,
+        is_dispatched=_dispatch(api, workflow, branch.name, commit),
     )
 
 
@@ -234,7 +236,7 @@ def _dispatch(api: Api, workflow: str, branch: str, commit: str) -> bool:
         if runs["total_count"]:
             return False
         start = f"starting {workflow}"
-        api.create(start, f"{path}/dispatches", {"ref": branch}, there=lambda: None)
+        api.create(start, f"{path}/dispatches", {"ref": branch}, existing=lambda: None)
     except RemoteFailed as error:
         by_hand = f"gh workflow run {workflow} --ref {branch}"
         raise TaskError(

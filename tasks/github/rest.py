@@ -1,7 +1,7 @@
 """GitHub's REST API, as far as workflows need it: one repository, one token, from the environment.
 
-https://docs.github.com/rest: pages by `Link`, permissions that lack are named in a header, two
-kinds of rate limits, and a private repository that a token may not see is "not found".
+https://docs.github.com/rest: pages follow the header `Link`, missing permissions are named in a
+header, there are two kinds of rate limits, and what a token may not see is "not found".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -32,7 +33,7 @@ _SERVER: Final = "https://github.com"
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+", re.ASCII)
 _LIMITS: Final = Limits(connect=10.0, idle=30.0, total=120.0)
 _REDIRECTS: Final = 3
-#: Where a rate limit does not say how long, GitHub asks for a minute.
+#: Seconds that GitHub asks to wait for where a rate limit does not say how long.
 _MINUTE: Final = 60.0
 _FIXES: Final[dict[Kind, str]] = {
     "auth": "check GITHUB_TOKEN: it is wrong, has expired, or is for another server",
@@ -50,7 +51,7 @@ _SERVICE: Final = Service(
     advice=_FIXES,
     elsewhere="was the repository renamed? check GITHUB_REPOSITORY",
 )
-_MAY_NOT_OPEN: Final = (
+_ALLOW_PULL_REQUESTS: Final = (
     "on GitHub: Settings → Actions → General → Workflow permissions → allow GitHub Actions to"
     " create pull requests"
 )
@@ -58,7 +59,7 @@ _MAY_NOT_OPEN: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """The token is in no `repr`, so it is in no traceback either."""
+    """A token and its repository. The token is not in the `repr`, so it is in no traceback."""
 
     token: str = field(repr=False)
     repository: str
@@ -71,12 +72,12 @@ class Access:
 
     @property
     def page(self) -> str:
-        """Where people look at the repository."""
+        """The repository's page, for people."""
         return f"{self.server_url}/{self.repository}"
 
 
 def access(environment: Mapping[str, str] = os.environ, *, repository: str = "") -> Access:
-    """What the environment says; raises `BadInput` with the one variable that is missing."""
+    """Read the environment; raises `BadInput` that names the variable that is missing or wrong."""
     token = environment.get("GITHUB_TOKEN", "")
     if not token.strip():
         raise BadInput(
@@ -93,7 +94,7 @@ def access(environment: Mapping[str, str] = os.environ, *, repository: str = "")
         raise BadInput("GITHUB_REPOSITORY is not set", fix="set it to OWNER/NAME")
     if not _REPOSITORY.fullmatch(name) or {".", ".."} & set(name.split("/")):
         raise BadInput(
-            f"GITHUB_REPOSITORY `{console.printable(name)[:80]}` is no repository",
+            f"GITHUB_REPOSITORY `{console.printable(name)[:80]}` is not a repository",
             fix="set it to OWNER/NAME",
         )
     return Access(
@@ -104,34 +105,37 @@ def access(environment: Mapping[str, str] = os.environ, *, repository: str = "")
     )
 
 
-def _address(environment: Mapping[str, str], name: str, usual: str) -> str:
-    text = environment.get(name, "").strip().rstrip("/") or usual
+def _address(environment: Mapping[str, str], name: str, default: str) -> str:
+    text = environment.get(name, "").strip().rstrip("/") or default
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname or "", parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
-    safe = parts.scheme == "https" or (parts.scheme == "http" and addresses.is_loopback(host))
-    if not safe or not host or "@" in parts.netloc or parts.query or not text.isprintable():
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and addresses.is_loopback(host))
+    if not is_safe or not host or "@" in parts.netloc or parts.query or not text.isprintable():
         # Never the text itself: it may hold a password.
-        raise BadInput(f"{name} is no address that a token may go to", fix=f"usually {usual}")
+        raise BadInput(f"{name} is not an address that a token may go to", fix=f"usually {default}")
     return text
 
 
 class Api:
-    """`{repo}` in a path stands for the repository's."""
+    """Requests for one repository; `{repo}` in a path stands for its own path.
+
+    `doing` says in messages what a request is for. Failures are `RemoteFailed`.
+    """
 
     def __init__(
         self,
-        given: Access,
+        access: Access,
         *,
         policy: retry.Policy = retry.DEFAULT,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.access = given
+        self.access = access
         self._policy = policy
         self._sleep = sleep
-        self._client = Client(_SERVICE, limits=_LIMITS, secrets=[given.token])
+        self._client = Client(_SERVICE, limits=_LIMITS, secrets=[access.token])
 
     def close(self) -> None:
         self._client.close()
@@ -140,7 +144,7 @@ class Api:
         return self.ask(doing, "GET", path, query=query)
 
     def find(self, doing: str, path: str, **query: Any) -> Any:
-        """As `get`; None for what is not there."""
+        """As `get`; None for what does not exist."""
         try:
             return self.get(doing, path, **query)
         except RemoteFailed as error:
@@ -149,47 +153,43 @@ class Api:
             raise
 
     def pages(self, doing: str, path: str, *, key: str = "", **query: Any) -> Iterator[Any]:
-        """Every member of a list, page by page; `key` is where the list is in the reply."""
+        """Every member of a list, page by page; `key` names the list where a reply is an object."""
         url: str | None = self._url(path, {"per_page": 100, **query})
         while url:
-            here = url
-            reply = retry.call(
-                lambda here=here: self._once(doing, "GET", here, None),  # type: ignore[misc]
-                policy=self._policy,
-                sleep=self._sleep,
-            )
+            reply = self._retry(partial(self._send, doing, "GET", url, None))
             yield from reply.body[key] if key else reply.body
-            url = _next(reply.headers.get("Link") or "", here)
+            url = _next_page(reply.headers.get("Link") or "", url)
 
     def ask(
         self, doing: str, method: str, path: str, *, body: Any = None, query: Any = None
     ) -> Any:
-        """What may be done twice: again after failures that may pass."""
+        """A request that may be sent twice: it is repeated after failures that may pass."""
         url = self._url(path, query or {})
-        return retry.call(
-            lambda: self._once(doing, method, url, body).body,
-            policy=self._policy,
-            sleep=self._sleep,
-        )
+        return self._retry(partial(self._send, doing, method, url, body)).body
 
-    def create(self, doing: str, path: str, body: Any, *, there: Callable[[], T | None]) -> Any | T:
-        """POST. When no clear answer came, `there` looks whether it was done all the same."""
-        tried = False
+    def create(
+        self, doing: str, path: str, body: Any, *, existing: Callable[[], T | None]
+    ) -> Any | T:
+        """POST. Before it is repeated, `existing` looks for what an unanswered attempt has made."""
+        attempts = 0
 
-        def once() -> Any:
-            nonlocal tried
-            if tried and (found := there()) is not None:
-                return found
-            tried = True
-            return self._once(doing, "POST", self._url(path, {}), body).body
+        def attempt() -> Any:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1 and (result := existing()) is not None:
+                return result
+            return self._send(doing, "POST", self._url(path, {}), body).body
 
-        return retry.call(once, policy=self._policy, sleep=self._sleep)
+        return self._retry(attempt)
+
+    def _retry(self, request: Callable[[], T]) -> T:
+        return retry.call(request, policy=self._policy, sleep=self._sleep)
 
     def _url(self, path: str, query: Mapping[str, Any]) -> str:
         full = self.access.api_url + path.replace("{repo}", f"/repos/{self.access.repository}")
         return full + ("?" + urlencode(query) if query else "")
 
-    def _once(self, doing: str, method: str, url: str, body: Any) -> _Reply:
+    def _send(self, doing: str, method: str, url: str, body: Any) -> _Reply:
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {self.access.token}",
@@ -211,7 +211,7 @@ class Api:
         except ValueError:
             if status < 300:
                 raise RemoteFailed(
-                    f"{doing}: the reply is no JSON", kind="transient", fix=_FIXES["transient"]
+                    f"{doing}: the reply is not JSON", kind="transient", fix=_FIXES["transient"]
                 ) from None
             body = None
         if status < 300:
@@ -227,36 +227,38 @@ class _Reply:
 
 def failure(doing: str, status: int, body: Any, headers: Mapping[str, str]) -> RemoteFailed:
     """What a refusal means, and what to do about it."""
-    said = _message(body)
-    kind, after = judge(status, said, headers)
+    message = _message(body)
+    kind, delay = judge(status, message, headers)
     fix = _FIXES.get(kind, "")
-    if "not permitted to create or approve pull requests" in said:
-        fix = _MAY_NOT_OPEN
+    if "not permitted to create or approve pull requests" in message:
+        fix = _ALLOW_PULL_REQUESTS
     elif kind == "scope":
-        lacks = _header(headers, "X-Accepted-GitHub-Permissions")
-        fix = f"the token needs {console.printable(lacks)}" if lacks else fix
-    shown = console.printable(said)[:300] or "no message"
+        needed = _header(headers, "X-Accepted-GitHub-Permissions")
+        fix = f"the token needs {console.printable(needed)}" if needed else fix
+    reason = console.printable(message)[:300] or "no message"
     return RemoteFailed(
-        f"{doing}: {status} {shown}", kind=kind, status=status, message=said, after=after, fix=fix
-    )
+        f"{doing}: {status} {reason}",
+        kind=kind, status=status, message=message, after=delay, fix=fix,
+    )  # fmt: skip
 
 
 def judge(
-    status: int, said: str, headers: Mapping[str, str], *, now: float | None = None
+    status: int, message: str, headers: Mapping[str, str], *, clock: float | None = None
 ) -> tuple[Kind, float | None]:
-    """The kind of failure, and how long GitHub wants us to wait.
+    """The kind of failure, and the seconds that GitHub wants us to wait, None for no wish.
 
     Both rate limits come as 403 or 429: the primary with `x-ratelimit-remaining: 0` and the time
     of its reset, the secondary with `retry-after`, or with words alone.
     """
-    after = retry.asked_to_wait(headers, now=now)
-    spent = _header(headers, "X-RateLimit-Remaining") == "0"
-    if status in {403, 429} and (after is not None or spent or "rate limit" in said.lower()):
+    delay = retry.asked_to_wait(headers, now=clock)
+    is_spent = _header(headers, "X-RateLimit-Remaining") == "0"
+    is_limit = delay is not None or is_spent or "rate limit" in message.lower()
+    if status in {403, 429} and is_limit:
         reset = _header(headers, "X-RateLimit-Reset")
-        if after is None and spent and reset.isdecimal():
-            after = max(0.0, float(reset) - (time.time() if now is None else now))
-        return "rate", _MINUTE if after is None else after
-    return retry.classify(status), after
+        if delay is None and is_spent and reset.isdecimal():
+            delay = max(0.0, float(reset) - (time.time() if clock is None else clock))
+        return "rate", _MINUTE if delay is None else delay
+    return retry.classify(status), delay
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
@@ -264,28 +266,29 @@ def _header(headers: Mapping[str, str], name: str) -> str:
 
 
 def _message(body: Any) -> str:
-    """`message`, and what a validation (422) says of each field."""
+    """`message`, and the complaints of a validation (422) about each field."""
     if not isinstance(body, dict):
         return ""
     errors = body.get("errors")
-    found = [str(body.get("message") or "")]
-    for one in errors if isinstance(errors, list) else []:
-        if not isinstance(one, dict):
-            found.append(str(one))
-        elif one.get("message"):
-            found.append(str(one["message"]))
+    parts = [str(body.get("message") or "")]
+    for error in errors if isinstance(errors, list) else []:
+        if not isinstance(error, dict):
+            parts.append(str(error))
+        elif error.get("message"):
+            parts.append(str(error["message"]))
         else:
-            found.append(f"{one.get('field')}: {one.get('code')}")
-    return "; ".join(filter(None, found))
+            parts.append(f"{error.get('field')}: {error.get('code')}")
+    return "; ".join(filter(None, parts))
 
 
-def _next(link: str, here: str) -> str | None:
-    """The next page's address, if it is the same server's."""
+def _next_page(link: str, url: str) -> str | None:
+    """The address of the page after `url`, if it is on the same server."""
     for part in link.split(","):
         match = re.fullmatch(r"\s*<([^<>]+)>\s*;(.*)", part)
         if match and re.search(r'\brel="?next"?', match[2]):
-            there = urljoin(here, match[1])
-            return there if urlsplit(there)[:2] == urlsplit(here)[:2] and there != here else None
+            target = urljoin(url, match[1])
+            is_ours = urlsplit(target)[:2] == urlsplit(url)[:2] and target != url
+            return target if is_ours else None
     return None
 
 

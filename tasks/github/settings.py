@@ -54,7 +54,7 @@ class Setting:
 class CheckedSetting:
     """A setting as it was found; `fix` names the page on which a person changes it."""
 
-    what: str
+    name: str
     state: State
     detail: str = ""
     fix: str = ""
@@ -82,7 +82,7 @@ def check(api: Api) -> Iterator[CheckedSetting]:
             if error.kind not in {"scope", "not-found", "auth"}:
                 raise
             yield CheckedSetting(
-                what=setting.name,
+                name=setting.name,
                 state="unknown",
                 detail="this token may not look",
                 fix=f"look at {page}; right is: {setting.goal}",
@@ -90,10 +90,10 @@ def check(api: Api) -> Iterator[CheckedSetting]:
             continue
         if problem:
             yield CheckedSetting(
-                what=setting.name, state="missing", detail=problem, fix=f"{page}: {detail}"
+                name=setting.name, state="missing", detail=problem, fix=f"{page}: {detail}"
             )
         else:
-            yield CheckedSetting(what=setting.name, state="ok", detail=detail)
+            yield CheckedSetting(name=setting.name, state="ok", detail=detail)
 
 
 # ── each setting ────────────────────────────────────────────────────────────────────────────

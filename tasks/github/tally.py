@@ -1,4 +1,4 @@
-"""What a run of pytest came to, for people who do not open its log. A plugin of pytest's."""
+"""The results of a run of pytest, for people who do not open its log. A plugin of pytest."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tasks.github import job
 if TYPE_CHECKING:
     import pytest
 
-#: As tests/sandbox/conftest.py names what it puts below a failing test.
+#: The title of a section that tests/sandbox/conftest.py adds to a failing test.
 _FOLDER: Final = re.compile(r"diagnostics in (.+)")
-#: A table of all of a hundred failures helps nobody.
-_SHOWN: Final = 25
+#: Rows: a table of a hundred failures helps nobody.
+_LONGEST_TABLE: Final = 25
 
 
 @dataclass
 class Tally:
-    """Tests by outcome; a test whose set-up or end fails has failed. `failed`: id → folder."""
+    """Tests by outcome; one whose fixtures fail has failed. `failed`: id → its diagnostics."""
 
     passed: set[str] = field(default_factory=set)
     skipped: set[str] = field(default_factory=set)
@@ -29,9 +29,9 @@ class Tally:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test = report.nodeid
         if report.failed:
-            found = [m[1] for title, _ in report.sections if (m := _FOLDER.fullmatch(title))]
-            # As the artifact of the run has it.
-            folder = found[0].removeprefix(f"{project.ROOT}/") if found else ""
+            titles = [m[1] for title, _ in report.sections if (m := _FOLDER.fullmatch(title))]
+            # Relative, as it is in the artifact of the run.
+            folder = titles[0].removeprefix(f"{project.ROOT}/") if titles else ""
             self.failed[test] = folder or self.failed.get(test, "")
             self.passed.discard(test)
         elif report.skipped:
@@ -43,8 +43,8 @@ class Tally:
     def tests(self) -> int:
         return len(self.passed | self.skipped | self.failed.keys())
 
-    def tell(self, subject: str, *, diagnostics: str) -> None:
-        """Into the step's outputs and summary."""
+    def report(self, subject: str, *, diagnostics: str) -> None:
+        """Write the step's outputs and summary."""
         job.write_outputs(
             tests=self.tests,
             passed=len(self.passed),
@@ -56,12 +56,12 @@ class Tally:
 
     def text(self, subject: str) -> str:
         mark = "✗" if self.failed else "✓" if self.passed else "!"
-        counts = [str(len(one)) for one in (self.passed, self.failed, self.skipped)]
+        counts = [str(len(tests)) for tests in (self.passed, self.failed, self.skipped)]
         text = f"### {mark} Tests of {markdown.code(subject)}\n\n"
         text += markdown.table(["passed", "failed", "skipped"], [counts])
         rows = [[markdown.code(test), markdown.code(at)] for test, at in self.failed.items()]
         if rows:
-            text += "\n" + markdown.table(["failed", "diagnostics"], rows[:_SHOWN])
-        if len(rows) > _SHOWN:
-            text += f"\nand {len(rows) - _SHOWN} more: see the log\n"
+            text += "\n" + markdown.table(["failed", "diagnostics"], rows[:_LONGEST_TABLE])
+        if len(rows) > _LONGEST_TABLE:
+            text += f"\nand {len(rows) - _LONGEST_TABLE} more: see the log\n"
         return text

@@ -35,7 +35,7 @@ _ROADS: Final = ("tests/daytona/test_roads.py", "tests/daytona/test_suite.py")
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """`command` is complete but for the options. `after` names the area whose result this one
+    """`command` is complete but for the options. `builds_on` names the area whose result this one
     tests: when that one ran and failed, this one is not run.
     """
 
@@ -44,7 +44,7 @@ class Area:
     command: tuple[str, ...]
     options: frozenset[Option] = _SELECTION
     needs: frozenset[Prerequisite] = frozenset()
-    after: str = ""
+    builds_on: str = ""
 
     @property
     def has_tests(self) -> bool:
@@ -105,7 +105,7 @@ AREAS: Final = (
         command=(*_TASKS, "local-test"),
         options=_SELECTION | {"seed", "keep", "image"},
         needs=_ENGINE,
-        after="build",
+        builds_on="build",
     ),
     Area(
         name="web",
@@ -113,7 +113,7 @@ AREAS: Final = (
         command=(*_PYTEST, "tests/web", "-v", "--durations=8"),
         options=_SELECTION | {"keep", "image"},
         needs=_ENGINE | {"browser"},
-        after="build",
+        builds_on="build",
     ),
     Area(
         name="image",
@@ -161,7 +161,7 @@ def choose(names: Sequence[str], options: Iterable[Option]) -> list[Area]:
     Without names these are all areas that take each of the given options. An area that was named
     and does not take one of them is `BadInput`, and so is a name that is none.
     """
-    asked = set(options)
+    required = set(options)
     for name in names:
         if name not in NAMES:
             raise BadInput(
@@ -169,12 +169,12 @@ def choose(names: Sequence[str], options: Iterable[Option]) -> list[Area]:
             )
     chosen = [area for area in AREAS if area.name in names]
     for area in chosen:
-        if superfluous := asked - area.options:
+        if superfluous := required - area.options:
             raise BadInput(
                 f"the area {area.name} does not take {', '.join(map(_flag, sorted(superfluous)))}",
                 fix=f"leave out the option, or {area.name}",
             )
-    return chosen or [area for area in AREAS if asked <= area.options]
+    return chosen or [area for area in AREAS if required <= area.options]
 
 
 def _advice(name: str) -> str:

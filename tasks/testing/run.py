@@ -89,7 +89,7 @@ def _obstacle(area: Area, results: Sequence[AreaResult], *, stop_at_failure: boo
     failures = {result.area for result in results if result.outcome == "failed"}
     if stop_at_failure and failures:
         return f"{min(failures)} failed, and -x ends there"
-    return f"{area.after} failed" if area.after in failures else ""
+    return f"{area.builds_on} failed" if area.builds_on in failures else ""
 
 
 def _run_area(area: Area, options: list[str], counts_file: Path) -> AreaResult:
@@ -141,9 +141,9 @@ def judge(results: Sequence[AreaResult]) -> None:
     """Raise `TestsFailed` unless something passed and nothing failed."""
     failed = [result.area for result in results if result.outcome == "failed"]
     if failed:
-        again = f"nox -s tests -- {' '.join(failed)}"
+        command = f"nox -s tests -- {' '.join(failed)}"
         raise TestsFailed(
-            f"failed: {', '.join(failed)}", fix=f"the output above says what; again: {again}"
+            f"failed: {', '.join(failed)}", fix=f"the output above says what; again: {command}"
         )
     if all(result.outcome == "not run" for result in results):
         raise TaskError("no test matches", fix="change or leave out -k")

@@ -51,23 +51,23 @@ def files(at: Path) -> bytes:
     return b"".join(path.read_bytes() for path in at.rglob("*") if path.is_file())
 
 
-def test_the_ledger_moves_with_it(server: GitServer, tmp_path: Path) -> None:
-    mine = book(server, tmp_path)
-    assert mine.move("dev-b", move_to("a"))
-    assert mine.move("dev-b", move_to("b"))
-    there = book(server, tmp_path, "two")
-    there.refresh()
-    assert [e.snapshot for e in there.history("dev-b")] == ["b", "a"]
-    tip = there.tip("dev-b")
+def test_the_ledger_is_moved_with_the_token(server: GitServer, tmp_path: Path) -> None:
+    ledger_here = book(server, tmp_path)
+    assert ledger_here.move("dev-b", move_to("a"))
+    assert ledger_here.move("dev-b", move_to("b"))
+    ledger_elsewhere = book(server, tmp_path, "two")
+    ledger_elsewhere.refresh()
+    assert [e.snapshot for e in ledger_elsewhere.history("dev-b")] == ["b", "a"]
+    tip = ledger_elsewhere.tip("dev-b")
     assert tip
-    assert there.drop("dev-b", expected=tip)
+    assert ledger_elsewhere.drop("dev-b", expected=tip)
     assert repos.git(server.root / "book.git", "for-each-ref") == ""
     assert {seen for seen in server.seen if seen} == {f"basic {BASIC}"}
     assert TOKEN.encode() not in files(tmp_path)
     assert BASIC.encode() not in files(tmp_path)
 
 
-def test_a_wrong_one_is_refused_without_being_shown(
+def test_a_wrong_token_is_refused_without_being_shown(
     server: GitServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,13 +79,13 @@ def test_a_wrong_one_is_refused_without_being_shown(
     monkeypatch.setenv("GIT_CURL_VERBOSE", "1")
     with pytest.raises(LedgerFailed) as caught:
         book(server, tmp_path).move("dev-b", move_to("a"))
-    shown = f"{caught.value} {caught.value.__cause__!r} {''.join(capfd.readouterr())}"
-    assert wrong not in shown
-    assert base64.b64encode(f"x-access-token:{wrong}".encode()).decode() not in shown
+    output = f"{caught.value} {caught.value.__cause__!r} {''.join(capfd.readouterr())}"
+    assert wrong not in output
+    assert base64.b64encode(f"x-access-token:{wrong}".encode()).decode() not in output
     assert "cannot be read" in str(caught.value)
 
 
-def test_a_header_in_the_configuration_does_not_double_it(
+def test_a_header_in_the_configuration_does_not_double_the_token(
     server: GitServer, tmp_path: Path
 ) -> None:
     """As actions/checkout leaves it with persist-credentials; two of them are refused."""
@@ -95,23 +95,23 @@ def test_a_header_in_the_configuration_does_not_double_it(
     assert book(server, tmp_path).move("dev-b", move_to("a"))
 
 
-def test_it_is_in_no_process_list(server: GitServer, tmp_path: Path) -> None:
-    shown: list[str] = []
+def test_the_token_is_in_no_process_list(server: GitServer, tmp_path: Path) -> None:
+    commands: list[str] = []
 
     def look() -> None:
-        shown.extend(
-            " ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])
+        commands.extend(
+            " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
         )
 
     server.meanwhile = look
     book(server, tmp_path).move("dev-b", move_to("a"))
-    seen = "\n".join(shown)
-    assert "--force-with-lease=refs/sandbox/ledger/dev-b" in seen
-    assert TOKEN not in seen
-    assert BASIC not in seen
+    listed = "\n".join(commands)
+    assert "--force-with-lease=refs/sandbox/ledger/dev-b" in listed
+    assert TOKEN not in listed
+    assert BASIC not in listed
 
 
-def test_a_server_that_repeats_it(
+def test_a_server_that_repeats_the_token_is_redacted(
     server: GitServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Git prints what a server says about a refusal."""
@@ -120,22 +120,22 @@ def test_a_server_that_repeats_it(
         book(server, tmp_path).refresh()
     assert server.seen == [f"basic {BASIC}"]
     error: BaseException | None = caught.value
-    shown = "".join(capfd.readouterr())
+    output = "".join(capfd.readouterr())
     while error is not None:
-        shown += f"{error} {vars(error)}"
+        output += f"{error} {vars(error)}"
         error = error.__cause__ or error.__context__
-    assert "you are not" in shown
-    assert TOKEN not in shown
-    assert BASIC not in shown
+    assert "you are not" in output
+    assert TOKEN not in output
+    assert BASIC not in output
 
 
-def test_a_server_that_leads_elsewhere(server: GitServer, tmp_path: Path) -> None:
-    with git_http.serving(server.root, user="x", password="y") as other:
-        server.redirect = other.url
+def test_a_redirect_does_not_get_the_token(server: GitServer, tmp_path: Path) -> None:
+    with git_http.serving(server.root, user="x", password="y") as elsewhere:
+        server.redirect = elsewhere.url
         with pytest.raises(LedgerFailed):
             book(server, tmp_path).refresh()
         assert server.seen == [f"basic {BASIC}"]
-        assert set(other.seen) == {None}
+        assert set(elsewhere.seen) == {None}
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def test_a_server_that_leads_elsewhere(server: GitServer, tmp_path: Path) -> Non
     ],
     ids=str,
 )
-def test_where_it_is_not_sent(change: dict[str, str]) -> None:
-    given = {"GITHUB_ACTIONS": "true", "GITHUB_TOKEN": TOKEN}
-    assert remotes.authorization(given)
-    assert remotes.authorization({**given, **change}) == []
+def test_the_token_is_not_sent_outside_of_a_job_or_without_https(change: dict[str, str]) -> None:
+    environment = {"GITHUB_ACTIONS": "true", "GITHUB_TOKEN": TOKEN}
+    assert remotes.authorization(environment)
+    assert remotes.authorization({**environment, **change}) == []
 
 
-def test_to_its_own_server_alone(
+def test_the_token_is_sent_to_its_own_server_alone(
     server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")

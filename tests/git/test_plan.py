@@ -1,4 +1,4 @@
-"""Is the image another one? By what goes in, at two refs; every doubt is a yes."""
+"""Whether the image changes between two refs, by what goes into it; every doubt is a change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def result_of(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     def run(*arguments: str) -> Any:
         capsys.readouterr()
         plan.main([*arguments, "--json"])
@@ -38,7 +38,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     return run
 
 
-def test_commits_alone_change_nothing(repo: Path, said: Callable[..., Any]) -> None:
+def test_commits_alone_change_nothing(repo: Path, result_of: Callable[..., Any]) -> None:
     base = repos.commit(repo, "one")
     repos.commit(repo, "two")
     repos.write(repo, {"folder/a.txt": "b\n"})
@@ -46,7 +46,7 @@ def test_commits_alone_change_nothing(repo: Path, said: Callable[..., Any]) -> N
     repos.write(repo, {"folder/a.txt": "a\n"})
     head = repos.commit(repo)
     repos.git(repo, "branch", "side", base)
-    result = said("--base", "side")
+    result = result_of("--base", "side")
     assert (result["changed"], result["sha"]) == (False, head)
     assert base[:12] in result["reason"]
 
@@ -61,28 +61,28 @@ def test_commits_alone_change_nothing(repo: Path, said: Callable[..., Any]) -> N
         lambda repo: (repo / "readme.txt").unlink(),
     ],
 )
-def test_what_goes_in_counts(
-    repo: Path, said: Callable[..., Any], change: Callable[[Path], object]
+def test_a_changed_file_changes_the_image(
+    repo: Path, result_of: Callable[..., Any], change: Callable[[Path], object]
 ) -> None:
     change(repo)
     repos.commit(repo)
-    assert said("--base", "HEAD^")["changed"]
-    assert not said("--base", "HEAD")["changed"]
+    assert result_of("--base", "HEAD^")["changed"]
+    assert not result_of("--base", "HEAD")["changed"]
 
 
-def test_what_is_not_committed_does_not(repo: Path, said: Callable[..., Any]) -> None:
-    before = said("--base", "HEAD")
+def test_an_uncommitted_file_changes_nothing(repo: Path, result_of: Callable[..., Any]) -> None:
+    clean_result = result_of("--base", "HEAD")
     repos.write(repo, {"folder/a.txt": "b\n"})
-    assert said("--base", "HEAD") == before
+    assert result_of("--base", "HEAD") == clean_result
 
 
 @pytest.mark.usefixtures("repo")
-def test_the_build_arguments_count(
-    said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_other_build_arguments_change_the_content(
+    result_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = said("--base", "HEAD")["content"]
+    content = result_of("--base", "HEAD")["content"]
     monkeypatch.setattr(image, "BUILD_ARGS", {"BASE_IMAGE": "debian:forky-slim"})
-    assert said("--base", "HEAD")["content"] != before
+    assert result_of("--base", "HEAD")["content"] != content
 
 
 @pytest.mark.parametrize(
@@ -103,42 +103,43 @@ def test_the_build_arguments_count(
     ],
 )
 def test_every_doubt_is_a_change(
-    repo: Path, said: Callable[..., Any], base: str | None, reason: str
+    repo: Path, result_of: Callable[..., Any], base: str | None, reason: str
 ) -> None:
-    result = said(*(() if base is None else (f"--base={base}",)))
+    result = result_of(*(() if base is None else (f"--base={base}",)))
     assert result["changed"]
     assert re.search(reason, result["reason"]), result["reason"]
     assert not (repo / "pwned").exists()
 
 
-def test_a_shallow_clone(repo: Path, tmp_path: Path, said: Callable[..., Any],
-                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_shallow_clone_has_the_same_content_and_no_base(
+    repo: Path, tmp_path: Path, result_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = repos.commit(repo)
     repos.commit(repo)
-    full = said("--base", base)
+    full = result_of("--base", base)
     assert not full["changed"]
     repos.git(tmp_path, "clone", "-q", "--depth=1", f"file://{repo}", "shallow")
     monkeypatch.setattr(plan, "ROOT", tmp_path / "shallow")
-    result = said("--base", base)
+    result = result_of("--base", base)
     assert result["changed"]
     assert "not in this clone" in result["reason"]
-    # The content is the same all the same, although the image is another one.
+    # The content is the same, although the history in the image is another one.
     assert result["content"] == full["content"]
     assert result["identity"] != full["identity"]
 
 
 @pytest.mark.usefixtures("repo")
-def test_an_unknown_ref_is_an_error() -> None:
+def test_an_unknown_ref_is_refused() -> None:
     with pytest.raises(BadInput):
         plan.main(["--base", "HEAD", "--ref", "no-such"])
 
 
 def test_a_clean_checkout_has_its_commits_content(repo: Path) -> None:
-    """So that what snapshot_local says can be compared with what plan said."""
-    there = git.open_repo(repo)
-    of_ref = source.from_ref(there, refs.resolve(there, "HEAD"), build_args=image.BUILD_ARGS)
+    """So the content that snapshot_local reports can be compared with that of plan."""
+    checkout = git.open_repo(repo)
+    of_ref = source.from_ref(checkout, refs.resolve(checkout, "HEAD"), build_args=image.BUILD_ARGS)
     on_disk = source.from_working_tree(repo, build_args=image.BUILD_ARGS)
-    contents = {source.content(one.tree, image.BUILD_ARGS) for one in (of_ref, on_disk)}
+    contents = {source.content(version.tree, image.BUILD_ARGS) for version in (of_ref, on_disk)}
     assert len(contents) == 1
     assert of_ref.identity != on_disk.identity
     repos.write(repo, {"untracked.txt": ""})

@@ -54,8 +54,8 @@ def test_the_sessions_of_the_mission_exist() -> None:
 
 
 def test_every_session_has_a_script_and_every_script_a_session() -> None:
-    named = {command.split()[2] for command in SCRIPTS.values()}
-    assert named == set(SESSIONS)
+    sessions = {command.split()[2] for command in SCRIPTS.values()}
+    assert sessions == set(SESSIONS)
     assert all(command.startswith("nox -s ") and " --" in command for command in SCRIPTS.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from re import _constants as op  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.support.regex_work import Counter, parse
+from tests.support.regex_work import members_include, parse
 
 if TYPE_CHECKING:
     import re
@@ -105,9 +105,8 @@ def _units(node: Any) -> set[str]:
 
 def _members(items: list[Any]) -> Iterator[str]:
     """Some characters of a class, one of each kind."""
-    probe = Counter("", 0, 1)
     for c in "aA0-_.:/ \n\"'@=+~$%{}<>()[],;#*\\|!?^&":
-        if probe._within(c, items):
+        if members_include(c, items, 0):
             yield c
     for kind, value in items:
         if kind is op.LITERAL and items[0][0] is not op.NEGATE:

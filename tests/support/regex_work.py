@@ -38,6 +38,33 @@ class TooMuch(Exception):
     """The limit of steps is reached."""
 
 
+def _takes(kind: Any, value: Any, c: str, flags: int) -> bool:
+    if kind is op.ANY:
+        return bool(flags & re.DOTALL) or c != "\n"
+    if kind is op.IN:
+        return members_include(c, value, flags)
+    equal = c == chr(value) or (bool(flags & re.IGNORECASE) and c.lower() == chr(value).lower())
+    return equal == (kind is op.LITERAL)
+
+
+def members_include(c: str, items: list[Any], flags: int) -> bool:
+    negated = bool(items) and items[0][0] is op.NEGATE
+    spellings = {c, c.lower(), c.upper()} if flags & re.IGNORECASE else {c}
+    return negated != any(_fits(spelling, item, flags) for item in items for spelling in spellings)
+
+
+def _fits(c: str, item: tuple[Any, Any], flags: int) -> bool:
+    kind, value = item
+    if kind is op.LITERAL:
+        return c == chr(value)
+    if kind is op.RANGE:
+        return bool(value[0] <= ord(c) <= value[1])
+    if kind is op.CATEGORY:
+        name = str(value).removeprefix("CATEGORY_")
+        return re.match(_CATEGORIES[name], c, flags & re.ASCII) is not None
+    return False
+
+
 @dataclass
 class Counter:
     """One run over `text`; `steps` grows with each character looked at."""
@@ -80,37 +107,9 @@ class Counter:
             return None
         key = (kind, id(value) if kind is op.IN else value, self.flags)
         if key not in self.classes:
-            fitting = (c for c in set(self.text) if self._takes(kind, value, c))
+            fitting = (c for c in set(self.text) if _takes(kind, value, c, self.flags))
             self.classes[key] = frozenset(fitting)
         return self.classes[key]
-
-    def _takes(self, kind: Any, value: Any, c: str) -> bool:
-        if kind is op.ANY:
-            return bool(self.flags & re.DOTALL) or c != "\n"
-        if kind is op.IN:
-            return self._within(c, value)
-        equal = c == chr(value) or (
-            bool(self.flags & re.IGNORECASE) and c.lower() == chr(value).lower()
-        )
-        return equal == (kind is op.LITERAL)
-
-    def _within(self, c: str, items: list[Any]) -> bool:
-        negated = bool(items) and items[0][0] is op.NEGATE
-        spellings = {c, c.lower(), c.upper()} if self.flags & re.IGNORECASE else {c}
-        return negated != any(
-            self._fits(spelling, item) for item in items for spelling in spellings
-        )
-
-    def _fits(self, c: str, item: tuple[Any, Any]) -> bool:
-        kind, value = item
-        if kind is op.LITERAL:
-            return c == chr(value)
-        if kind is op.RANGE:
-            return bool(value[0] <= ord(c) <= value[1])
-        if kind is op.CATEGORY:
-            name = str(value).removeprefix("CATEGORY_")
-            return re.match(_CATEGORIES[name], c, self.flags & re.ASCII) is not None
-        return False
 
     def _node(self, kind: Any, value: Any, at: int, rest: Rest) -> int | None:
         if kind in {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}:

@@ -7,11 +7,13 @@ line. The list can only shrink: what is listed there must be broken still.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tasks.base import project
+from tasks.testing import names
 from tests.support import imports
 
 if TYPE_CHECKING:
@@ -107,26 +109,27 @@ def late_imports() -> Iterator[str]:
             yield f"{found.importer} {found.imported}"
 
 
-def sources() -> Iterator[tuple[str, str]]:
-    for folder in ("tasks", "apps", "tests"):
-        for path in sorted((project.ROOT / folder).rglob("*.py")):
-            if not _is_foreign(path):
-                yield path.relative_to(project.ROOT).as_posix(), path.read_text()
-
-
-def _is_foreign(path: Path) -> bool:
-    return bool({"node_modules", ".venv", ".nox"} & set(path.parts))
+@cache
+def sources() -> list[tuple[str, int, list[ast.AST]]]:
+    """Name, lines, and all nodes of each file."""
+    paths = [path for folder in names.FOLDERS for path in names.python_files(project.ROOT / folder)]
+    result = []
+    for path in paths:
+        text = path.read_text()
+        nodes = list(ast.walk(ast.parse(text)))
+        result.append((path.relative_to(project.ROOT).as_posix(), text.count("\n"), nodes))
+    return result
 
 
 def long_files() -> Iterator[str]:
-    for name, text in sources():
-        if text.count("\n") > LINES_OF_A_FILE:
+    for name, lines, _ in sources():
+        if lines > LINES_OF_A_FILE:
             yield name
 
 
 def long_functions() -> Iterator[str]:
-    for name, text in sources():
-        for node in ast.walk(ast.parse(text)):
+    for name, _, nodes in sources():
+        for node in nodes:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 if lines > LINES_OF_A_FUNCTION:
@@ -134,8 +137,8 @@ def long_functions() -> Iterator[str]:
 
 
 def large_classes() -> Iterator[str]:
-    for name, text in sources():
-        for node in ast.walk(ast.parse(text)):
+    for name, _, nodes in sources():
+        for node in nodes:
             if isinstance(node, ast.ClassDef) and f"{name} {node.name}" not in PROTOCOLS:
                 kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
                 if sum(isinstance(child, kinds) for child in node.body) > METHODS_OF_A_CLASS:

@@ -26,8 +26,8 @@ def test_pins_know_whether_they_have_a_hash() -> None:
 
 
 def test_more_files_of_a_release_are_no_difference() -> None:
-    more = TEXT.replace("--hash=sha256:aaaa", "--hash=sha256:aaaa --hash=sha256:dddd")
-    assert requirements.difference(TEXT, more) == []
+    longer = TEXT.replace("--hash=sha256:aaaa", "--hash=sha256:aaaa --hash=sha256:dddd")
+    assert requirements.difference(TEXT, longer) == []
     assert requirements.difference(TEXT, TEXT.replace("# Compiled by something", "")) == []
 
 

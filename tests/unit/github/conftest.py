@@ -52,14 +52,14 @@ def job(hub: GitHub, naps: list[float], tmp_path: Path, monkeypatch: pytest.Monk
     assert naps == []
     for name in [n for n in os.environ if n.startswith("GITHUB_")]:
         monkeypatch.delenv(name)
-    given = {
+    variables = {
         **hub.environment(TOKEN),
         "GITHUB_ACTIONS": "true",
         "GITHUB_RUN_ID": "77",
         "GITHUB_OUTPUT": str(tmp_path / "output"),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
     }
-    for name, value in given.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(project, "state_dir", lambda: tmp_path)
     return hub

@@ -21,51 +21,51 @@ if TYPE_CHECKING:
 
 
 def api(hub: GitHub, naps: list[float] | None = None, token: str = TOKEN) -> Api:
-    given = Access(token=token, repository=hub.repository, api_url=hub.url)
-    return Api(given, sleep=([] if naps is None else naps).append)
+    access = Access(token=token, repository=hub.repository, api_url=hub.url)
+    return Api(access, sleep=([] if naps is None else naps).append)
 
 
-def refused(hub: GitHub, path: str = "{repo}/pulls", **more: Any) -> RemoteFailed:
+def refused(hub: GitHub, path: str = "{repo}/pulls", **options: Any) -> RemoteFailed:
     with pytest.raises(RemoteFailed) as caught:
-        api(hub, **more).get("looking", path)
+        api(hub, **options).get("looking", path)
     assert "\n" not in str(caught.value)
     assert TOKEN not in str(caught.value)
     return caught.value
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
-def test_every_page(hub: GitHub, count: int) -> None:
+def test_pages_yield_every_member(hub: GitHub, count: int) -> None:
     issue = hub.pull()
     for number in range(count):
         hub.comment(issue, str(number), login="ann")
-    found = list(api(hub).pages("reading", f"{{repo}}/issues/{issue}/comments"))
-    assert [c["body"] for c in found] == [str(n) for n in range(count)]
+    comments = list(api(hub).pages("reading", f"{{repo}}/issues/{issue}/comments"))
+    assert [c["body"] for c in comments] == [str(n) for n in range(count)]
     assert hub.count("GET .*/comments") == max(1, -(-count // 100))
 
 
-def test_a_list_within_the_reply(hub: GitHub) -> None:
+def test_pages_read_a_list_within_an_object(hub: GitHub) -> None:
     hub.environments = {f"e{n}": {} for n in range(101)}
-    found = api(hub).pages("listing", "{repo}/environments", key="environments")
-    assert len(list(found)) == 101
+    pages = api(hub).pages("listing", "{repo}/environments", key="environments")
+    assert len(list(pages)) == 101
 
 
-def test_the_token_is_not_led_to_another_server(hub: GitHub) -> None:
-    assert rest._next('<http://evil.example/?page=2>; rel="next"', hub.url) is None
-    assert rest._next(f'<{hub.url}/?page=2>; rel="next"', hub.url) == f"{hub.url}/?page=2"
+def test_a_token_is_not_led_to_another_server(hub: GitHub) -> None:
+    assert rest._next_page('<http://evil.example/?page=2>; rel="next"', hub.url) is None
+    assert rest._next_page(f'<{hub.url}/?page=2>; rel="next"', hub.url) == f"{hub.url}/?page=2"
     hub.fail("GET", "pulls", 302, headers={"Location": "http://127.0.0.1:9/"})
     assert "redirects to another place" in str(refused(hub))
 
 
 def test_a_renamed_repository_is_followed(hub: GitHub) -> None:
-    there = f"{hub.url}/repos/{hub.repository}"
-    hub.fail("GET", "/repos/iterate/old", 301, headers={"Location": there})
+    location = f"{hub.url}/repos/{hub.repository}"
+    hub.fail("GET", "/repos/iterate/old", 301, headers={"Location": location})
     assert api(hub).get("looking", "/repos/iterate/old")["default_branch"] == "main"
 
 
 # ── refusals ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_wrong_token(hub: GitHub) -> None:
+def test_a_wrong_token_names_its_variable(hub: GitHub) -> None:
     error = refused(hub, token="ghs_wrong")
     assert (error.kind, error.status) == ("auth", 401)
     assert "GITHUB_TOKEN" in error.fix
@@ -78,24 +78,24 @@ def test_a_missing_permission_is_named(hub: GitHub) -> None:
     assert "pull_requests=read" in error.fix
 
 
-def test_what_is_not_there(hub: GitHub) -> None:
+def test_what_does_not_exist_is_not_found(hub: GitHub) -> None:
     assert refused(hub, "{repo}/pulls/9").kind == "not-found"
     assert refused(hub, "/repos/iterate/other").kind == "not-found"
     assert api(hub).find("looking", "{repo}/labels/none") is None
 
 
-def test_what_a_validation_says(hub: GitHub) -> None:
+def test_a_refused_validation_names_its_fields(hub: GitHub) -> None:
     with pytest.raises(RemoteFailed, match="head: invalid") as caught:
         api(hub).create("opening", "{repo}/pulls", {"title": "x", "head": "no", "base": "main"},
-                        there=lambda: None)  # fmt: skip
+                        existing=lambda: None)  # fmt: skip
     assert caught.value.kind == "rejected"
     assert hub.count("POST") == 1
 
 
-def test_a_job_that_may_not_open_pull_requests(hub: GitHub) -> None:
+def test_a_job_that_may_not_open_pull_requests_names_the_setting(hub: GitHub) -> None:
     hub.workflow_permissions["can_approve_pull_request_reviews"] = False
     with pytest.raises(RemoteFailed, match="Settings → Actions → General"):
-        api(hub).create("opening", "{repo}/pulls", {}, there=lambda: None)
+        api(hub).create("opening", "{repo}/pulls", {}, existing=lambda: None)
 
 
 # ── later, or never ─────────────────────────────────────────────────────────────────────────
@@ -119,7 +119,7 @@ SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a
         (0, None, {}, 0),
     ],
 )  # fmt: skip
-def test_what_passes_is_waited_for(
+def test_passing_failures_are_waited_for(
     hub: GitHub, status: int, body: Any, headers: Mapping[str, str], least: float
 ) -> None:
     naps: list[float] = []
@@ -129,7 +129,7 @@ def test_what_passes_is_waited_for(
     assert all(nap >= least for nap in naps)
 
 
-def test_an_hour_is_not_waited_for(hub: GitHub) -> None:
+def test_a_limit_of_an_hour_is_not_waited_for(hub: GitHub) -> None:
     """Of the primary limit. A job would pay for an hour of sleep."""
     naps: list[float] = []
     spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(2**33)}
@@ -140,41 +140,47 @@ def test_an_hour_is_not_waited_for(hub: GitHub) -> None:
     assert naps == []
 
 
-def test_the_time_of_the_reset() -> None:
+def test_judge_waits_until_the_limit_is_reset() -> None:
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1060"}
-    assert rest.judge(403, "API rate limit exceeded", headers, now=1000) == ("rate", 60)
+    assert rest.judge(403, "API rate limit exceeded", headers, clock=1000) == ("rate", 60)
     # A refusal is not taken for a limit because of the headers that every reply has.
     assert rest.judge(403, "no", {"X-RateLimit-Remaining": "9"})[0] == "scope"
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_server_is_a_network_failure() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     naps: list[float] = []
-    given = Access(token=TOKEN, repository="a/b", api_url=f"http://127.0.0.1:{port}")
+    access = Access(token=TOKEN, repository="a/b", api_url=f"http://127.0.0.1:{port}")
     with pytest.raises(RemoteFailed, match="no reply from GitHub") as caught:
-        Api(given, sleep=naps.append).get("looking", "{repo}")
+        Api(access, sleep=naps.append).get("looking", "{repo}")
     assert caught.value.kind == "network"
     assert "GITHUB_API_URL" in caught.value.fix
     assert len(naps) == 5
 
 
-@pytest.mark.parametrize(("status", "done"), [(0, True), (0, False), (502, True), (502, False)])
-def test_what_is_made_is_made_once(hub: GitHub, status: int, *, done: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "carried_out"), [(0, True), (0, False), (502, True), (502, False)]
+)
+def test_create_makes_one_thing_when_an_answer_is_lost(
+    hub: GitHub, status: int, *, carried_out: bool
+) -> None:
     """No reply says nothing about whether it was done."""
     issue = hub.pull()
-    hub.fail("POST", "comments", status, done=done)
-    there = api(hub)
+    hub.fail("POST", "comments", status, done=carried_out)
+    client = api(hub)
     path = f"{{repo}}/issues/{issue}/comments"
-    made = there.create("commenting", path, {"body": "x"},
-                        there=lambda: next(iter(there.pages("reading", path)), None))  # fmt: skip
-    assert [c["id"] for c in hub.comments.values()] == [made["id"]]
+    created = client.create(
+        "commenting", path, {"body": "x"},
+        existing=lambda: next(iter(client.pages("reading", path)), None),
+    )  # fmt: skip
+    assert [c["id"] for c in hub.comments.values()] == [created["id"]]
 
 
 # ── the environment ─────────────────────────────────────────────────────────────────────────
 
-GIVEN = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "a/b"}
+ENVIRONMENT = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "a/b"}
 
 
 @pytest.mark.parametrize(
@@ -184,26 +190,28 @@ GIVEN = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "a/b"}
         ({"GITHUB_TOKEN": "a b"}, "GITHUB_TOKEN has blanks"),
         ({"GITHUB_TOKEN": "a\n"}, "GITHUB_TOKEN has blanks"),
         ({"GITHUB_REPOSITORY": " "}, "GITHUB_REPOSITORY is not set"),
-        ({"GITHUB_REPOSITORY": "a"}, "no repository"),
-        ({"GITHUB_REPOSITORY": "a/.."}, "no repository"),
-        ({"GITHUB_REPOSITORY": "a/b/../../user"}, "no repository"),
-        ({"GITHUB_API_URL": "http://api.example"}, "GITHUB_API_URL is no address"),
-        ({"GITHUB_API_URL": "https://u:p@api.example"}, "GITHUB_API_URL is no address"),
-        ({"GITHUB_API_URL": "file:///etc"}, "GITHUB_API_URL is no address"),
-        ({"GITHUB_API_URL": "https://x:y"}, "GITHUB_API_URL is no address"),
-        ({"GITHUB_SERVER_URL": "ftp://x"}, "GITHUB_SERVER_URL is no address"),
+        ({"GITHUB_REPOSITORY": "a"}, "not a repository"),
+        ({"GITHUB_REPOSITORY": "a/.."}, "not a repository"),
+        ({"GITHUB_REPOSITORY": "a/b/../../user"}, "not a repository"),
+        ({"GITHUB_API_URL": "http://api.example"}, "GITHUB_API_URL is not an address"),
+        ({"GITHUB_API_URL": "https://u:p@api.example"}, "GITHUB_API_URL is not an address"),
+        ({"GITHUB_API_URL": "file:///etc"}, "GITHUB_API_URL is not an address"),
+        ({"GITHUB_API_URL": "https://x:y"}, "GITHUB_API_URL is not an address"),
+        ({"GITHUB_SERVER_URL": "ftp://x"}, "GITHUB_SERVER_URL is not an address"),
     ],
 )
-def test_what_is_refused_before_anything_is_sent(change: dict[str, str], word: str) -> None:
+def test_access_refuses_a_wrong_variable_without_showing_it(
+    change: dict[str, str], word: str
+) -> None:
     with pytest.raises(BadInput, match=word) as caught:
-        rest.access({**GIVEN, **change})
+        rest.access({**ENVIRONMENT, **change})
     assert TOKEN not in str(caught.value)
     assert "u:p" not in str(caught.value)
 
 
-def test_what_is_taken() -> None:
-    given = rest.access({**GIVEN, "GITHUB_API_URL": "https://git.example/api/v3/"})
-    assert given.api_url == "https://git.example/api/v3"
-    assert rest.access(GIVEN).page == "https://github.com/a/b"
-    assert TOKEN not in repr(given)
+def test_access_takes_the_environment() -> None:
+    access = rest.access({**ENVIRONMENT, "GITHUB_API_URL": "https://git.example/api/v3/"})
+    assert access.api_url == "https://git.example/api/v3"
+    assert rest.access(ENVIRONMENT).page == "https://github.com/a/b"
+    assert TOKEN not in repr(access)
     assert github.VERSION == rest.VERSION

@@ -27,7 +27,7 @@ def passes(**jobs: Any) -> bool:
     return all(verdict.passes for verdict in gate.judge(needs(**jobs)))
 
 
-SAME = ("success", {"changed": "false", "tested": ""})
+UNCHANGED = ("success", {"changed": "false", "tested": ""})
 TESTED = ("success", {"changed": "true", "tested": "true"})
 NEW = ("success", {"changed": "true", "tested": ""})
 
@@ -36,15 +36,15 @@ NEW = ("success", {"changed": "true", "tested": ""})
     ("jobs", "expected"),
     [
         ({}, True),
-        ({"sandbox": "skipped", "plan": SAME}, True),
+        ({"sandbox": "skipped", "plan": UNCHANGED}, True),
         ({"sandbox": "skipped", "plan": TESTED}, True),
         ({"sandbox": "skipped", "plan": NEW}, False),
         ({"sandbox": "skipped", "plan": ("success", {})}, False),
         ({"sandbox": "skipped", "plan": ("failure", {"changed": "false"})}, False),
-        ({"sandbox": "failure", "plan": SAME}, False),
+        ({"sandbox": "failure", "plan": UNCHANGED}, False),
         ({"sandbox": "cancelled"}, False),
         ({"checks": "failure"}, False),
-        ({"checks": "skipped", "plan": SAME}, False),
+        ({"checks": "skipped", "plan": UNCHANGED}, False),
         ({"checks": "cancelled"}, False),
         ({"plan": "skipped", "sandbox": "skipped"}, False),
         ({"more": "skipped"}, False),

@@ -91,6 +91,6 @@ def test_job_functions_do_nothing_outside_of_a_job(
         job.write_outputs(a=1)
         job.write_summary("b")
         job.annotate("error", "c")
-        job.report_failure("plan", what="d", fix="e")
+        job.report_failure("plan", problem="d", fix="e")
     assert list(files.iterdir()) == []
     assert capsys.readouterr() == ("", "")

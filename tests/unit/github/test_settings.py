@@ -45,7 +45,7 @@ def states(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, str]]:
         with contextlib.suppress(NotSetUp):
             github_check.main(["--json"])
         rows = json.loads(capsys.readouterr().out)
-        return {row["what"]: row["state"] for row in rows}
+        return {row["name"]: row["state"] for row in rows}
 
     return run
 
@@ -58,7 +58,7 @@ def test_a_repository_that_is_set_up_has_no_missing_setting(
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "name"),
     [
         (lambda hub: hub.environments.pop("prd"), "environment prd"),
         (lambda hub: hub.environments["prd"].update(deployment_branch_policy=None),
@@ -86,10 +86,10 @@ def test_a_changed_setting_is_reported_as_missing(
     owned: GitHub,
     states: Callable[[], dict[str, str]],
     change: Callable[[GitHub], Any],
-    what: str,
+    name: str,
 ) -> None:
     change(owned)
-    assert states()[what] == "missing"
+    assert states()[name] == "missing"
 
 
 def test_the_older_branch_protection_counts_too(

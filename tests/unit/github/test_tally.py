@@ -54,37 +54,37 @@ def test_expected(): assert False
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("tally")
     (folder / "conftest.py").write_text(CONFTEST.replace("ROOT", str(ROOT)))
     (folder / "test_x.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
-    said = subprocess.run(
+    process = subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True,
         text=True, timeout=60, check=False,
     )  # fmt: skip
-    return json.loads(said.stderr.splitlines()[-1])
+    return json.loads(process.stderr.splitlines()[-1])
 
 
-def test_each_test_counts_once(told: Any) -> None:
+def test_each_test_is_counted_once(counted: Any) -> None:
     def short(names: Any) -> list[str]:
         return sorted(name.rpartition("::test_")[2] for name in names)
 
-    assert told["tests"] == 7
-    assert short(told["passed"]) == ["good"]
-    assert short(told["skipped"]) == ["expected", "skipped"]
-    assert short(told["failed"]) == ["bad", "both", "end", "set_up"]
+    assert counted["tests"] == 7
+    assert short(counted["passed"]) == ["good"]
+    assert short(counted["skipped"]) == ["expected", "skipped"]
+    assert short(counted["failed"]) == ["bad", "both", "end", "set_up"]
 
 
-def test_where_the_diagnostics_are(told: Any) -> None:
-    folders = {name.rpartition("::")[2]: at for name, at in told["failed"].items()}
+def test_failed_tests_name_their_diagnostics(counted: Any) -> None:
+    folders = {name.rpartition("::")[2]: at for name, at in counted["failed"].items()}
     assert folders == {
         "test_bad": ".sandbox/test_bad", "test_both": ".sandbox/test_both",
         "test_end": "", "test_set_up": "",
     }  # fmt: skip
 
 
-def test_its_table() -> None:
+def test_the_table_is_cut_and_escaped() -> None:
     tally = Tally(passed={"a"}, failed={f"t.py::test[{n}|`<b>`]": f"/d/{n}" for n in range(30)})
     text = tally.text("iterate-sandbox:local")
     assert "### ✗ Tests of `iterate-sandbox:local`" in text

@@ -36,10 +36,10 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pytest.ini").touch()
 
 
-def script(name: str, text: str, *, after: str = "") -> Area:
+def script(name: str, text: str, *, builds_on: str = "") -> Area:
     """An area without tests."""
     command = (sys.executable, "-c", text)
-    return Area(name=name, purpose="", command=command, options=frozenset(), after=after)
+    return Area(name=name, purpose="", command=command, options=frozenset(), builds_on=builds_on)
 
 
 def suite(name: str = "suite") -> Area:
@@ -72,7 +72,7 @@ def test_a_failure_ends_the_run_where_that_was_asked_for() -> None:
 
 
 def test_what_a_failed_area_had_to_make_is_not_tested() -> None:
-    areas = (script("build", "raise SystemExit(1)"), script("web", "", after="build"))
+    areas = (script("build", "raise SystemExit(1)"), script("web", "", builds_on="build"))
     _, web = outcomes(*areas)
     assert (web.outcome, web.reason) == ("not run", "build failed")
 

@@ -258,14 +258,7 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> set[SecretFinding]:
         secrets = secret_notice.find(
             tree, to, known_commit=known_commit, indexed={entry.oid for entry in index.entries}
         )
-    if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
-        repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
-        repo.git("update-ref", "-d", f"refs/heads/{branch}")
-    if tree.branch:
-        repo.git("update-ref", f"refs/heads/{tree.branch}", tree.sha)
-        repo.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
-    else:
-        repo.git("update-ref", "--no-deref", "HEAD", tree.sha)
+    _take_over_refs(repo, tree, state, head, branch)
     config = gitdir.config(tree)
     if not tree.prefix:
         # A configuration that was edited in the sandbox stays as it is.
@@ -276,6 +269,20 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> set[SecretFinding]:
     _replace(os.fsencode(git_dir / "index"), tree.index.clean)
     repo.git("update-index", "-q", "--refresh", check=False)
     return secrets
+
+
+def _take_over_refs(
+    repo: git.Repo, tree: Tree, state: State, head: str, branch: str | None
+) -> None:
+    """Check out the commit and branch of `tree`; a branch that only the last sync made goes."""
+    if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
+        repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
+        repo.git("update-ref", "-d", f"refs/heads/{branch}")
+    if tree.branch:
+        repo.git("update-ref", f"refs/heads/{tree.branch}", tree.sha)
+        repo.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
+    else:
+        repo.git("update-ref", "--no-deref", "HEAD", tree.sha)
 
 
 def _has(repo: git.Repo, sha: str) -> bool:
