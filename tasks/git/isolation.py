@@ -12,6 +12,7 @@ https://git-scm.com/docs/gitrepository-layout (commondir), https://git-scm.com/d
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from tasks.base import liveness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +50,9 @@ _PRECAUTIONS: Final = {
     "core.alternateRefsCommand": "true",
     "protocol.allow": "never",
 }
+_PREFIX: Final = "iterate-git-common-"
+#: Seconds; no process needs its folder for a week.
+_STALE: Final = 7 * 86400.0
 #: What git keeps in a common directory and reads through a link to the repository's.
 _SHARED: Final = (
     "refs", "packed-refs", "reftable", "shallow", "logs", "info/exclude", "info/attributes",
@@ -79,7 +85,9 @@ def isolate(
     """The git directory `git_dir`, whose shared part is `common_dir` (the same but in a linked
     worktree). `sha256` and `reftable` are its formats of objects and refs.
     """
-    folder = Path(tempfile.mkdtemp(prefix="iterate-git-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    liveness.sign(folder)
     isolated = IsolatedGitDir(git_dir, folder, common_dir / "objects")
     weakref.finalize(isolated, _remove, folder, os.getpid())
     (folder / "info").mkdir()
@@ -95,6 +103,12 @@ def isolate(
     ]
     (folder / "config").write_text("\n".join(lines) + "\n")
     return isolated
+
+
+@functools.cache
+def _sweep() -> None:
+    """Once a process: what killed ones could not remove goes."""
+    liveness.sweep(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"), stale=_STALE)
 
 
 def _remove(folder: Path, pid: int) -> None:

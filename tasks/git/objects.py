@@ -8,12 +8,9 @@ what git does in it depends on the objects alone, and writes nothing anywhere el
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +195,7 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     cut = repo.shallow_commits
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
-    _sweep(holds)
+    liveness.sweep(holds.glob("hold-*"), stale=_STALE)
     with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
         git_dir = Path(folder)
         liveness.sign(git_dir)
@@ -225,18 +222,6 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
         except CommandFailed:
             raise store.missing(sha) from None
         yield store
-
-
-def _sweep(holds: Path) -> None:
-    """Remove what dead runs left, and what nobody can tell of once it is a week old: the owner may
-    be in another container that shares the folder.
-    """
-    for hold_folder in holds.glob("hold-*"):
-        with contextlib.suppress(OSError):  # another run sweeps, too
-            life = liveness.life_of(hold_folder)
-            age = time.time() - hold_folder.stat().st_mtime
-            if life == "dead" or (life == "unknown" and age > _STALE):
-                shutil.rmtree(hold_folder, ignore_errors=True)
 
 
 def _link(objects: Path, into: Path) -> None:
