@@ -48,7 +48,7 @@ if hypothesis.settings.get_current_profile_name() == "default":
 
 #: By these a session knows that it is in a job, and writes into that job's files; or which ref and
 #: which ledger the user means; or pytest which options it has.
-_NOT_OURS = (
+_UNSET = (
     "PYTEST_ADDOPTS",
     "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_TOKEN",
     "SANDBOX_WITHIN_SESSION", "SANDBOX_ITERATE_REPO_REF", "SANDBOX_LEDGER",
@@ -61,17 +61,19 @@ def _surroundings() -> Iterator[None]:
     the user's; no proxy is asked for this machine. Put back at the end: local_test, which runs
     tests in its own process, is in its job again.
     """
-    before = dict(os.environ)
-    for name in before:
-        if name in _NOT_OURS or name.startswith("GIT_"):
+    environment = dict(os.environ)
+    for name in environment:
+        if name in _UNSET or name.startswith("GIT_"):
             del os.environ[name]
     os.environ |= {name: value for name, value in repos.GIT_ENV.items() if name.startswith("GIT_")}
-    if any(name.lower() in {"http_proxy", "all_proxy"} for name in before):
+    if any(name.lower() in {"http_proxy", "all_proxy"} for name in environment):
         for name in ("no_proxy", "NO_PROXY"):
-            os.environ[name] = ",".join(filter(None, [before.get(name), "127.0.0.1,localhost"]))
+            os.environ[name] = ",".join(
+                filter(None, [environment.get(name), "127.0.0.1,localhost"])
+            )
     yield
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(environment)
 
 
 @pytest.fixture
@@ -103,9 +105,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--cases"):
         return
     folder = project.ROOT / "tests/daytona"
-    chosen = [item for item in items if cases.ids(item) or folder in item.path.parents]
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    selection = [item for item in items if cases.ids(item) or folder in item.path.parents]
+    config.hook.pytest_deselected(items=[item for item in items if item not in selection])
+    items[:] = selection
 
 
 @pytest.hookimpl(wrapper=True)

@@ -59,8 +59,8 @@ def show_status(text: str) -> None:
     global _is_status_shown  # noqa: PLW0603 - there is one terminal
     with _status_lock:
         clear_status()
-        shown = fit(text, _columns() - 1)
-        _print(shown, plain=shown, end="\r")
+        visible = fit(text, _columns() - 1)
+        _print(visible, plain=visible, end="\r")
         _is_status_shown = True
 
 

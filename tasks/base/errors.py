@@ -14,9 +14,9 @@ class TaskError(Exception):
     code: ClassVar[str] = "failed"
     exit_status: int = 1
 
-    def __init__(self, what: str, *, fix: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, problem: str, *, fix: str = "") -> None:
+        super().__init__(problem)
+        self.what = problem
         self.fix = fix
 
     def __str__(self) -> str:
@@ -24,7 +24,7 @@ class TaskError(Exception):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What holds all the same, put there with `add_note`: `prd is still …`."""
+        """What is true in spite of the failure, as `add_note` was told: `prd is still …`."""
         return tuple(getattr(self, "__notes__", ()))
 
 
@@ -40,14 +40,14 @@ class CommandFailed(TaskError):
 
     code = "command-failed"
 
-    def __init__(self, what: str, *, status: int, output: str = "", fix: str = "") -> None:
-        super().__init__(what, fix=fix)
+    def __init__(self, problem: str, *, status: int, output: str = "", fix: str = "") -> None:
+        super().__init__(problem, fix=fix)
         self.status = status
         self.output = output
 
     @property
     def last_line(self) -> str:
-        """The last thing the child said, "" for nothing."""
+        """The last line of the child's output, "" where there is none."""
         return next(iter(self.output.strip().splitlines()[::-1]), "")
 
 

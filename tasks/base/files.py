@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _UNFINISHED: Final = re.compile(r".*\.[0-9a-f]{12}\.new", re.DOTALL)
 #: Seconds after which an unfinished file is removed where the file system has no locks.
-_FORGOTTEN: Final = 86400.0
+_STALE_AGE: Final = 86400.0
 
 
 def write(path: Path, content: str | bytes, *, through: Path | None = None) -> None:
@@ -70,7 +70,7 @@ def remove_unfinished(folder: Path) -> None:
         with contextlib.suppress(OSError), path.open("rb") as file:  # another process removes, too
             if (
                 _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                or time.time() - path.stat().st_mtime > _FORGOTTEN
+                or time.time() - path.stat().st_mtime > _STALE_AGE
             ):
                 path.unlink(missing_ok=True)
 
@@ -100,9 +100,9 @@ def _create(folder: Path, name: str) -> tuple[Path, IO[bytes]]:
         file.close()
 
 
-def _lock(file: IO[bytes], how: int) -> bool:
+def _lock(file: IO[bytes], operation: int) -> bool:
     try:
-        fcntl.flock(file, how)
+        fcntl.flock(file, operation)
     except OSError:
         return False
     return True

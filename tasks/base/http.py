@@ -59,7 +59,7 @@ class Service:
     name: str
     advice: Mapping[Kind, str] = field(default_factory=dict)
     #: What to do when it redirects to another host.
-    elsewhere: str = ""
+    redirect_advice: str = ""
 
     def failure(
         self, doing: str, response: Response, *, message: str | None = None
@@ -154,7 +154,7 @@ class Client:
                     return response
                 place = self._follow(place, str(location), doing)
         raise RemoteFailed(f"{doing}: {self.service.name} redirects in circles",
-                           kind="rejected", fix=self.service.elsewhere)  # fmt: skip
+                           kind="rejected", fix=self.service.redirect_advice)  # fmt: skip
 
     def stream(
         self, url: str, *, doing: str, headers: Mapping[str, str], idle: float
@@ -204,21 +204,21 @@ class Client:
 
     def read(self, reply: urllib3.BaseHTTPResponse, *, size: int | None = None) -> bytes:
         """The body, unpacked. `size` is the most that it may have."""
-        most = self.limits.size if size is None else size
+        limit = self.limits.size if size is None else size
         blocks: list[bytes] = []
         length = 0
         try:
             while block := reply.read1(_BLOCK, decode_content=True):
                 blocks.append(block)
                 length += len(block)
-                if length > most:
+                if length > limit:
                     break
         except BaseException:
             reply.close()
             raise
-        if length > most:
+        if length > limit:
             reply.close()
-            raise _TooLargeError(most)
+            raise _TooLargeError(limit)
         reply.release_conn()
         return b"".join(blocks)
 
@@ -249,32 +249,32 @@ class Client:
     def _follow(self, url: str, location: str, doing: str) -> str:
         place = urljoin(url, location)
         if not addresses.is_same_origin(url, place):
-            shown = console.printable(addresses.host_of(place))[:100]
+            host = console.printable(addresses.host_of(place))[:100]
             raise RemoteFailed(
-                f"{doing}: {self.service.name} redirects to another place, {shown}, which is not"
+                f"{doing}: {self.service.name} redirects to another place, {host}, which is not"
                 " followed",
                 kind="rejected",
-                fix=self.service.elsewhere,
+                fix=self.service.redirect_advice,
             )
         return place
 
     @contextlib.contextmanager
-    def _translated(self, doing: str, limit: str = "in time") -> Iterator[None]:
+    def _translated(self, doing: str, period: str = "in time") -> Iterator[None]:
         """urllib3's exceptions as failures that people understand."""
         try:
             yield
         except _TooLargeError as error:
             raise RemoteFailed(
-                f"{doing}: {self.service.name} sends more than {console.size(error.most)}",
+                f"{doing}: {self.service.name} sends more than {console.size(error.limit)}",
                 kind="rejected", fix=self.service.advice.get("rejected", ""),
             ) from None  # fmt: skip
         except self._transport.DeadlineError as error:
-            raise self._no_reply(f"{doing}: {self.service.name} did not answer {limit}") from error
+            raise self._no_reply(f"{doing}: {self.service.name} did not answer {period}") from error
         except self._transport.FAILURES as error:
             raise self._silence(doing, error) from error
 
-    def _no_reply(self, what: str) -> RemoteFailed:
-        return RemoteFailed(what, kind="network", fix=self.service.advice.get("network", ""))
+    def _no_reply(self, message: str) -> RemoteFailed:
+        return RemoteFailed(message, kind="network", fix=self.service.advice.get("network", ""))
 
     def _silence(self, doing: str, error: BaseException) -> RemoteFailed:
         """No reply. Certificates and the proxy's refusals are the same at the next try, too."""
@@ -292,21 +292,21 @@ class Client:
                 return self._proxy_refusal(doing, match[1])
         last = causes[-1]
         reason = getattr(last, "strerror", None) or str(last) or type(last).__name__
-        shown = redaction.redact(console.printable(str(reason)), self._secrets)[:160]
-        return self._no_reply(f"{doing}: no reply from {self.service.name}: {shown}")
+        excerpt = redaction.redact(console.printable(str(reason)), self._secrets)[:160]
+        return self._no_reply(f"{doing}: no reply from {self.service.name}: {excerpt}")
 
     def _proxy_refusal(self, doing: str, reply: str) -> RemoteFailed:
         status = int(reply[:3])
-        what = f"{doing}: the proxy refuses: {console.printable(reply)[:100]}"
+        message = f"{doing}: the proxy refuses: {console.printable(reply)[:100]}"
         if status == 407:
             fix = "set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"
-            return RemoteFailed(what, kind="rejected", fix=fix)
+            return RemoteFailed(message, kind="rejected", fix=fix)
         kind = retry.classify(status)
         fix = "check HTTPS_PROXY, or let NO_PROXY name the host"
-        return RemoteFailed(what, kind=kind if kind in retry.PASSING else "rejected", fix=fix)
+        return RemoteFailed(message, kind=kind if kind in retry.PASSING else "rejected", fix=fix)
 
 
 class _TooLargeError(Exception):
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit

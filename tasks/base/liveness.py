@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Life = Literal["alive", "dead", "unknown"]
 _OWNER_FILE: Final = "owner"
-#: In place of the start of a process that is no more.
-_ENDED: Final = "ended"
+#: In place of the start of a process that does not exist.
+_NO_PROCESS: Final = "ended"
 #: No system gives a process this number.
 _PIDS: Final = 2**31
 
@@ -45,7 +45,7 @@ class Owner:
 
     @classmethod
     def from_label(cls, text: str) -> Owner | None:
-        """None for what is not one of our labels: it may come from anybody."""
+        """The owner that a label names; None for a text that is not one of our labels."""
         try:
             fields = json.loads(text)
             owner = cls(**fields)
@@ -80,7 +80,7 @@ def life(owner: Owner | None) -> Life:
     if not boot or owner.namespace != namespace:
         return "unknown"
     start = _start(owner.pid)
-    if start == _ENDED:
+    if start == _NO_PROCESS:
         return "dead"
     if start is None or not owner.start:
         return "unknown"
@@ -113,11 +113,11 @@ def sweep(folders: Iterable[Path], *, stale: float) -> None:
 
 
 def _start(pid: int) -> str | None:
-    """When `pid` started, in a form that only equals itself; `_ENDED` when there is no such
+    """When `pid` started, in a form that only equals itself; `_NO_PROCESS` when there is no such
     process, None when this process cannot see whether there is.
     """
     if not 0 < pid < _PIDS:
-        return _ENDED
+        return _NO_PROCESS
     return _linux_start(pid) if sys.platform == "linux" else _ps_start(pid)
 
 
@@ -129,12 +129,12 @@ def _linux_start(pid: int) -> str | None:
             return None
         stat = Path("/proc", str(pid) if is_ours else "self", "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return _ENDED if not _is_there(pid) else None
+        return _NO_PROCESS if not _is_there(pid) else None
     except OSError:
         return None
     # The name in brackets may hold spaces and brackets: fields count from the last one.
     fields = stat.rpartition(")")[2].split()
-    return _ENDED if fields[0] in {"Z", "X"} else fields[19]
+    return _NO_PROCESS if fields[0] in {"Z", "X"} else fields[19]
 
 
 def _ps_start(pid: int) -> str | None:
@@ -144,7 +144,7 @@ def _ps_start(pid: int) -> str | None:
         )
     except OSError:
         return None
-    return ps.stdout.strip() or (None if _is_there(pid) else _ENDED)
+    return ps.stdout.strip() or (None if _is_there(pid) else _NO_PROCESS)
 
 
 def _is_there(pid: int) -> bool:

@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """What is wrong with the arguments is one line, as everything else is. The word after an
-    option that takes one is its value whatever it looks like: a branch may be called `-x`.
+    """A wrong argument is an error of one line, as every error is. The word after an option that
+    takes a value is that value, whatever it looks like: a branch may be called `-x`.
     """
 
     # What `parse_args` calls, and what subcommands are parsed with.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        given = list(sys.argv[1:] if args is None else args)
-        takes_one = {
+        words = list(sys.argv[1:] if args is None else args)
+        value_options = {
             name
             for action in self._actions
             for name in action.option_strings
             if action.nargs is None and name.startswith("--")
         }
-        joined: list[str] = []
-        while given:
-            word = given.pop(0)
-            if word in takes_one and given and given[0].startswith("-"):
-                word += "=" + given.pop(0)
-            joined.append(word)
-        return super().parse_known_args(joined, namespace)
+        joined_words: list[str] = []
+        while words:
+            word = words.pop(0)
+            if word in value_options and words and words[0].startswith("-"):
+                word += "=" + words.pop(0)
+            joined_words.append(word)
+        return super().parse_known_args(joined_words, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(console.printable(message), fix=f"{self.prog} --help")
 
 
 class Once(argparse.Action):
-    """An option that is given at most once: of two values nobody knows which one was meant."""
+    """An option that can be given once: of two values, nobody knows which one is meant."""
 
     def __call__(
         self,
@@ -51,18 +51,18 @@ class Once(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        seen: set[str] = namespace.__dict__.setdefault("_seen", set())
-        if self.dest in seen:
+        names: set[str] = namespace.__dict__.setdefault("_seen", set())
+        if self.dest in names:
             parser.error(f"{option_string} is given twice")
-        seen.add(self.dest)
+        names.add(self.dest)
         setattr(namespace, self.dest, values)
 
 
 # ── options of several commands ─────────────────────────────────────────────────────────────
 
 
-def add_json(parser: argparse.ArgumentParser, *, what: str = "the result") -> None:
-    parser.add_argument("--json", action="store_true", help=f"print {what} on stdout as JSON")
+def add_json(parser: argparse.ArgumentParser, *, subject: str = "the result") -> None:
+    parser.add_argument("--json", action="store_true", help=f"print {subject} on stdout as JSON")
 
 
 def add_ref(
@@ -74,8 +74,8 @@ def add_ref(
     """The git ref that is meant; `default` where neither the option nor the variable is given, ""
     where the variable is not read.
     """
-    otherwise = f"; else {project.REF_VARIABLE}, else {default}" if default else ""
-    parser.add_argument("--ref", action=Once, metavar="REF", help=meaning + otherwise)
+    fallback = f"; else {project.REF_VARIABLE}, else {default}" if default else ""
+    parser.add_argument("--ref", action=Once, metavar="REF", help=meaning + fallback)
 
 
 def add_stage(
@@ -130,5 +130,5 @@ def selection(options: argparse.Namespace) -> list[str]:
 def seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < 86400:
-        raise argparse.ArgumentTypeError("not between 0 and 86400")
+        raise argparse.ArgumentTypeError("it must be between 0 and 86400 seconds")
     return value

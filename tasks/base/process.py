@@ -97,7 +97,7 @@ def start(
     """Start `args`; the caller ends it with `wait` or `stop`."""
     try:
         return subprocess.Popen(
-            args, cwd=cwd, env=_merged(env), stdin=stdin, stdout=stdout, stderr=stderr
+            args, cwd=cwd, env=_overlay(env), stdin=stdin, stdout=stdout, stderr=stderr
         )
     except FileNotFoundError as error:
         raise _missing(args, error) from error
@@ -124,7 +124,7 @@ def stop(child: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _merged(env: Mapping[str, str | None] | None) -> dict[str, str] | None:
+def _overlay(env: Mapping[str, str | None] | None) -> dict[str, str] | None:
     if env is None:
         return None
     return {k: v for k, v in {**os.environ, **env}.items() if v is not None}

@@ -34,13 +34,13 @@ def find_browser(environment: Mapping[str, str] = os.environ) -> Path | None:
     """A Chromium or Chrome: `ITERATE_CHROMIUM`, one on PATH, or an application. Raises `BadInput`
     where the variable does not name a program.
     """
-    if chosen := environment.get(BROWSER_VARIABLE):
-        if not os.access(chosen, os.X_OK):
+    if path := environment.get(BROWSER_VARIABLE):
+        if not os.access(path, os.X_OK):
             raise BadInput(
-                f"{BROWSER_VARIABLE}={chosen} is not a program",
+                f"{BROWSER_VARIABLE}={path} is not a program",
                 fix=f"correct or unset {BROWSER_VARIABLE}",
             )
-        return Path(chosen)
+        return Path(path)
     for name in _BROWSERS:
         program = shutil.which(name, path=environment.get("PATH"))
         if program and not _is_snap_stub(Path(program)):
@@ -76,8 +76,8 @@ def find_registry() -> Path | None:
     for name in _REGISTRIES:
         if program := shutil.which(name):
             return Path(program)
-    unpacked = registry_from_setup()
-    return unpacked if os.access(unpacked, os.X_OK) else None
+    program_path = registry_from_setup()
+    return program_path if os.access(program_path, os.X_OK) else None
 
 
 def require_registry() -> Path:

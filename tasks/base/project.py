@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Final
+
+from tasks.base import files
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 SANDBOX_DIR: Final = "apps/os/sandbox"
@@ -30,6 +33,9 @@ DAEMON_PORT: Final = 3000
 OPENCODE_PORT: Final = 4096
 SERVICES: Final = ("iterate-daemon", "opencode")
 
+#: Seconds.
+_KEPT_LOGS: Final = 30 * 86400.0
+
 
 def state_dir() -> Path:
     """Logs and diagnostics of this checkout's runs; git ignores it."""
@@ -38,6 +44,15 @@ def state_dir() -> Path:
     return path
 
 
+def new_log(command: str) -> Path:
+    """Where a run of `command` writes its log; logs of a month ago are removed."""
+    folder = state_dir() / "logs"
+    folder.mkdir(exist_ok=True)
+    files.remove_unused(folder, seconds=_KEPT_LOGS, pattern="*.log")
+    return folder / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}.log"
+
+
 def cache_dir() -> Path:
+    """Downloads and layers that another run, also of another checkout, can use again."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "iterate-sandbox"

@@ -61,7 +61,7 @@ class RemoteFailed(TaskError):
 
     def __init__(
         self,
-        what: str,
+        problem: str,
         *,
         kind: Kind,
         status: int = 0,
@@ -69,7 +69,7 @@ class RemoteFailed(TaskError):
         after: float | None = None,
         fix: str | None = None,
     ) -> None:
-        super().__init__(f"{what} ({kind})", fix=_FIXES.get(kind, "") if fix is None else fix)
+        super().__init__(f"{problem} ({kind})", fix=_FIXES.get(kind, "") if fix is None else fix)
         self.kind = kind
         if kind in PASSING:
             self.exit_status = 75  # EX_TEMPFAIL of sysexits.h: the same may work later
@@ -111,9 +111,9 @@ def failure(
     kind, after = classify(status, message), asked_to_wait(headers or {})
     if kind in PASSING and after is not None and after >= 1:
         fix = f"wait {console.seconds(after)}, as it asks, then run it again"
-    shown = console.printable(message.strip())[:300] or "no message"
+    excerpt = console.printable(message.strip())[:300] or "no message"
     return RemoteFailed(
-        f"{doing}: {status} {shown}",
+        f"{doing}: {status} {excerpt}",
         kind=kind,
         status=status,
         message=message,
@@ -122,24 +122,24 @@ def failure(
     )
 
 
-def asked_to_wait(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+def asked_to_wait(headers: Mapping[str, str], *, current_time: float | None = None) -> float | None:
     """Seconds from `Retry-After` and Daytona's `Retry-After-<throttler>`: the longest counts."""
-    found = [
+    waits = [
         seconds
         for name, value in headers.items()
         if name.lower() == "retry-after" or name.lower().startswith("retry-after-")
-        if (seconds := _seconds(value, now)) is not None
+        if (seconds := _seconds(value, current_time)) is not None
     ]
-    return max(found, default=None)
+    return max(waits, default=None)
 
 
-def _seconds(value: str, now: float | None) -> float | None:
+def _seconds(value: str, current_time: float | None) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
         return float(value)
     date = parse_date(value)
     if date is None:
         return None
-    return max(0.0, date.timestamp() - (time.time() if now is None else now))
+    return max(0.0, date.timestamp() - (time.time() if current_time is None else current_time))
 
 
 def parse_date(value: str | None) -> datetime | None:

@@ -210,12 +210,12 @@ def timeouts(*, connect: float, idle: float) -> urllib3.Timeout:
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, and those within it: urllib3 wraps several times over."""
     waiting: list[object] = [error]
-    seen: set[int] = set()
+    visited: set[int] = set()
     while waiting:
         cause = waiting.pop(0)
-        if not isinstance(cause, BaseException) or id(cause) in seen:
+        if not isinstance(cause, BaseException) or id(cause) in visited:
             continue
-        seen.add(id(cause))
+        visited.add(id(cause))
         yield cause
         waiting += [getattr(cause, "reason", None), getattr(cause, "original_error", None)]
         waiting += [*cause.args, cause.__cause__, cause.__context__]

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def culprits(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
-    """The changes that fail; `changes` as a whole is known to. Several that each fail alone are all
-    found; where only a combination fails, that is returned, cut down as far as halving goes.
+def find_culprits(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Which changes fail, of `changes` that fail as a whole. Several that each fail alone are all
+    returned; where only a combination fails, that is returned, without what it does not need.
     """
     if len(changes) < 2:
         return list(changes)
@@ -20,17 +20,15 @@ def culprits(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list
     halves = (changes[:middle], changes[middle:])
     failing = [half for half in halves if fails(half)]
     if not failing:
-        return _together(halves[0], halves[1], fails)
-    return [culprit for half in failing for culprit in culprits(half, fails)]
+        return _reduce(changes, fails)
+    return [culprit for half in failing for culprit in find_culprits(half, fails)]
 
 
-def _together(
-    left: Sequence[T], right: Sequence[T], fails: Callable[[Sequence[T]], bool]
-) -> list[T]:
-    """Neither side fails alone: leave out one change after the other while the rest still fails."""
-    needed = [*left, *right]
-    for change in [*needed]:
-        rest = [other for other in needed if other is not change]
+def _reduce(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Neither half fails alone: leave out one change after another while the rest still fails."""
+    remaining = list(changes)
+    for change in [*remaining]:
+        rest = [c for c in remaining if c is not change]
         if len(rest) > 1 and fails(rest):
-            needed = rest
-    return needed
+            remaining = rest
+    return remaining

@@ -16,7 +16,7 @@ from tasks import git
 from tasks.base import ci, console, markdown, project
 from tasks.base.errors import BadInput
 from tasks.build import dockerfile
-from tasks.bump import edit, locks, pins
+from tasks.bump import edit, pins
 from tasks.git import indexfile
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ class Proposal:
 
     @property
     def title(self) -> str:
-        versions = ", ".join(f"{pins.short(name)} {new}" for name, (_, new) in self.moves.items())
+        versions = ", ".join(
+            f"{pins.short_name(name)} {new}" for name, (_, new) in self.moves.items()
+        )
         title = f"Bump {versions}" if versions else "Bring the pins' locks up to date"
         return title if len(title) <= _LONGEST_TITLE else f"Bump {len(self.moves)} pinned versions"
 
@@ -49,10 +51,10 @@ class Proposal:
         by_variable = {pin.variable: pin for pin in pins.PINS}
         rows = [
             [
-                markdown.plain(pins.short(name)),
+                markdown.plain(pins.short_name(name)),
                 markdown.code(old),
                 markdown.code(new),
-                by_variable[name].changes_in(new) if name in by_variable else "",
+                by_variable[name].changelog_of(new) if name in by_variable else "",
             ]
             for name, (old, new) in self.moves.items()
         ]
@@ -65,8 +67,7 @@ def prepare(repo: Repo) -> Proposal | None:
     The checkout's own index is not touched.
     """
     head, _ = git.head(repo)
-    written = [project.DOCKERFILE, locks.FOLDER, edit.PACKAGE_JSON]
-    paths = [path for path in written if (repo.root / path).exists()]
+    paths = [path for path in edit.PATHS if (repo.root / path).exists()]
     with tempfile.TemporaryDirectory(prefix="iterate-bump-") as folder:
         index = Path(folder) / "index"
         repo.git("read-tree", head, index=index)

@@ -1,9 +1,10 @@
-"""npm's versions, in `packaging`'s terms: one key that orders both registries' releases.
+"""npm's versions as versions of `packaging`: one key that orders the releases of both registries.
 
-`packaging.version.Version` refuses many an npm version (`1.2.3-next.20260101.1`) and orders some
+`packaging.version.Version` refuses many versions of npm (`1.2.3-next.20260101.1`) and orders some
 others wrongly, so a pre-release is mapped: `1.2.3-beta.1` → `1.2.3.dev0+…`, where each identifier
-is a local segment spelled so that `packaging`'s rules give SemVer 2.0's order. A release stays as
-it is; build metadata counts for nothing. tests/unit/test_semver.py compares with npm's own code.
+is a local segment that is spelled so that `packaging`'s rules give the order of SemVer 2.0. A
+release stays as it is, and build metadata is ignored. tests/unit/bump/test_semver.py compares with
+npm's own code.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ import re
 from typing import Final, Literal
 
 from packaging.version import Version
-from semantic_version import NpmSpec
-from semantic_version import Version as Exact
 
-Step = Literal["major", "minor", "patch", "pre-release", "none"]
+VersionStep = Literal["major", "minor", "patch", "pre-release", "none"]
 
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIER: Final = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -30,15 +29,23 @@ _HIGHEST: Final = 2**53 - 1
 
 
 def key(text: str) -> Version:
-    """What orders the npm version `text`. Raises ValueError where npm would not take it."""
+    """The key that orders the npm version `text`. Raises ValueError where npm refuses it."""
     match = _SEMVER.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or any(int(match[part]) > _HIGHEST for part in (1, 2, 3)):
-        raise ValueError(f"no version: {text[:80]!r}")
+        raise ValueError(f"not a version: {text[:80]!r}")
     release = f"{match[1]}.{match[2]}.{match[3]}"
     if match[4] is None:
         return Version(release)
     local = ".".join(_segment(identifier) for identifier in match[4].split("."))
     return Version(f"{release}.dev0+{local}")
+
+
+def is_version(text: str) -> bool:
+    try:
+        key(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _segment(identifier: str) -> str:
@@ -50,19 +57,11 @@ def _segment(identifier: str) -> str:
     return "t" + identifier.encode("ascii").hex()
 
 
-def step(old: Version, new: Version) -> Step:
+def step(old: Version, new: Version) -> VersionStep:
     """How far it is from one version to the other."""
-    names: tuple[Step, ...] = ("major", "minor", "patch")
-    before, after = ((*version.release, 0, 0)[:3] for version in (old, new))
-    for name, was, becomes in zip(names, before, after, strict=True):
-        if was != becomes:
+    names: tuple[VersionStep, ...] = ("major", "minor", "patch")
+    old_numbers, new_numbers = ((*version.release, 0, 0)[:3] for version in (old, new))
+    for name, old_number, new_number in zip(names, old_numbers, new_numbers, strict=True):
+        if old_number != new_number:
             return name
     return "none" if old == new else "pre-release"
-
-
-def satisfies(text: str, wanted: str) -> bool:
-    """Whether `text` fits npm's range `wanted`. Raises ValueError for a range nobody can read."""
-    tidy = re.sub(r"([<>=^~])\s+", r"\1", wanted.strip())
-    tidy = re.sub(r"(^|[\s<>=^~])v(?=\d)", r"\1", tidy)
-    parts = [" ".join(part.split()) for part in tidy.split("||")]
-    return bool(NpmSpec("||".join(part or "*" for part in parts)).match(Exact(text)))

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     repo = git.open_repo(project.ROOT)
     bump = proposal.prepare(repo)
     branch = ProposalBranch(repo, BRANCH)
-    with closing(rest.Api(access)) as api:
+    with closing(rest.GitHubApi(access)) as api:
         base = options.base or str(api.get("looking at the repository", "{repo}")["default_branch"])
         if base == BRANCH:
             raise BadInput(f"{BRANCH} cannot be its own base", fix="name another --base")

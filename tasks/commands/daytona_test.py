@@ -162,7 +162,7 @@ def use(api: Daytona, name: str) -> dict[str, object]:
         def vanished() -> snapshot.Snapshot:
             raise TaskError(f"snapshot {name} was deleted meanwhile", fix="choose another")
 
-        log = project.state_dir() / "logs" / f"daytona-test-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        log = project.new_log("daytona-test")
         again = f"nox -s daytona_test -- --snapshot {name}"
         found = (
             Publisher(api, log=log, timeout=_ACTIVATION)

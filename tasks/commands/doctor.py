@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
 
 def _show(rows: list[Prerequisite]) -> None:
     """A table, or blocks where the terminal is too narrow for one."""
-    cells = [[MARKS[row.state], row.name, console.printable(row.actual), row.needed]
+    cells = [[MARKS[row.state], row.name, console.printable(row.actual), row.requirement]
              for row in rows]  # fmt: skip
     table = console.table(cells, ["", "prerequisite", "found", "needed"]).splitlines()
     is_narrow = max(map(len, table)) > shutil.get_terminal_size((200, 50)).columns

@@ -38,7 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
     access = rest.access(repository=settings.repository_of(git.origin_url(ROOT)))
-    with closing(rest.Api(access)) as api:
+    with closing(rest.GitHubApi(access)) as api:
         checked = list(settings.check(api))
     show(access.repository, checked)
     if options.json:

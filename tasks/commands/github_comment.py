@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
         body = comment.retirement(mark, run=run)
     else:
         body = comment.announcement(mark, read(Path(options.snapshot_json)), run=run)
-    with closing(rest.Api(access)) as api:
+    with closing(rest.GitHubApi(access)) as api:
         action, url = comment.keep(api, options.pull_request, mark, body, create=not options.gone)
     result = f"the comment on pull request {options.pull_request} is {_RESULTS[action]}"
     console.good(f"{result} {url}".rstrip())

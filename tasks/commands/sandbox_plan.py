@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--stage", choices=(stages.PRODUCTION,), help="for production, not for a branch"
     )
-    add_json(parser, what="the plan")
+    add_json(parser, subject="the plan")
     options = parser.parse_args(arguments)
     plan = events.plan(events.of_job(resolve), production=bool(options.stage))
     show = console.warn if plan.action == "nothing" else console.step

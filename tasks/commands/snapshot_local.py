@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tasks import git
 from tasks.base import certificates, console, markdown
 from tasks.base.options import Parser, add_json, add_ref
-from tasks.base.project import LOCAL_IMAGE, ROOT, state_dir
+from tasks.base.project import LOCAL_IMAGE, ROOT, new_log
 from tasks.build import builder, context, context_cache, image, layer_cache, parts, source
 from tasks.engine import discovery
 from tasks.git import refs
@@ -109,7 +108,7 @@ def _build(
     result: dict[str, Any],
 ) -> image.Image:
     tag = options.tag
-    log = state_dir() / "logs" / f"snapshot-local-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    log = new_log("snapshot-local")
     bundle = certificates.find_ca_bundle()
     if bundle:
         console.step(f"CA bundle {bundle} goes along as a build secret")

@@ -70,10 +70,10 @@ def check(engine: Engine) -> None:
     """Raise `EngineError` when `engine` cannot do what this project needs."""
     upgrade = f"install Docker Engine {MIN_ENGINE[0]} or newer, or choose another docker context"
     if version_numbers(engine.api) < MIN_API:
-        least = ".".join(map(str, MIN_API))
+        minimum = ".".join(map(str, MIN_API))
         raise ApiTooOld(
             f"the engine at {engine.endpoint} has API version {engine.api}; "
-            f"{least} or newer is needed",
+            f"{minimum} or newer is needed",
             fix=upgrade,
         )
     if engine.os != "linux":

@@ -19,7 +19,7 @@ ChosenBy = Literal["DOCKER_HOST", "context", "default", "discovered"]
 
 
 @dataclass(frozen=True)
-class Tls:
+class EngineTls:
     ca: Path | None
     cert: Path | None
     key: Path | None
@@ -31,7 +31,7 @@ class Endpoint:
     host: str
     chosen_by: ChosenBy
     context: str = ""
-    tls: Tls | None = None
+    tls: EngineTls | None = None
 
     @property
     def scheme(self) -> str:
@@ -112,15 +112,15 @@ def _current_context() -> str:
         return ""  # the docker CLI, too, goes on with its defaults
 
 
-def _tls_from_environment() -> Tls | None:
+def _tls_from_environment() -> EngineTls | None:
     if not os.environ.get("DOCKER_TLS_VERIFY"):
         return None
     folder = os.environ.get("DOCKER_CERT_PATH")
     return _tls_in(Path(folder) if folder else home_folder() / ".docker", verify=True)
 
 
-def _tls_in(folder: Path, *, verify: bool) -> Tls:
+def _tls_in(folder: Path, *, verify: bool) -> EngineTls:
     def file(name: str) -> Path | None:
         return folder / name if (folder / name).is_file() else None
 
-    return Tls(file("ca.pem"), file("cert.pem"), file("key.pem"), verify)
+    return EngineTls(file("ca.pem"), file("cert.pem"), file("key.pem"), verify)

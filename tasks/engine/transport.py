@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -18,13 +19,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tasks.base import console, process
+from tasks.base import certificates, console, process, proxies
+from tasks.engine.endpoint import EngineTls
 
 if TYPE_CHECKING:
-    from tasks.engine.endpoint import Endpoint, Tls
+    from collections.abc import Mapping
+
+    from tasks.base.proxies import Proxy
+    from tasks.engine.endpoint import Endpoint
 
 #: Bytes; what this project asks an engine for has a few kB.
 MOST_BYTES: Final = 32_000_000
+_LONGEST_HEAD: Final = 16_384
 
 
 class NoAnswer(OSError):
@@ -82,10 +88,63 @@ def _connect_tcp(endpoint: Endpoint, deadline: float) -> socket.socket:
     if not host:
         raise OSError(f"`{console.printable(endpoint.host)}` contains no host name")
     port = number or (2376 if endpoint.tls else 2375)
+    if endpoint.tls is None:
+        return _open(host, port, deadline)
+    # As the docker CLI and its SDK do it.
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    proxy = proxies.choose_proxy(f"https://{authority}")
+    connection = _tunnel(proxy, host, port, deadline) if proxy else _open(host, port, deadline)
+    return _wrap(connection, endpoint.tls, host)
+
+
+def _open(host: str, port: int, deadline: float) -> socket.socket:
     address = _resolve(host, port, deadline)
     connection = socket.create_connection(address, timeout=_remaining(deadline))
     connection.settimeout(_remaining(deadline))
-    return _wrap(connection, endpoint.tls, host) if endpoint.tls else connection
+    return connection
+
+
+def _tunnel(proxy: Proxy, host: str, port: int, deadline: float) -> socket.socket:
+    """A connection to `host` through a proxy; RFC 9110, 9.3.6. Raises OSError."""
+    place = urlsplit(proxy.url)
+    connection = _open(place.hostname or "", place.port or 80, deadline)
+    if place.scheme == "https":
+        bundle = certificates.find_ca_bundle()
+        own_tls = EngineTls(ca=bundle, cert=None, key=None, verify=True)
+        connection = _wrap(connection, own_tls, place.hostname or "")
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        status_line = _ask_for_tunnel(connection, authority, proxy.headers, deadline)
+    except BaseException:
+        connection.close()
+        raise
+    if not re.fullmatch(r"HTTP/1\.[01] 2\d\d( .*)?", status_line):
+        connection.close()
+        refusal = console.printable(status_line.partition(" ")[2])[:100]
+        raise OSError(f"the proxy {proxy.url} refuses: {refusal}")
+    return connection
+
+
+def _ask_for_tunnel(
+    connection: socket.socket, authority: str, headers: Mapping[str, str], deadline: float
+) -> str:
+    """The status line of the proxy's reply."""
+    fields = {"Host": authority, **headers}
+    lines = [f"CONNECT {authority} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items())]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    return _read_head(connection, deadline).partition(b"\r\n")[0].decode("latin-1")
+
+
+def _read_head(connection: socket.socket, deadline: float) -> bytes:
+    """A reply's head, byte by byte: what follows it is the other side's."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        connection.settimeout(_remaining(deadline))
+        byte = connection.recv(1)
+        if not byte or len(head) > _LONGEST_HEAD or time.monotonic() > deadline:
+            raise NoAnswer("the proxy did not answer")
+        head += byte
+    return head
 
 
 def _remaining(deadline: float) -> float:
@@ -115,7 +174,7 @@ def _resolve(host: str, port: int, deadline: float) -> tuple[str, int]:
     return results[0]
 
 
-def _wrap(connection: socket.socket, tls: Tls, host: str) -> socket.socket:
+def _wrap(connection: socket.socket, tls: EngineTls, host: str) -> socket.socket:
     try:
         context = ssl.create_default_context(cafile=tls.ca)
         if not tls.verify:
@@ -131,7 +190,7 @@ def _wrap(connection: socket.socket, tls: Tls, host: str) -> socket.socket:
 
 def _exchange(connection: socket.socket, path: str, deadline: float) -> EngineReply:
     """Speaks HTTP/1.0, so that the reply ends where the connection does."""
-    received = bytearray()
+    reply = bytearray()
     try:
         connection.settimeout(_remaining(deadline))
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
@@ -140,18 +199,18 @@ def _exchange(connection: socket.socket, path: str, deadline: float) -> EngineRe
             chunk = connection.recv(65536)
             if not chunk:
                 break
-            received += chunk
-            if time.monotonic() > deadline or len(received) > MOST_BYTES:
+            reply += chunk
+            if time.monotonic() > deadline or len(reply) > MOST_BYTES:
                 raise NoAnswer("the reply does not end")
     except TimeoutError as error:
         raise NoAnswer("no reply came in time") from error
-    return _parse(bytes(received))
+    return _parse(bytes(reply))
 
 
-def _parse(received: bytes) -> EngineReply:
+def _parse(reply: bytes) -> EngineReply:
     class ReceivedBytes:
         def makefile(self, *_args: object) -> io.BytesIO:
-            return io.BytesIO(received)
+            return io.BytesIO(reply)
 
     response = http.client.HTTPResponse(ReceivedBytes())  # type: ignore[arg-type]
     try:

@@ -13,7 +13,7 @@ from tasks.base.retry import RemoteFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.github.rest import Access, Api
+    from tasks.github.rest import GitHubAccess, GitHubApi
 
 Action = Literal["created", "updated", "none"]
 
@@ -51,7 +51,7 @@ def retirement(mark: str, *, run: str) -> str:
     return f"{mark}\n### Sandbox of this branch\n\nIt has been deleted. {_stamp(run)}"
 
 
-def run_link(access: Access, environment: Mapping[str, str] = os.environ) -> str:
+def run_link(access: GitHubAccess, environment: Mapping[str, str] = os.environ) -> str:
     """The page of this job's run, "" outside of a job."""
     number = environment.get("GITHUB_RUN_ID", "")
     return f"{access.page}/actions/runs/{number}" if number.isdecimal() else ""
@@ -65,7 +65,7 @@ def _stamp(run: str) -> str:
 # ── keeping it ──────────────────────────────────────────────────────────────────────────────
 
 
-def keep(api: Api, number: int, mark: str, body: str, *, create: bool) -> tuple[Action, str]:
+def keep(api: GitHubApi, number: int, mark: str, body: str, *, create: bool) -> tuple[Action, str]:
     """Write `body` into our one comment on pull request `number`; without `create`, only if there
     is one. Where two runs at once made two, the oldest stays. Returns what was done, and the link.
     """
@@ -95,14 +95,14 @@ def keep(api: Api, number: int, mark: str, body: str, *, create: bool) -> tuple[
     return "created", str(created.get("html_url") or "")
 
 
-def _comments(api: Api, number: int, mark: str, login: str) -> list[Any]:
+def _comments(api: GitHubApi, number: int, mark: str, login: str) -> list[Any]:
     """Our comments, the oldest first."""
     path = f"{{repo}}/issues/{number}/comments"
     pages = api.pages(f"reading the comments of pull request {number}", path)
     return [comment for comment in pages if is_ours(comment, mark, login)]
 
 
-def _update(api: Api, comment: Mapping[str, Any], body: str) -> str | None:
+def _update(api: GitHubApi, comment: Mapping[str, Any], body: str) -> str | None:
     """The link to the comment; None when it has been deleted in the meantime."""
     path = f"{{repo}}/issues/comments/{comment['id']}"
     try:
@@ -122,7 +122,7 @@ def is_ours(comment: Mapping[str, Any], mark: str, login: str) -> bool:
     return first_line == mark and user.get("login") == login
 
 
-def author(api: Api) -> str:
+def author(api: GitHubApi) -> str:
     """The login under which our comments appear."""
     try:
         return str(api.get("asking who we are", "/user")["login"])

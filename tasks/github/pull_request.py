@@ -17,7 +17,7 @@ from tasks.github.rest import segment
 
 if TYPE_CHECKING:
     from tasks.git import Repo
-    from tasks.github.rest import Api
+    from tasks.github.rest import GitHubApi
 
 Action = Literal["opened", "updated", "closed", "none"]
 
@@ -166,7 +166,7 @@ def _refusal(error: CommandFailed) -> str:
 
 
 def propose(
-    api: Api, branch: ProposalBranch, change: Change, *, base: str, workflow: str
+    api: GitHubApi, branch: ProposalBranch, change: Change, *, base: str, workflow: str
 ) -> PullRequestResult:
     """Push the change, open or update the pull request, and start its checks."""
     branch.require_in_base(change.parent, base)
@@ -193,7 +193,7 @@ def propose(
     )
 
 
-def withdraw(api: Api, branch: ProposalBranch) -> PullRequestResult:
+def withdraw(api: GitHubApi, branch: ProposalBranch) -> PullRequestResult:
     """Close the pull request and delete its branch, as far as they exist."""
     existing = _find_open(api, branch.name)
     if existing is not None:
@@ -208,7 +208,7 @@ def withdraw(api: Api, branch: ProposalBranch) -> PullRequestResult:
     )
 
 
-def _find_open(api: Api, branch: str) -> Any | None:
+def _find_open(api: GitHubApi, branch: str) -> Any | None:
     """Our open pull request. A fork may have a branch of the same name: the owner tells them
     apart.
     """
@@ -219,7 +219,7 @@ def _find_open(api: Api, branch: str) -> Any | None:
     return next(iter(pages), None)
 
 
-def _add_label(api: Api, number: int) -> None:
+def _add_label(api: GitHubApi, number: int) -> None:
     """GitHub makes a label that is missing; a label that may not be set is no failure."""
     path = f"{{repo}}/issues/{number}/labels"
     try:
@@ -228,7 +228,7 @@ def _add_label(api: Api, number: int) -> None:
         console.warn(str(error))
 
 
-def _dispatch(api: Api, workflow: str, branch: str, commit: str) -> bool:
+def _dispatch(api: GitHubApi, workflow: str, branch: str, commit: str) -> bool:
     """Start the checks of that commit, unless they have been started already."""
     path = f"{{repo}}/actions/workflows/{segment(workflow)}"
     try:

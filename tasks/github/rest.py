@@ -49,7 +49,7 @@ _FIXES: Final[dict[Kind, str]] = {
 _SERVICE: Final = Service(
     name="GitHub",
     advice=_FIXES,
-    elsewhere="was the repository renamed? check GITHUB_REPOSITORY",
+    redirect_advice="was the repository renamed? check GITHUB_REPOSITORY",
 )
 _ALLOW_PULL_REQUESTS: Final = (
     "on GitHub: Settings → Actions → General → Workflow permissions → allow GitHub Actions to"
@@ -58,7 +58,7 @@ _ALLOW_PULL_REQUESTS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class GitHubAccess:
     """A token and its repository. The token is not in the `repr`, so it is in no traceback."""
 
     token: str = field(repr=False)
@@ -76,7 +76,7 @@ class Access:
         return f"{self.server_url}/{self.repository}"
 
 
-def access(environment: Mapping[str, str] = os.environ, *, repository: str = "") -> Access:
+def access(environment: Mapping[str, str] = os.environ, *, repository: str = "") -> GitHubAccess:
     """Read the environment; raises `BadInput` that names the variable that is missing or wrong."""
     token = environment.get("GITHUB_TOKEN", "")
     if not token.strip():
@@ -97,7 +97,7 @@ def access(environment: Mapping[str, str] = os.environ, *, repository: str = "")
             f"GITHUB_REPOSITORY `{console.printable(name)[:80]}` is not a repository",
             fix="set it to OWNER/NAME",
         )
-    return Access(
+    return GitHubAccess(
         token=token,
         repository=name,
         api_url=_address(environment, "GITHUB_API_URL", _API),
@@ -119,7 +119,7 @@ def _address(environment: Mapping[str, str], name: str, default: str) -> str:
     return text
 
 
-class Api:
+class GitHubApi:
     """Requests for one repository; `{repo}` in a path stands for its own path.
 
     `doing` says in messages what a request is for. Failures are `RemoteFailed`.
@@ -127,7 +127,7 @@ class Api:
 
     def __init__(
         self,
-        access: Access,
+        access: GitHubAccess,
         *,
         policy: retry.Policy = retry.DEFAULT,
         sleep: Callable[[float], object] = time.sleep,
@@ -194,7 +194,7 @@ class Api:
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {self.access.token}",
             "User-Agent": "iterate-sandbox",
-            "X-GitHub-Api-Version": VERSION,
+            "X-GitHub-GitHubApi-Version": VERSION,
         }
         data = None
         if body is not None:
@@ -250,7 +250,7 @@ def judge(
     Both rate limits come as 403 or 429: the primary with `x-ratelimit-remaining: 0` and the time
     of its reset, the secondary with `retry-after`, or with words alone.
     """
-    delay = retry.asked_to_wait(headers, now=clock)
+    delay = retry.asked_to_wait(headers, current_time=clock)
     is_spent = _header(headers, "X-RateLimit-Remaining") == "0"
     is_limit = delay is not None or is_spent or "rate limit" in message.lower()
     if status in {403, 429} and is_limit:

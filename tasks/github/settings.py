@@ -17,7 +17,7 @@ from tasks.github.rest import segment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.github.rest import Api
+    from tasks.github.rest import GitHubApi
 
 State = Literal["ok", "missing", "unknown"]
 #: What is wrong and how to mend it; or "" and, where it helps, what is right.
@@ -45,7 +45,7 @@ class Setting:
     """
 
     name: str
-    assess: Callable[[Api], Assessment]
+    assess: Callable[[GitHubApi], Assessment]
     page: str
     goal: str = "see the README"
 
@@ -71,7 +71,7 @@ def repository_of(url: str) -> str:
     return match[1] if match else ""
 
 
-def check(api: Api) -> Iterator[CheckedSetting]:
+def check(api: GitHubApi) -> Iterator[CheckedSetting]:
     """Look at each setting in turn. Raises `RemoteFailed` at once for a wrong name or token."""
     api.get("looking at the repository", "{repo}")
     for setting in SETTINGS:
@@ -99,7 +99,7 @@ def check(api: Api) -> Iterator[CheckedSetting]:
 # ── each setting ────────────────────────────────────────────────────────────────────────────
 
 
-def _actions(api: Api) -> Assessment:
+def _actions(api: GitHubApi) -> Assessment:
     permissions = api.get("looking at Actions", "{repo}/actions/permissions")
     if not permissions.get("enabled"):
         return "they are off", "allow all actions, or those of GitHub's and Docker's"
@@ -108,7 +108,7 @@ def _actions(api: Api) -> Assessment:
     return "", ""
 
 
-def _workflows(api: Api) -> Assessment:
+def _workflows(api: GitHubApi) -> Assessment:
     """GitHub disables schedules after 60 days without a commit in a public repository."""
     path = "{repo}/actions/workflows"
     workflows = list(api.pages("listing the workflows", path, key="workflows"))
@@ -120,14 +120,14 @@ def _workflows(api: Api) -> Assessment:
     return "", f"{len(workflows)} of them"
 
 
-def _pull_requests_by_actions(api: Api) -> Assessment:
+def _pull_requests_by_actions(api: GitHubApi) -> Assessment:
     permissions = api.get("looking at Actions", "{repo}/actions/permissions/workflow")
     if not permissions.get("can_approve_pull_request_reviews"):
         return "they may not", "Workflow permissions → allow GitHub Actions to create pull requests"
     return "", ""
 
 
-def _production(api: Api) -> Assessment:
+def _production(api: GitHubApi) -> Assessment:
     fix = f"make {PRODUCTION}; under Deployment branches, select the default branch alone"
     environment = _environment(api, PRODUCTION)
     if environment is None:
@@ -149,7 +149,7 @@ def _production(api: Api) -> Assessment:
     return "", f"{main}, {reviewers}"
 
 
-def _development(api: Api) -> Assessment:
+def _development(api: GitHubApi) -> Assessment:
     fix = f"make {DEVELOPMENT}, with no restriction of branches: each publishes its own sandbox"
     environment = _environment(api, DEVELOPMENT)
     if environment is None:
@@ -159,14 +159,14 @@ def _development(api: Api) -> Assessment:
     return "", ""
 
 
-def _environment(api: Api, name: str) -> Any:
+def _environment(api: GitHubApi, name: str) -> Any:
     # From the list: a single environment is "not found" also for a token that may not see any.
     pages = api.pages("listing the environments", "{repo}/environments", key="environments")
     return next((environment for environment in pages if environment["name"] == name), None)
 
 
-def _secret_in(environment: str) -> Callable[[Api], Assessment]:
-    def assess(api: Api) -> Assessment:
+def _secret_in(environment: str) -> Callable[[GitHubApi], Assessment]:
+    def assess(api: GitHubApi) -> Assessment:
         if _environment(api, environment) is None:
             return "its environment does not exist", f"make {environment}, then add the secret"
         path = f"{{repo}}/environments/{segment(environment)}/secrets"
@@ -177,25 +177,25 @@ def _secret_in(environment: str) -> Callable[[Api], Assessment]:
     return assess
 
 
-def _no_shared_secret(api: Api) -> Assessment:
+def _no_shared_secret(api: GitHubApi) -> Assessment:
     """A repository's secret is within reach of every workflow on every branch."""
     if SECRET in _secret_names(api, "{repo}/actions/secrets"):
         return "is a secret of the repository", "delete it there: the environments have it"
     return "", ""
 
 
-def _secret_names(api: Api, path: str) -> set[str]:
+def _secret_names(api: GitHubApi, path: str) -> set[str]:
     pages = api.pages("listing the secrets", path, key="secrets")
     return {str(secret["name"]) for secret in pages}
 
 
-def _label(api: Api) -> Assessment:
+def _label(api: GitHubApi) -> Assessment:
     if api.find("looking for the label", f"{{repo}}/labels/{segment(events.LABEL)}") is None:
         return "does not exist", f"make it: {_LABEL_PURPOSE}"
     return "", ""
 
 
-def _required_gate(api: Api) -> Assessment:
+def _required_gate(api: GitHubApi) -> Assessment:
     """Rulesets and the older branch protection: either will do, and anybody can read both."""
     main = _default_branch(api)
     rules = api.pages("reading the rules", f"{{repo}}/rules/branches/{segment(main)}")
@@ -212,7 +212,7 @@ def _required_gate(api: Api) -> Assessment:
     return "", f"{GATE} on {main}"
 
 
-def _default_branch(api: Api) -> str:
+def _default_branch(api: GitHubApi) -> str:
     return str(api.get("looking at the repository", "{repo}")["default_branch"])
 
 

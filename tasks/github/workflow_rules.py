@@ -41,7 +41,7 @@ _FOR_ALL_STEPS: Final = {
 }  # fmt: skip
 
 
-class Guard(NamedTuple):
+class SecretGuard(NamedTuple):
     """The environment that a condition protects, and the triggers for which it does."""
 
     environment: str
@@ -56,20 +56,20 @@ _BRANCH_TRIGGERS: Final = frozenset({"pull_request", "delete", "workflow_dispatc
 GUARDS: Final = {
     "needs.plan.outputs.action == 'publish' && github.ref == 'refs/heads/main'"
     " && !github.event.repository.fork":
-        Guard("prd", frozenset({"push", "workflow_dispatch"})),
+        SecretGuard("prd", frozenset({"push", "workflow_dispatch"})),
     "needs.plan.outputs.action == 'publish' && (github.event_name == 'workflow_dispatch'"
     f" || {_PULL_REQUEST_OF_OURS})":
-        Guard("dev", _BRANCH_TRIGGERS),
+        SecretGuard("dev", _BRANCH_TRIGGERS),
     "needs.plan.outputs.action == 'retire' && (github.event_name == 'delete'"
     f" || {_PULL_REQUEST_OF_OURS})":
-        Guard("dev", _BRANCH_TRIGGERS),
+        SecretGuard("dev", _BRANCH_TRIGGERS),
     "!github.event.repository.fork":
-        Guard("dev", frozenset({"schedule", "workflow_dispatch"})),
+        SecretGuard("dev", frozenset({"schedule", "workflow_dispatch"})),
 }  # fmt: skip
 ENVIRONMENTS: Final = {guard.environment for guard in GUARDS.values()}
 
 
-class Finding(NamedTuple):
+class Violation(NamedTuple):
     """A promise that line `line` of the file breaks; `rule` is its name."""
 
     line: int
@@ -142,12 +142,12 @@ def condition_of(text: str) -> str:
 # ── workflows ───────────────────────────────────────────────────────────────────────────────
 
 
-def check_workflow(text: str) -> list[Finding]:
+def check_workflow(text: str) -> list[Violation]:
     """The findings in one file of .github/workflows."""
     try:
         workflow = parse(text)
     except yaml.YAMLError as error:
-        return [Finding(1, "yaml", str(error).splitlines()[0])]
+        return [Violation(1, "yaml", str(error).splitlines()[0])]
     findings = list(_check_top(workflow))
     for name, job in workflow.get("jobs", {}).items():
         findings += _check_job(name, job, workflow)
@@ -162,44 +162,44 @@ def _triggers(workflow: dict[str, Any]) -> list[Text]:
     return _listed(workflow.get("on", []))
 
 
-def _check_top(workflow: dict[str, Any]) -> Iterator[Finding]:
+def _check_top(workflow: dict[str, Any]) -> Iterator[Violation]:
     if workflow.get("permissions") != {}:
         line = _line(workflow.get("permissions", []))
-        yield Finding(line, "top-permissions", "`permissions: {}` belongs at the top")
+        yield Violation(line, "top-permissions", "`permissions: {}` belongs at the top")
     for trigger in _triggers(workflow):
         if trigger not in TRIGGERS:
             message = f"`{trigger}` may run a stranger's input with secrets"
-            yield Finding(trigger.line, "trigger", message)
+            yield Violation(trigger.line, "trigger", message)
     for key in ("env", "defaults"):
         if key in workflow:
             line = _line(workflow[key])
-            yield Finding(line, "least-reach", f"`{key}` belongs to the step that needs it")
+            yield Violation(line, "least-reach", f"`{key}` belongs to the step that needs it")
     if not workflow.get("jobs"):
-        yield Finding(1, "yaml", "there is no job")
+        yield Violation(1, "yaml", "there is no job")
 
 
-def _check_job(name: Text, job: dict[str, Any], workflow: dict[str, Any]) -> Iterator[Finding]:
+def _check_job(name: Text, job: dict[str, Any], workflow: dict[str, Any]) -> Iterator[Violation]:
     minutes = job.get("timeout-minutes", "")
     if not re.fullmatch(r"\d{1,3}", minutes) or int(minutes) > _LONGEST_MINUTES:
         limit = f"may run {minutes} minutes" if minutes else "has no timeout-minutes"
-        yield Finding(_line(minutes or name), "timeout", f"job `{name}` {limit}")
+        yield Violation(_line(minutes or name), "timeout", f"job `{name}` {limit}")
     if not isinstance(job.get("permissions"), dict):
-        yield Finding(name.line, "job-permissions", f"job `{name}` does not list its permissions")
+        yield Violation(name.line, "job-permissions", f"job `{name}` does not list its permissions")
     concurrency = job.get("concurrency") or workflow.get("concurrency") or {}
     if not {"group", "cancel-in-progress"} <= {*concurrency}:
-        yield Finding(name.line, "concurrency", f"job `{name}` is in no concurrency group")
+        yield Violation(name.line, "concurrency", f"job `{name}` is in no concurrency group")
     for key in _FOR_ALL_STEPS & job.keys():
         line = _line(job[key], name.line)
-        yield Finding(line, "least-reach", f"job `{name}` has `{key}` for all its steps")
+        yield Violation(line, "least-reach", f"job `{name}` has `{key}` for all its steps")
     if not re.fullmatch(r"ubuntu-\d\d\.\d\d", machine := job.get("runs-on", "")):
         line = _line(machine or name)
-        yield Finding(line, "machine", f"job `{name}` does not name the version of its machine")
+        yield Violation(line, "machine", f"job `{name}` does not name the version of its machine")
     if _holds_secret(job):
         yield from _check_secret(name, job, {*_triggers(workflow)})
     steps = job.get("steps", [])
     sessions = {session for step in steps for session in _sessions(step)}
     if sessions & _LEAVE_FILES and not any(map(_keeps_failures, steps)):
-        yield Finding(name.line, "artifacts", f"job `{name}` keeps nothing of a failure")
+        yield Violation(name.line, "artifacts", f"job `{name}` keeps nothing of a failure")
 
 
 def _holds_secret(job: dict[str, Any]) -> bool:
@@ -207,47 +207,49 @@ def _holds_secret(job: dict[str, Any]) -> bool:
     return "environment" in job or any(_SECRET.search(text) for text in _texts(job))
 
 
-def _check_secret(name: Text, job: dict[str, Any], triggers: set[Text]) -> Iterator[Finding]:
+def _check_secret(name: Text, job: dict[str, Any], triggers: set[Text]) -> Iterator[Violation]:
     environment = job.get("environment", "")
     is_production = any("--stage prd" in text for text in _texts(job))
     if environment not in ENVIRONMENTS or (is_production and environment != "prd"):
         line = _line(environment or name)
-        yield Finding(line, "environment", f"job `{name}` has a secret outside of its environment")
+        yield Violation(
+            line, "environment", f"job `{name}` has a secret outside of its environment"
+        )
     guard = GUARDS.get(condition_of(job.get("if", "")))
     if guard is None or guard.environment != environment or not triggers <= guard.triggers:
         line = _line(job.get("if", name))
-        yield Finding(line, "guard", f"job `{name}` has a secret, and its `if:` is none of GUARDS"
+        yield Violation(line, "guard", f"job `{name}` has a secret, and its `if:` is none of GUARDS"
                       " for its environment and the workflow's triggers")  # fmt: skip
     for text in _texts(job):
         if text.startswith("actions/cache"):
-            yield Finding(text.line, "cache", f"job `{name}` has a secret, and a cache to poison")
+            yield Violation(text.line, "cache", f"job `{name}` has a secret, and a cache to poison")
         if "SANDBOX_BUILD_CACHE" in text:
-            yield Finding(text.line, "cache", f"job `{name}` has a secret, and others' layers")
+            yield Violation(text.line, "cache", f"job `{name}` has a secret, and others' layers")
 
 
-def _check_step(step: dict[Any, Any], lines: list[str]) -> Iterator[Finding]:
+def _check_step(step: dict[Any, Any], lines: list[str]) -> Iterator[Violation]:
     uses = step.get("uses", Text())
     run = step.get("run", Text())
     if uses and not _ACTION.fullmatch(uses):
-        yield Finding(uses.line, "pinned", f"`{uses}` is not pinned by a full commit id")
+        yield Violation(uses.line, "pinned", f"`{uses}` is not pinned by a full commit id")
     elif uses and not _VERSION.search(lines[uses.line - 1]):
-        yield Finding(uses.line, "pinned", f"`{uses}` has no version as a comment")
+        yield Violation(uses.line, "pinned", f"`{uses}` has no version as a comment")
     options = step.get("with", {})
     if uses.startswith("actions/checkout@") and options.get("persist-credentials") != "false":
-        yield Finding(uses.line, "credentials", "checkout must not persist credentials")
+        yield Violation(uses.line, "credentials", "checkout must not persist credentials")
     if "${{" in run:
-        yield Finding(_line(run), "injection", "an expression in `run:`; use `env:`")
+        yield Violation(_line(run), "injection", "an expression in `run:`; use `env:`")
     elif run and not _COMMAND.fullmatch(run.strip()):
         first_line = run.strip().splitlines()[0][:60]
-        yield Finding(_line(run), "run", f"not one session, nor pip's line: `{first_line}`")
+        yield Violation(_line(run), "run", f"not one session, nor pip's line: `{first_line}`")
     for key, value in step.items():
         if key in {"shell", "continue-on-error", "working-directory"}:
-            yield Finding(key.line, "run", f"`{key}` does not belong to a step of one session")
+            yield Violation(key.line, "run", f"`{key}` does not belong to a step of one session")
         if key != "env" and any(_TOKEN_OR_SECRET.search(text) for text in _texts(value)):
-            yield Finding(key.line, "least-reach", f"a secret in `{key}`, not in `env`")
+            yield Violation(key.line, "least-reach", f"a secret in `{key}`, not in `env`")
 
 
-def _check_gate(workflow: dict[str, Any]) -> Iterator[Finding]:
+def _check_gate(workflow: dict[str, Any]) -> Iterator[Violation]:
     """The checks of a pull request are judged by one job, which needs all others."""
     jobs = workflow.get("jobs", {})
     if "pull_request" not in _triggers(workflow) or any(map(_holds_secret, jobs.values())):
@@ -255,9 +257,9 @@ def _check_gate(workflow: dict[str, Any]) -> Iterator[Finding]:
     gate = jobs.get("gate", {})
     line = _line(gate)
     if missing := sorted(jobs.keys() - {*_listed(gate.get("needs", []))} - {"gate"}):
-        yield Finding(line, "gate", f"a job `gate` must need {', '.join(missing)}")
+        yield Violation(line, "gate", f"a job `gate` must need {', '.join(missing)}")
     if condition_of(gate.get("if", "")) != "always()":
-        yield Finding(line, "gate", "the gate must judge always(), or it counts as passed")
+        yield Violation(line, "gate", "the gate must judge always(), or it counts as passed")
 
 
 def _sessions(step: dict[str, Any]) -> list[str]:
@@ -273,17 +275,17 @@ def _keeps_failures(step: dict[str, Any]) -> bool:
 # ── dependabot ──────────────────────────────────────────────────────────────────────────────
 
 
-def check_dependabot(text: str) -> list[Finding]:
+def check_dependabot(text: str) -> list[Violation]:
     """The findings in .github/dependabot.yml."""
     try:
         updates = parse(text).get("updates", [])
     except yaml.YAMLError as error:
-        return [Finding(1, "yaml", str(error).splitlines()[0])]
+        return [Violation(1, "yaml", str(error).splitlines()[0])]
     missing = ECOSYSTEMS - {update.get("package-ecosystem") for update in updates}
-    findings = [Finding(1, "dependabot", f"`{name}` is not kept up to date") for name in missing]
+    findings = [Violation(1, "dependabot", f"`{name}` is not kept up to date") for name in missing]
     for update in updates:
         days = update.get("cooldown", {}).get("default-days", "")
         if not days.isdecimal() or int(days) < _COOL_DOWN_DAYS:
             message = f"releases younger than {_COOL_DOWN_DAYS} days may be proposed"
-            findings.append(Finding(_line(update), "cool-down", message))
+            findings.append(Violation(_line(update), "cool-down", message))
     return sorted(findings)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 #: Bytes on the engine's disk for the image, its build cache and the test containers.
 ENGINE_DISK: Final = 8_000_000_000
-_ENGINE_NEEDED: Final = f"{MIN_ENGINE[0]} or newer, for Linux containers"
-_API_NEEDED: Final = ".".join(map(str, MIN_API)) + " or newer"
-_DISK_NEEDED: Final = f"{console.size(ENGINE_DISK)} free"
+_ENGINE_REQUIREMENT: Final = f"{MIN_ENGINE[0]} or newer, for Linux containers"
+_API_REQUIREMENT: Final = ".".join(map(str, MIN_API)) + " or newer"
+_DISK_REQUIREMENT: Final = f"{console.size(ENGINE_DISK)} free"
 
 
 def check_engine() -> list[Prerequisite]:
@@ -37,9 +37,9 @@ def check_engine() -> list[Prerequisite]:
         return [
             client,
             Prerequisite(
-                "engine", "Docker Engine", "missing", error.what, _ENGINE_NEEDED, error.fix
+                "engine", "Docker Engine", "missing", error.what, _ENGINE_REQUIREMENT, error.fix
             ),
-            Prerequisite("engine-api", "engine API", "absent", unknown, _API_NEEDED),
+            Prerequisite("engine-api", "engine API", "absent", unknown, _API_REQUIREMENT),
             Prerequisite("buildx", "buildx", "absent", unknown, "any"),
             Prerequisite("base-image", "base image", "absent", unknown, base_image.NAME),
             _disk_unknown(unknown),
@@ -55,11 +55,11 @@ def judge_engine(engine: Engine) -> list[Prerequisite]:
     return [
         Prerequisite(
             "engine", "Docker Engine", "ok" if is_recent else "missing", description,
-            _ENGINE_NEEDED, upgrade,
+            _ENGINE_REQUIREMENT, upgrade,
         ),
         Prerequisite(
             "engine-api", "engine API", "ok" if has_api else "missing", engine.api,
-            _API_NEEDED, upgrade,
+            _API_REQUIREMENT, upgrade,
         ),
         Prerequisite(
             "buildx", "buildx", "ok" if engine.buildx else "missing", engine.buildx or "none",
@@ -92,5 +92,5 @@ def _root_folder(engine: Engine) -> str:
 
 def _disk_unknown(reason: str) -> Prerequisite:
     return Prerequisite(
-        "engine-disk", "engine's disk", "absent", reason, _DISK_NEEDED, required=False
+        "engine-disk", "engine's disk", "absent", reason, _DISK_REQUIREMENT, required=False
     )

@@ -39,9 +39,9 @@ def examine() -> list[Prerequisite]:
     checks: list[Callable[[], list[Prerequisite]]] = [
         lambda: [check_python()],
         lambda: [check_git()],
-        lambda: [check_package("nox", "Nox", needed="any", required=True)],
+        lambda: [check_package("nox", "Nox", requirement="any", required=True)],
         # Without uv, nox makes its environments with virtualenv, which is only slower.
-        lambda: [check_package("uv", "uv", needed="optional: any", required=False)],
+        lambda: [check_package("uv", "uv", requirement="optional: any", required=False)],
         engine_checks.check_engine,
         lambda: [check_node()],
         lambda: [check_pnpm()],
@@ -68,13 +68,13 @@ def check_python() -> Prerequisite:
 def check_git() -> Prerequisite:
     version = tool_version(["git", "--version"])
     state: PrerequisiteState = "ok" if version_numbers(version) >= MIN_GIT else "missing"
-    needed = ".".join(map(str, MIN_GIT)) + " or newer"
+    requirement = ".".join(map(str, MIN_GIT)) + " or newer"
     return Prerequisite(
-        "git", "git", state, version or "none", needed, "nox -s setup, or install git"
+        "git", "git", state, version or "none", requirement, "nox -s setup, or install git"
     )
 
 
-def check_package(package: str, name: str, *, needed: str, required: bool) -> Prerequisite:
+def check_package(package: str, name: str, *, requirement: str, required: bool) -> Prerequisite:
     """Of nox's own environment, or a program on PATH."""
     if importlib.util.find_spec(package):
         version = importlib.metadata.version(package)
@@ -83,23 +83,25 @@ def check_package(package: str, name: str, *, needed: str, required: bool) -> Pr
     missing: PrerequisiteState = "missing" if required else "absent"
     state: PrerequisiteState = "ok" if version else missing
     fix = 'pip install "nox[uv]"'
-    return Prerequisite(package, name, state, version or "none", needed, fix, required=required)
+    return Prerequisite(
+        package, name, state, version or "none", requirement, fix, required=required
+    )
 
 
 def check_node() -> Prerequisite:
     version = tool_version(["node", "--version"])
     state: PrerequisiteState = "ok" if version else "absent"
-    needed = "optional: the image has its own"
-    return Prerequisite("node", "Node", state, version or "none", needed, required=False)
+    requirement = "optional: the image has its own"
+    return Prerequisite("node", "Node", state, version or "none", requirement, required=False)
 
 
 def check_pnpm() -> Prerequisite:
     # It is not asked for its version: a corepack shim would download one.
     path = shutil.which("pnpm")
     state: PrerequisiteState = "ok" if path else "absent"
-    needed = "optional: for the pnpm scripts"
+    requirement = "optional: for the pnpm scripts"
     fix = "npm install --global pnpm"
-    return Prerequisite("pnpm", "pnpm", state, path or "none", needed, fix, required=False)
+    return Prerequisite("pnpm", "pnpm", state, path or "none", requirement, fix, required=False)
 
 
 def check_checkout_disk() -> Prerequisite:
@@ -110,31 +112,31 @@ def check_checkout_disk() -> Prerequisite:
 
 
 def check_browser() -> Prerequisite:
-    needed = "Chromium or Chrome, for the tests of the page"
+    requirement = "Chromium or Chrome, for the tests of the page"
     fix = f"nox -s setup, or {browser.how_to_install(current_system())}"
     try:
         path = programs.find_browser()
     except TaskError as error:
-        return Prerequisite("browser", "browser", "missing", error.what, needed, error.fix)
+        return Prerequisite("browser", "browser", "missing", error.what, requirement, error.fix)
     state: PrerequisiteState = "ok" if path else "missing"
-    return Prerequisite("browser", "browser", state, str(path or "none"), needed, fix)
+    return Prerequisite("browser", "browser", state, str(path or "none"), requirement, fix)
 
 
 def check_registry() -> Prerequisite:
     path = programs.find_registry()
     state: PrerequisiteState = "ok" if path else "absent"
-    needed = "optional: for the tests with the Daytona stand-in"
+    requirement = "optional: for the tests with the Daytona stand-in"
     fix = registry_program.how_to_install(current_system())
     actual = str(path or "none")
-    return Prerequisite("registry", "registry", state, actual, needed, fix, required=False)
+    return Prerequisite("registry", "registry", state, actual, requirement, fix, required=False)
 
 
 def check_proxies(environment: Mapping[str, str]) -> Prerequisite:
     proxies = [f"{n}={_without_password(environment[n])}" for n in PROXIES if environment.get(n)]
     state: PrerequisiteState = "ok" if proxies else "absent"
     actual = ", ".join(proxies) or "none"
-    needed = "optional: passed to the build"
-    return Prerequisite("proxies", "proxies", state, actual, needed, required=False)
+    requirement = "optional: passed to the build"
+    return Prerequisite("proxies", "proxies", state, actual, requirement, required=False)
 
 
 def _without_password(url: str) -> str:
@@ -147,33 +149,35 @@ def _without_password(url: str) -> str:
 
 
 def check_ca_bundle() -> Prerequisite:
-    needed = "optional: a secret of the build, for a proxy that inspects TLS"
+    requirement = "optional: a secret of the build, for a proxy that inspects TLS"
     try:
         path, reason = certificates.find_with_reason()
     except TaskError as error:
-        return Prerequisite("ca-bundle", "CA bundle", "missing", error.what, needed, error.fix)
+        return Prerequisite("ca-bundle", "CA bundle", "missing", error.what, requirement, error.fix)
     state: PrerequisiteState = "ok" if path else "absent"
     actual = f"{path} ({reason})" if path else reason
-    return Prerequisite("ca-bundle", "CA bundle", state, actual, needed, required=False)
+    return Prerequisite("ca-bundle", "CA bundle", state, actual, requirement, required=False)
 
 
 def check_port(port: int) -> Prerequisite:
-    needed = "optional: free, to publish a sandbox on it"
+    requirement = "optional: free, to publish a sandbox on it"
     name, id_ = f"port {port}", f"port-{port}"
     if ports.is_free(port):
-        return Prerequisite(id_, name, "ok", "free", needed, required=False)
+        return Prerequisite(id_, name, "ok", "free", requirement, required=False)
     owner = ports.find_owner(port) or "a process of another user"
     fix = "end that process, or publish the sandbox on another port"
-    return Prerequisite(id_, name, "attention", f"used by {owner}", needed, fix, required=False)
+    return Prerequisite(
+        id_, name, "attention", f"used by {owner}", requirement, fix, required=False
+    )
 
 
 def check_daytona(environment: Mapping[str, str]) -> Prerequisite:
     names = [name for name in DAYTONA_KEYS if environment.get(name)]
     state: PrerequisiteState = "ok" if names else "absent"
     actual = f"{names[0]} is set" if names else "none"
-    needed = "optional: for snapshots at Daytona"
+    requirement = "optional: for snapshots at Daytona"
     fix = f"set {DAYTONA_KEYS[0]}"
-    return Prerequisite("daytona", "Daytona", state, actual, needed, fix, required=False)
+    return Prerequisite("daytona", "Daytona", state, actual, requirement, fix, required=False)
 
 
 def tool_version(args: list[str]) -> str:

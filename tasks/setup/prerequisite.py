@@ -18,7 +18,7 @@ class Prerequisite:
     name: str
     state: PrerequisiteState
     actual: str
-    needed: str
+    requirement: str
     fix: str = ""
     required: bool = True
 
@@ -33,15 +33,15 @@ class Prerequisite:
             "name": self.name,
             "state": self.state,
             "found": self.actual,
-            "needed": self.needed,
+            "needed": self.requirement,
             "fix": "" if self.state == "ok" else self.fix,
             "required": self.required,
         }
 
 
-def check_disk(id_: str, name: str, folder: str, least: int, fix: str) -> Prerequisite:
-    """Whether the disk of `folder` has `least` bytes free."""
+def check_disk(id_: str, name: str, folder: str, minimum: int, fix: str) -> Prerequisite:
+    """Whether the disk of `folder` has `minimum` bytes free."""
     free = shutil.disk_usage(folder).free
-    state: PrerequisiteState = "ok" if free >= least else "missing"
+    state: PrerequisiteState = "ok" if free >= minimum else "missing"
     actual = f"{console.size(free)} free at {folder}"
-    return Prerequisite(id_, name, state, actual, f"{console.size(least)} free", fix)
+    return Prerequisite(id_, name, state, actual, f"{console.size(minimum)} free", fix)

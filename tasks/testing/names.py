@@ -53,12 +53,12 @@ _TERMS: Final = {
 WORDS: Final = frozenset(f"{_PARTICIPLES} {_ADVERBS} {_PRONOUNS} way".split()) - _TERMS
 #: Per cent of a folder's names, in this number at least.
 LIMIT: Final = 1.0
-_FEW: Final = 1
+_TOLERATED: Final = 1
 #: What is still to be renamed, `folder NAME` or `class NAME` a line. Who has done it takes it out:
 #: the list can only shrink.
 DEBT_FILE: Final = Path(__file__).with_name("names_debt.txt")
 FOLDERS: Final = ("tasks", "apps", "tests")
-_SHOWN: Final = 12
+_LISTED_NAMES: Final = 12
 #: Not by hand, or of others.
 _FOREIGN: Final = frozenset({"node_modules", ".venv", ".nox", "__pycache__"})
 
@@ -93,7 +93,7 @@ class FolderReport:
 
     @property
     def is_over(self) -> bool:
-        return self.share > LIMIT and len(self.empty_names) > _FEW
+        return self.share > LIMIT and len(self.empty_names) > _TOLERATED
 
 
 def check(root: Path, debt: frozenset[str] | None = None) -> None:
@@ -116,7 +116,7 @@ def _folder_problems(root: Path, debt: frozenset[str]) -> Iterator[str]:
     for report in folder_reports(root):
         is_debt = f"folder {report.folder}" in debt
         if report.is_over and not is_debt:
-            places = ", ".join(f"{n.name} ({n.place})" for n in report.empty_names[:_SHOWN])
+            places = ", ".join(f"{n.name} ({n.place})" for n in report.empty_names[:_LISTED_NAMES])
             yield (
                 f"{report.folder}: {len(report.empty_names)} of {len(report.names)} names say"
                 f" nothing: {places}"

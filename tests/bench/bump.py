@@ -15,37 +15,36 @@ import time
 
 from tasks.base import console
 from tasks.bump import pins
-from tasks.bump.registries import config
+from tasks.bump.registries import npm_program
 
 CHECK = [sys.executable, "-m", "tasks", "bump-versions", "--check"]
 
 
-def seconds(command: list[str], allowed: set[int]) -> float:
+def seconds(command: list[str], statuses: set[int]) -> float:
     start = time.monotonic()
     result = subprocess.run(command, check=False, capture_output=True, timeout=120)
-    if result.returncode not in allowed:
+    if result.returncode not in statuses:
         sys.exit(result.stderr.decode())
     return time.monotonic() - start
 
 
 def main(rounds: int) -> int:
     names = [pin.package for pin in pins.PINS if pin.origin == "npm"]
-    view = {name: [*config.npm_command(), "view", name, "--json"] for name in names}
+    view = {name: [*npm_program.npm_command(), "view", name, "--json"] for name in names}
     seconds(CHECK, {0, 1})
-    ours: list[float] = []
+    bumper_times: list[float] = []
     slowest: list[float] = []
     for _ in range(rounds):
-        each = {name: seconds(command, {0}) for name, command in view.items()}
-        ours.append(seconds(CHECK, {0, 1}))
-        slowest.append(max(each.values()))
-        name = max(each, key=lambda one: each[one])
+        times = {name: seconds(command, {0}) for name, command in view.items()}
+        bumper_times.append(seconds(CHECK, {0, 1}))
+        slowest.append(max(times.values()))
+        name = max(times, key=lambda package: times[package])
         console.say(
-            f"npm view {name}: {slowest[-1]:.2f} s; bump_versions --check: {ours[-1]:.2f} s"
+            f"npm view {name}: {slowest[-1]:.2f} s; bump_versions --check: {bumper_times[-1]:.2f} s"
         )
-    ratio = statistics.median(ours) / statistics.median(slowest)
-    print(
-        f"median {statistics.median(ours):.2f} s / {statistics.median(slowest):.2f} s = {ratio:.2f}"
-    )
+    bumper_time, npm_time = statistics.median(bumper_times), statistics.median(slowest)
+    ratio = bumper_time / npm_time
+    print(f"median {bumper_time:.2f} s / {npm_time:.2f} s = {ratio:.2f}")
     return ratio > 1.5
 
 

@@ -63,7 +63,7 @@ def _bench(name: str, repo: Path, file: str, into: Path) -> None:
         "git pack-objects": ["git", "pack-objects", "--revs", "--stdout", "-q"],
     }.items():
         watch = time.monotonic()
-        size = _counted(repo, command)
+        size = _count_bytes(repo, command)
         print(f"{label}: {console.size(size)} in {time.monotonic() - watch:.1f} s")
     print()
     steps: dict[str, Callable[[], object]] = {
@@ -73,14 +73,14 @@ def _bench(name: str, repo: Path, file: str, into: Path) -> None:
         "one source file changed": lambda: commit(repo, file, "changed = True\n"),
         "a merge of 50 commits": lambda: merge(repo, file, 50),
     }
-    sent: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     rows = []
     first = 0
     for step, change in steps.items():
         change()
         cost = _pack(repo, into)
-        fresh = {digest: size for digest, size in cost.parts.items() if digest not in sent}
-        sent |= fresh
+        fresh = {digest: size for digest, size in cost.parts.items() if digest not in sizes}
+        sizes |= fresh
         upload = sum(fresh.values())
         first = first or upload
         rows.append([
@@ -91,7 +91,7 @@ def _bench(name: str, repo: Path, file: str, into: Path) -> None:
     print(console.table(rows, head), flush=True)
 
 
-def _counted(repo: Path, command: list[str]) -> int:
+def _count_bytes(repo: Path, command: list[str]) -> int:
     with subprocess.Popen(
         command, cwd=repo, env=repos.GIT_ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
@@ -116,10 +116,10 @@ def _pack(repo: Path, into: Path) -> Cost:
 
 def _pack_here(repo: Path, into: Path) -> None:
     start = time.monotonic()
-    packed = builder.pack(repo, into)
+    context = builder.pack(repo, into)
     cost = Cost(
         seconds=time.monotonic() - start,
-        parts={part.digest: part.bytes for part in packed.parts},
+        parts={part.digest: part.bytes for part in context.parts},
         own_kb=_most_memory(),
         git_kb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
     )
@@ -152,11 +152,11 @@ def merge(repo: Path, path: str, count: int) -> None:
 
 
 def _tree(repo: Path, path: str, content: str) -> str:
-    made = subprocess.run(
+    blob = subprocess.run(
         ["git", "-C", str(repo), "hash-object", "-w", "--stdin"],
         input=content.encode(), check=True, capture_output=True, env=repos.GIT_ENV,
     ).stdout.decode().strip()  # fmt: skip
-    repos.git(repo, "update-index", "--add", "--cacheinfo", f"100644,{made},{path}")
+    repos.git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
     return repos.git(repo, "write-tree").strip()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 TOKEN = "ghs_" + "0123456789" * 4
 LOCKS = f"{project.SANDBOX_DIR}/locks"
@@ -35,7 +35,7 @@ def dockerfile(bun: str) -> str:
 
 
 @dataclass
-class Desk:
+class ProposalDesk:
     """A clone in which bump_versions may have worked, and its GitHub."""
 
     repo: Path
@@ -65,7 +65,7 @@ class Desk:
 @pytest.fixture
 def desk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Desk]:
+) -> Iterator[ProposalDesk]:
     files = {
         DOCKERFILE: dockerfile("1.0.0"), f"{LOCKS}/bun-1.0.0.json": "{}\n",
         "package.json": "{}\n", ".gitignore": ".sandbox\n*.json\n",
@@ -83,19 +83,19 @@ def desk(
         for name, value in hub.environment(TOKEN).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(project, "ROOT", repo)
-        patched = functools.partial(rest.Api, sleep=lambda _: None)
-        monkeypatch.setattr(rest, "Api", patched)
-        yield Desk(repo, hub, capsys)
+        patched = functools.partial(rest.GitHubApi, sleep=lambda _: None)
+        monkeypatch.setattr(rest, "GitHubApi", patched)
+        yield ProposalDesk(repo, hub, capsys)
 
 
-def test_nothing_to_bump_opens_no_pull_request(desk: Desk) -> None:
+def test_nothing_to_bump_opens_no_pull_request(desk: ProposalDesk) -> None:
     result = desk.run()
     assert (result["changed"], result["action"]) == (False, "none")
     assert desk.tip is None
     assert desk.hub.pulls == {}
 
 
-def test_a_pull_request_is_opened_then_updated_then_closed(desk: Desk) -> None:
+def test_a_pull_request_is_opened_then_updated_then_closed(desk: ProposalDesk) -> None:
     head = repos.git(desk.repo, "rev-parse", "HEAD").strip()
     repos.write(desk.repo, {"notes.txt": "mine", "readme.txt": "changed by hand\n"})
     desk.bump("1.1.0")
@@ -137,7 +137,7 @@ def test_a_pull_request_is_opened_then_updated_then_closed(desk: Desk) -> None:
     assert desk.run()["action"] == "none"
 
 
-def test_the_checkout_is_left_unchanged(desk: Desk) -> None:
+def test_the_checkout_is_left_unchanged(desk: ProposalDesk) -> None:
     desk.bump("1.1.0")
     state = (repos.status(desk.repo), repos.git(desk.repo, "for-each-ref", "refs/heads"))
     desk.run()
@@ -146,7 +146,7 @@ def test_the_checkout_is_left_unchanged(desk: Desk) -> None:
     assert not (desk.repo / ".git/shallow").exists()
 
 
-def test_a_newer_base_gets_a_new_commit(desk: Desk) -> None:
+def test_a_newer_base_gets_a_new_commit(desk: ProposalDesk) -> None:
     desk.bump("1.1.0")
     first = desk.run()["sha"]
     repos.write(desk.repo, {"other.txt": "x"})
@@ -161,7 +161,7 @@ def test_a_newer_base_gets_a_new_commit(desk: Desk) -> None:
     assert desk.remote("rev-list", "--count", f"main..{BRANCH}") == "1"
 
 
-def test_a_text_from_a_file_becomes_the_body(desk: Desk, tmp_path: Path) -> None:
+def test_a_text_from_a_file_becomes_the_body(desk: ProposalDesk, tmp_path: Path) -> None:
     desk.bump("1.1.0")
     body = tmp_path / "body.md"
     body.write_text("the table\n" + "x" * 70_000)
@@ -174,7 +174,7 @@ def test_a_text_from_a_file_becomes_the_body(desk: Desk, tmp_path: Path) -> None
 
 
 def test_a_job_uses_the_text_that_bump_versions_left(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: ProposalDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     repos.write(desk.repo, {".sandbox/bump-versions.md": "what it said"})
@@ -185,7 +185,7 @@ def test_a_job_uses_the_text_that_bump_versions_left(
     assert pull["body"] == "what it said"
 
 
-def test_a_foreign_commit_is_never_pushed_over(desk: Desk, tmp_path: Path) -> None:
+def test_a_foreign_commit_is_never_pushed_over(desk: ProposalDesk, tmp_path: Path) -> None:
     desk.bump("1.1.0")
     desk.run()
     repos.git(tmp_path, "clone", "-q", "-b", BRANCH, str(desk.hub.bare), "theirs")
@@ -203,20 +203,20 @@ def test_a_foreign_commit_is_never_pushed_over(desk: Desk, tmp_path: Path) -> No
     assert desk.tip == sha
 
 
-def test_a_branch_of_that_name_in_a_fork_is_not_ours(desk: Desk) -> None:
+def test_a_branch_of_that_name_in_a_fork_is_not_ours(desk: ProposalDesk) -> None:
     foreign = desk.hub.pull(head=BRANCH, owner="mallory")
     desk.bump("1.1.0")
     assert desk.run()["action"] == "opened"
     assert desk.hub.pulls[foreign]["title"] == "A title"
 
 
-def refuse(desk: Desk, message: str) -> None:
+def refuse(desk: ProposalDesk, message: str) -> None:
     hook = desk.hub.bare / "hooks" / "pre-receive"
     hook.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     hook.chmod(0o755)
 
 
-def test_a_protected_branch_names_the_protection(desk: Desk) -> None:
+def test_a_protected_branch_names_the_protection(desk: ProposalDesk) -> None:
     refuse(desk, "error: GH006: Protected branch update failed for refs/heads/bump-versions.")
     desk.bump("1.1.0")
     with pytest.raises(TaskError) as caught:
@@ -228,7 +228,7 @@ def test_a_protected_branch_names_the_protection(desk: Desk) -> None:
 
 
 def test_a_refusal_of_github_is_reported_and_the_push_used_later(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: ProposalDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.bump("1.1.0")
     desk.hub.workflow_permissions["can_approve_pull_request_reviews"] = False
@@ -251,7 +251,9 @@ def test_a_refusal_of_github_is_reported_and_the_push_used_later(
         ({"ci.yml": {"name": "CI", "state": "disabled_manually"}}, "disabled workflow"),
     ],
 )
-def test_checks_that_do_not_start_are_reported(desk: Desk, workflow: Any, word: str) -> None:
+def test_checks_that_do_not_start_are_reported(
+    desk: ProposalDesk, workflow: Any, word: str
+) -> None:
     desk.hub.workflows = workflow
     desk.bump("1.1.0")
     with pytest.raises(TaskError, match=word) as caught:
@@ -265,14 +267,16 @@ def test_checks_that_do_not_start_are_reported(desk: Desk, workflow: Any, word: 
 
 
 @pytest.mark.parametrize("carried_out", [True, False])
-def test_no_reply_while_opening_makes_one_pull_request(desk: Desk, *, carried_out: bool) -> None:
-    desk.hub.fail("POST", "/pulls$", done=carried_out)
+def test_no_reply_while_opening_makes_one_pull_request(
+    desk: ProposalDesk, *, carried_out: bool
+) -> None:
+    desk.hub.fail("POST", "/pulls$", carried_out=carried_out)
     desk.bump("1.1.0")
     assert desk.run()["action"] == "opened"
     assert len(desk.hub.pulls) == 1
 
 
-def test_a_pull_request_closed_by_a_person_is_opened_anew(desk: Desk) -> None:
+def test_a_pull_request_closed_by_a_person_is_opened_anew(desk: ProposalDesk) -> None:
     """They closed that one; the next week's has other versions."""
     desk.bump("1.1.0")
     first = desk.run()["pull_request"]
@@ -281,7 +285,7 @@ def test_a_pull_request_closed_by_a_person_is_opened_anew(desk: Desk) -> None:
     assert desk.run()["pull_request"] != first
 
 
-def test_an_older_checkout_can_be_proposed(desk: Desk, tmp_path: Path) -> None:
+def test_an_older_checkout_can_be_proposed(desk: ProposalDesk, tmp_path: Path) -> None:
     """Somebody pushed to the base since; the pull request shows what it changes all the same."""
     repos.git(tmp_path, "clone", "-q", str(desk.hub.bare), "theirs")
     repos.commit(tmp_path / "theirs")
@@ -290,7 +294,7 @@ def test_an_older_checkout_can_be_proposed(desk: Desk, tmp_path: Path) -> None:
     assert desk.run()["action"] == "opened"
 
 
-def test_an_impossible_base_is_refused(desk: Desk) -> None:
+def test_an_impossible_base_is_refused(desk: ProposalDesk) -> None:
     desk.bump("1.1.0")
     with pytest.raises(BadInput, match="its own base"):
         desk.run("--base", BRANCH)

@@ -62,7 +62,7 @@ def test_the_ledger_is_moved_with_the_token(server: GitServer, tmp_path: Path) -
     assert tip
     assert ledger_elsewhere.drop("dev-b", expected=tip)
     assert repos.git(server.root / "book.git", "for-each-ref") == ""
-    assert {seen for seen in server.seen if seen} == {f"basic {BASIC}"}
+    assert set(filter(None, server.authorizations)) == {f"basic {BASIC}"}
     assert TOKEN.encode() not in files(tmp_path)
     assert BASIC.encode() not in files(tmp_path)
 
@@ -118,7 +118,7 @@ def test_a_server_that_repeats_the_token_is_redacted(
     server.indiscreet = True
     with pytest.raises(LedgerFailed) as caught:
         book(server, tmp_path).refresh()
-    assert server.seen == [f"basic {BASIC}"]
+    assert server.authorizations == [f"basic {BASIC}"]
     error: BaseException | None = caught.value
     output = "".join(capfd.readouterr())
     while error is not None:
@@ -134,8 +134,8 @@ def test_a_redirect_does_not_get_the_token(server: GitServer, tmp_path: Path) ->
         server.redirect = elsewhere.url
         with pytest.raises(LedgerFailed):
             book(server, tmp_path).refresh()
-        assert server.seen == [f"basic {BASIC}"]
-        assert set(elsewhere.seen) == {None}
+        assert server.authorizations == [f"basic {BASIC}"]
+        assert set(elsewhere.authorizations) == {None}
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_the_token_is_sent_to_its_own_server_alone(
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     with pytest.raises(LedgerFailed):
         book(server, tmp_path).refresh()
-    assert set(server.seen) == {None}
+    assert set(server.authorizations) == {None}

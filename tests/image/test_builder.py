@@ -134,7 +134,7 @@ def test_a_cache_goes_from_builder_to_builder(bench: Bench, second: BuildKit) ->
     assert first["layer_cache"] == told
     assert first["cached"] == 0
     made = tool(tag)
-    assert second.written("in-a-layer", *SECRETS) == {"in-a-layer"}
+    assert second.pushed_texts("in-a-layer", *SECRETS) == {"in-a-layer"}
 
     second.wipe()
     repos.write(bench.workshop.root, {"apps/os/new": "a new file\n"})

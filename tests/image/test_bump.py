@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tasks.base import project
-from tasks.bump import locks, pins
+from tasks.bump import lock_files, pins
 
 if TYPE_CHECKING:
     from tests.image.conftest import Workshop
@@ -30,11 +30,11 @@ def test_the_real_registries_know_every_pin(workshop: Workshop) -> None:
 def test_a_real_bump_touches_the_version_and_the_lock(workshop: Workshop) -> None:
     path = workshop.root / project.DOCKERFILE
     old = path.read_text()
-    was = pins.current(old)[BUN]
+    was = pins.current_versions(old)[BUN]
     told = workshop.bump("--to", "bun=1.4.3", "--allow-downgrade")
     assert [pin["to"] for pin in told["pins"]] == ["1.4.3"]
     assert path.read_text() == old.replace(f"{BUN}={was}", f"{BUN}=1.4.3")
-    lock = json.loads((workshop.root / locks.FOLDER / "bun-1.4.3.json").read_text())
+    lock = json.loads((workshop.root / lock_files.FOLDER / "bun-1.4.3.json").read_text())
     integrity = lock["packages"]["node_modules/bun"]["integrity"]
     assert {"": integrity} == told["pins"][0]["integrity"]
 
@@ -44,8 +44,8 @@ def test_other_bytes_than_locked_fail_the_build_and_both_are_shown(workshop: Wor
     a wheel.
     """
     tag = workshop.tag("bytes")
-    versions = pins.current((workshop.root / project.DOCKERFILE).read_text())
-    path = workshop.root / locks.path(pins.find("bun"), versions[BUN])
+    versions = pins.current_versions((workshop.root / project.DOCKERFILE).read_text())
+    path = workshop.root / lock_files.lock_path(pins.find_pin("bun"), versions[BUN])
     lock = json.loads(path.read_text())
     program = lock["packages"]["node_modules/@oven/bun-linux-x64"]
     right = program["integrity"]
@@ -58,7 +58,8 @@ def test_other_bytes_than_locked_fail_the_build_and_both_are_shown(workshop: Wor
     assert right in failed.stderr
     path.write_text(whole)
 
-    wheel = workshop.root / locks.path(pins.find("uv"), versions["SANDBOX_UV_VERSION"])
+    uv = pins.find_pin("uv")
+    wheel = workshop.root / lock_files.lock_path(uv, versions[uv.variable])
     found = re.findall(r"sha256:([0-9a-f]{64})", wheel.read_text())
     wheel.write_text(re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, wheel.read_text()))
     failed = workshop.attempt(tag)

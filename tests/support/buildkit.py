@@ -21,6 +21,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from tasks.base import project, waiting
+from tests.support import loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,10 +113,10 @@ class BuildKit:
     def stop_registry(self) -> None:
         self._end("docker-registry")
 
-    def written(self, *texts: str) -> set[str]:
+    def pushed_texts(self, *texts: str) -> set[str]:
         """Which of `texts` stand in what was pushed to the registry, layers unpacked."""
-        unpacked = "for f in $(find /var/lib/registry -name data); do zstd -dcfq $f; done"
-        return {t for t in texts if int(self.sh(f"({unpacked}) | grep -acF '{t}' || true"))}
+        unpack = "for f in $(find /var/lib/registry -name data); do zstd -dcfq $f; done"
+        return {t for t in texts if int(self.sh(f"({unpack}) | grep -acF '{t}' || true"))}
 
     def processes(self, of: str) -> bool:
         return self.sh(f"pgrep -f '^{of}'", check=False) != ""
@@ -124,9 +125,9 @@ class BuildKit:
         script = f"exec {command} >>{log} 2>&1"
         _docker("exec", "--detach", self.container, "sh", "-c", script)
 
-    def _end(self, program: str, *also: str) -> None:
+    def _end(self, program: str, *helpers: str) -> None:
         self.sh(f"pkill -x {program}")
-        alive = f"pgrep -x '{'|'.join((program, *also))}'"
+        alive = f"pgrep -x '{'|'.join((program, *helpers))}'"
         waiting.until(
             lambda: not self.sh(alive, check=False), what=f"the end of {program}", timeout=30
         )
@@ -189,19 +190,7 @@ def _upgrade(server: socket.socket) -> None:
 
 def _relay(client: socket.socket, server: socket.socket) -> None:
     with client, server:
-        back = threading.Thread(target=_pipe, args=(server, client), daemon=True)
-        back.start()
-        _pipe(client, server)
-        back.join()
-
-
-def _pipe(one: socket.socket, other: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := one.recv(1 << 16):
-            other.sendall(data)
-    for end in (one, other):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+        loopback.relay(client, server)
 
 
 def _docker(

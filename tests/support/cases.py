@@ -18,9 +18,9 @@ _N: Final = (*range(1, 11), 13, 15, 16, 17, 18, 22, 23, 35, 36, 37, 38, 41, 42)
 #: Each must have a test.
 CASES: Final = (*(f"F{n}" for n in range(13, 28)), "F48", *(f"N{n}" for n in _N))
 #: Faults that the stand-in knows, and those two documents do not.
-OTHER: Final = "-"
+NO_CASE: Final = "-"
 #: Of tests that start nothing outside their own process and folder.
-_NOTHING: Final = "none: nothing was asked or made"
+_NO_TRACE: Final = "none: nothing was asked or made"
 
 
 @dataclass(eq=False)  # plugins are hashed
@@ -28,31 +28,31 @@ class Table:
     """A plugin: collects the rows of every test, on every worker, as they are reported."""
 
     rows: dict[tuple[str, str], tuple[str, set[str]]] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
+    failures: set[str] = field(default_factory=set)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self.failed.add(report.nodeid)
+            self.failures.add(report.nodeid)
         if report.when != "teardown":
             return
-        told: list[tuple[str, Any]] = list(report.user_properties)
-        left = next((str(value) for name, value in told if name == "left"), _NOTHING)
-        if report.nodeid in self.failed:
-            left = "ITS TEST FAILED"
-        for name, value in told:
+        properties: list[tuple[str, Any]] = list(report.user_properties)
+        leftover = next((str(value) for name, value in properties if name == "left"), _NO_TRACE)
+        if report.nodeid in self.failures:
+            leftover = "ITS TEST FAILED"
+        for name, value in properties:
             if name == "row":
-                case, fault, said = value
-                self.rows.setdefault((case, fault), (said, set()))[1].add(left)
+                case, fault, message = value
+                self.rows.setdefault((case, fault), (message, set()))[1].add(leftover)
 
     def lines(self) -> list[list[str]]:
         """Case, fault, what the user sees, what was left; and cases without a row."""
-        order = {case: at for at, case in enumerate((*CASES, OTHER))}
+        order = {case: number for number, case in enumerate((*CASES, NO_CASE))}
         rows = [
-            [case, fault, said, "; ".join(sorted(left))]
-            for (case, fault), (said, left) in self.rows.items()
+            [case, fault, message, "; ".join(sorted(leftovers))]
+            for (case, fault), (message, leftovers) in self.rows.items()
         ]
-        shown = {row[0] for row in rows}
-        rows += [[case, "", "NO TEST RAN", ""] for case in CASES if case not in shown]
+        proven = {row[0] for row in rows}
+        rows += [[case, "", "NO TEST RAN", ""] for case in CASES if case not in proven]
         return sorted(rows, key=lambda row: (order[row[0]], row[1]))
 
     def markdown(self) -> str:
@@ -62,10 +62,10 @@ class Table:
         return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
-def add(item: pytest.Item, fault: str, said: object) -> None:
+def add(item: pytest.Item, fault: str, message: object) -> None:
     """A row for each case of that test."""
-    for case in ids(item) or [OTHER]:
-        row = (case, fault, console.printable(str(said)))
+    for case in ids(item) or [NO_CASE]:
+        row = (case, fault, console.printable(str(message)))
         item.user_properties.append(("row", row))
 
 

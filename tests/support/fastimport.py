@@ -66,9 +66,9 @@ def _line(words: list[str], chance: random.Random) -> bytes:
 
 
 def _commit(number: int, message: str) -> bytes:
-    when = 1_700_000_000 + 60 * number
+    seconds = 1_700_000_000 + 60 * number
     return (
-        f"commit refs/heads/main\ncommitter {_IDENTITY} {when} +0000\n"
+        f"commit refs/heads/main\ncommitter {_IDENTITY} {seconds} +0000\n"
         f"data {len(message)}\n{message}\n"
     ).encode()
 

@@ -11,7 +11,6 @@ import contextlib
 import http.server
 import socket
 import ssl
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -66,25 +65,25 @@ class Network:
 
         self._hosts[name] = self._open.enter_context(loopback.answering(record, tls=context))
 
-    def alias(self, name: str, served: str) -> None:
+    def alias(self, name: str, target: str) -> None:
         """Let a name lead to the server of another."""
-        self._hosts[name] = self._hosts[served]
+        self._hosts[name] = self._hosts[target]
 
     def address(self, authority: str) -> str | None:
         return self._hosts.get(authority.partition(":")[0])
 
-    def asked(self, name: str) -> list[Request]:
+    def requests_to(self, name: str) -> list[Request]:
         return [request for host, request in self.requests if host == name]
 
 
 @contextmanager
 def network(folder: Path) -> Iterator[Network]:
-    made = Network(bundle=folder / "company.pem")
-    made._authority.cert_pem.write_to_path(str(made.bundle))
-    handler = type("_Handler", (_ProxyHandler,), {"network": made})
-    with made._open, loopback.serving(handler) as host:
-        made.proxy = host
-        yield made
+    company = Network(bundle=folder / "company.pem")
+    company._authority.cert_pem.write_to_path(str(company.bundle))
+    handler = type("_Handler", (_ProxyHandler,), {"network": company})
+    with company._open, loopback.serving(handler) as host:
+        company.proxy = host
+        yield company
 
 
 class _ProxyHandler(http.server.BaseHTTPRequestHandler):
@@ -105,10 +104,7 @@ class _ProxyHandler(http.server.BaseHTTPRequestHandler):
         with socket.create_connection((host, int(port))) as server:
             self.send_response_only(200)
             self.end_headers()
-            back = threading.Thread(target=_pipe, args=(server, self.connection), daemon=True)
-            back.start()
-            _pipe(self.connection, server)
-            back.join()
+            loopback.relay(self.connection, server)
         self.close_connection = True
 
     def _refuse(self, status: int, reason: str) -> None:
@@ -119,11 +115,3 @@ class _ProxyHandler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
-
-
-def _pipe(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while block := source.recv(1 << 16):
-            target.sendall(block)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 #: The commands it knows; any other word is plain text.
-KNOWN: Final = frozenset({
+COMMAND_NAMES: Final = frozenset({
     "add-mask", "add-matcher", "add-path", "debug", "echo", "endgroup", "error", "group", "notice",
     "remove-matcher", "save-state", "set-env", "set-output", "stop-commands", "warning",
 })  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Command:
+class WorkflowCommand:
     name: str
     properties: dict[str, str]
     data: str
@@ -22,7 +22,7 @@ class Command:
 
 def outputs(text: str) -> dict[str, str]:
     """GITHUB_OUTPUT: `name=value`, or `name<<END`, lines, `END`. Raises for anything else."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     lines = text.split("\n")
     assert lines.pop() == "", "the last line does not end"
     rest = iter(lines)
@@ -31,68 +31,70 @@ def outputs(text: str) -> dict[str, str]:
             continue
         equals, heredoc = line.find("="), line.find("<<")
         if equals >= 0 and not 0 <= heredoc < equals:
-            found[line[:equals]] = line[equals + 1 :]
+            values[line[:equals]] = line[equals + 1 :]
             continue
         assert heredoc > 0, f"invalid format: {line}"
         name, end = line[:heredoc], line[heredoc + 2 :]
         value: list[str] = []
-        for more in rest:
-            if more == end:
+        for next_line in rest:
+            if next_line == end:
                 break
-            value.append(more)
+            value.append(next_line)
         else:
             raise AssertionError(f"{name}: its end does not come")
-        found[name] = "\n".join(value)
-    return found
+        values[name] = "\n".join(value)
+    return values
 
 
-def commands(log: str) -> list[Command]:
+def commands(log: str) -> list[WorkflowCommand]:
     """What it does for a log; stopped ones are not done."""
-    done: list[Command] = []
+    obeyed: list[WorkflowCommand] = []
     stopped = ""
     for line in re.split(r"\r\n|\r|\n", log):
-        found = _second(line, stopped) or _first(line, stopped)
-        if found is None:
+        command = _second(line, stopped) or _first(line, stopped)
+        if command is None:
             continue
         if stopped:
-            if found.name.lower() == stopped.lower():
+            if command.name.lower() == stopped.lower():
                 stopped = ""
-        elif found.name.lower() == "stop-commands":
-            stopped = found.data
+        elif command.name.lower() == "stop-commands":
+            stopped = command.data
         else:
-            done.append(found)
+            obeyed.append(command)
     assert not stopped, "commands were left stopped"
-    return done
+    return obeyed
 
 
-def _known(name: str, stopped: str) -> bool:
-    return name.lower() in KNOWN or bool(stopped and name.lower() == stopped.lower())
+def _is_command(name: str, stopped: str) -> bool:
+    return name.lower() in COMMAND_NAMES or bool(stopped and name.lower() == stopped.lower())
 
 
-def _second(line: str, stopped: str) -> Command | None:
+def _second(line: str, stopped: str) -> WorkflowCommand | None:
     """`::name key=value::data` at the beginning."""
     text = line.lstrip()
     if not text.startswith("::") or (end := text.find("::", 2)) < 0:
         return None
-    name, _, given = text[2:end].partition(" ")
-    if not _known(name, stopped):
+    name, _, listed = text[2:end].partition(" ")
+    if not _is_command(name, stopped):
         return None
-    pairs = (pair.split("=", 1) for pair in given.strip().split(",") if pair)
+    pairs = (pair.split("=", 1) for pair in listed.strip().split(",") if pair)
     properties = {
         pair[0]: _unescaped(pair[1], ("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","))
         for pair in pairs
         if len(pair) == 2
     }
-    return Command(name, properties, _unescaped(text[end + 2 :], ("%0D", "\r"), ("%0A", "\n")))
+    return WorkflowCommand(
+        name, properties, _unescaped(text[end + 2 :], ("%0D", "\r"), ("%0A", "\n"))
+    )
 
 
-def _first(line: str, stopped: str) -> Command | None:
+def _first(line: str, stopped: str) -> WorkflowCommand | None:
     """The older form, `##[name key=value]data`, anywhere."""
     match = re.search(r"##\[([^\]]*)\](.*)", line)
     if match is None:
         return None
     name = match[1].partition(" ")[0]
-    return Command(name, {}, match[2]) if _known(name, stopped) else None
+    return WorkflowCommand(name, {}, match[2]) if _is_command(name, stopped) else None
 
 
 def _unescaped(text: str, *pairs: tuple[str, str]) -> str:

@@ -64,20 +64,20 @@ def cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
     targets: dict[str, set[str]] = {}
     for source, target in edges:
         targets.setdefault(source, set()).add(target)
-    reached = {node: _reach(node, targets) for node in targets}
+    reachable = {node: _reach(node, targets) for node in targets}
     groups = {
-        tuple(sorted(other for other in found if node in reached.get(other, ())))
-        for node, found in reached.items()
+        tuple(sorted(target for target in nodes if node in reachable.get(target, ())))
+        for node, nodes in reachable.items()
     }
     return sorted(list(group) for group in groups if len(group) > 1)
 
 
 def _reach(node: str, targets: dict[str, set[str]]) -> set[str]:
-    seen: set[str] = set()
+    visited: set[str] = set()
     waiting = [node]
     while waiting:
         for target in targets.get(waiting.pop(), ()):
-            if target not in seen:
-                seen.add(target)
+            if target not in visited:
+                visited.add(target)
                 waiting.append(target)
-    return seen
+    return visited

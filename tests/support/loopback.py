@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -125,3 +127,19 @@ class AnsweringHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+def relay(client: socket.socket, server: socket.socket) -> None:
+    """Pass bytes both ways until both ends have finished."""
+    replies = threading.Thread(target=_copy, args=(server, client), daemon=True)
+    replies.start()
+    _copy(client, server)
+    replies.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while block := source.recv(1 << 16):
+            target.sendall(block)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

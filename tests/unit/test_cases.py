@@ -6,13 +6,13 @@ import ast
 from typing import TYPE_CHECKING
 
 from tasks.base.project import ROOT
-from tests.support.cases import CASES, OTHER, Table
+from tests.support.cases import CASES, NO_CASE, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def marked() -> Iterator[str]:
+def marker_ids() -> Iterator[str]:
     """The ids in `pytest.mark.case(…)` of every test file."""
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -21,10 +21,10 @@ def marked() -> Iterator[str]:
 
 
 def test_each_case_has_a_test_and_each_marker_is_a_case() -> None:
-    assert sorted(set(marked())) == sorted(CASES)
+    assert sorted(set(marker_ids())) == sorted(CASES)
 
 
-def test_the_issue_names_these() -> None:
+def test_cases_are_those_of_publishing() -> None:
     """F13-F27 and F48, N1-N10, N13, N15-N18, N22, N23, N35-N38, N41, N42."""
     assert len(CASES) == 15 + 1 + 10 + 1 + 4 + 2 + 4 + 2
 
@@ -35,4 +35,4 @@ def test_a_case_without_a_row_is_seen_in_the_table() -> None:
     text = table.markdown()
     assert "| F13 | 503 \\| three times | pushed | none |" in text
     assert text.count("NO TEST RAN") == len(CASES) - 1
-    assert OTHER not in {row[0] for row in table.lines()}
+    assert NO_CASE not in {row[0] for row in table.lines()}

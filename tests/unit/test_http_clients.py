@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tasks.base import project
-from tasks.bump.registries import config
-from tasks.bump.registries.client import Client as RegistryClient
+from tasks.bump.registries import npm_config, pip_config
+from tasks.bump.registries.client import RegistryClient
 from tasks.github import rest
 from tasks.sandbox import readiness
 from tests.support import forward_proxy
@@ -35,10 +35,10 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network
     for name in NETWORK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    with forward_proxy.network(tmp_path) as made:
-        for name, value in made.environment.items():
+    with forward_proxy.network(tmp_path) as company:
+        for name, value in company.environment.items():
             monkeypatch.setenv(name, value)
-        yield made
+        yield company
 
 
 def answer_json(value: Any) -> Callable[[Request], Answer]:
@@ -48,18 +48,20 @@ def answer_json(value: Any) -> Callable[[Request], Answer]:
 
 def test_github_is_asked_through_the_proxy(network: Network) -> None:
     network.serve("api.github.example", answer_json({"full_name": "a/b"}))
-    access = rest.Access(token="ghs_x", repository="a/b", api_url="https://api.github.example")
-    assert rest.Api(access).get("looking", "{repo}") == {"full_name": "a/b"}
-    assert [r.headers["Authorization"] for r in network.asked("api.github.example")] == [
+    access = rest.GitHubAccess(
+        token="ghs_x", repository="a/b", api_url="https://api.github.example"
+    )
+    assert rest.GitHubApi(access).get("looking", "{repo}") == {"full_name": "a/b"}
+    assert [r.headers["Authorization"] for r in network.requests_to("api.github.example")] == [
         "Bearer ghs_x"
     ]
 
 
 def test_npm_registry_is_asked_through_the_proxy(network: Network, tmp_path: Path) -> None:
     network.serve("npm.example", answer_json({}))
-    access = config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
-    assert RegistryClient(access).get("bun", accept="*/*", what="bun").body == b"{}"
-    assert len(network.asked("npm.example")) == 1
+    access = npm_config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
+    assert RegistryClient(access).get("bun", accept="*/*", package="bun").body == b"{}"
+    assert len(network.requests_to("npm.example")) == 1
 
 
 def test_npm_settings_take_precedence_over_the_environment(
@@ -73,8 +75,8 @@ def test_npm_settings_take_precedence_over_the_environment(
     }
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("SANDBOX_CA_BUNDLE", "")
-    access = config.npm_access(settings, "bun", root=tmp_path)
-    assert RegistryClient(access).get("bun", accept="*/*", what="bun").body == b"{}"
+    access = npm_config.npm_access(settings, "bun", root=tmp_path)
+    assert RegistryClient(access).get("bun", accept="*/*", package="bun").body == b"{}"
 
 
 def test_python_index_is_asked_through_the_proxy(
@@ -85,9 +87,9 @@ def test_python_index_is_asked_through_the_proxy(
     monkeypatch.setenv("PIP_INDEX_URL", "https://u:secret@pypi.example/simple")
     for name in ("PIP_CERT", "PIP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    access = config.pip_access()
-    assert RegistryClient(access).get("uv/", accept="*/*", what="uv").body == b"{}"
-    [request] = network.asked("pypi.example")
+    access = pip_config.pip_access()
+    assert RegistryClient(access).get("uv/", accept="*/*", package="uv").body == b"{}"
+    [request] = network.requests_to("pypi.example")
     assert request.headers["Authorization"].startswith("Basic ")
 
 
@@ -115,26 +117,28 @@ def test_readiness_of_a_preview_is_asked_through_the_proxy(network: Network) -> 
     network.serve(host, answer_json({"status": "ready"}))
     sandbox: Any = PreviewedSandbox()
     assert readiness.wait_until_ready(sandbox, timeout=20) == {"status": "ready"}
-    [request] = network.asked(host)
+    [request] = network.requests_to(host)
     assert request.path == "/readyz"
     assert request.headers["X-Daytona-Preview-Token"] == f"token-{project.DAEMON_PORT}"
 
 
 def test_no_secret_reaches_another_host_by_a_redirect(network: Network, tmp_path: Path) -> None:
-    away = Answer(status=302, headers={"Location": "https://elsewhere.example/"})
+    redirect = Answer(status=302, headers={"Location": "https://elsewhere.example/"})
     network.serve("elsewhere.example", answer_json({}))
     for host in ("api.github.example", "npm.example"):
-        network.serve(host, lambda _: away)
-    access = rest.Access(token="ghs_x", repository="a/b", api_url="https://api.github.example")
+        network.serve(host, lambda _: redirect)
+    access = rest.GitHubAccess(
+        token="ghs_x", repository="a/b", api_url="https://api.github.example"
+    )
     (tmp_path / ".npmrc").write_text("//npm.example/:_auth" + "Token=npm_x\n")
-    registry = config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
+    registry = npm_config.npm_access({"registry": "https://npm.example"}, "bun", root=tmp_path)
     for ask in (
-        lambda: rest.Api(access).get("looking", "{repo}"),
-        lambda: RegistryClient(registry).get("bun", accept="*/*", what="bun"),
+        lambda: rest.GitHubApi(access).get("looking", "{repo}"),
+        lambda: RegistryClient(registry).get("bun", accept="*/*", package="bun"),
     ):
         with pytest.raises(Exception, match="redirects to another place, elsewhere"):
             ask()
-    assert network.asked("elsewhere.example") == []
+    assert network.requests_to("elsewhere.example") == []
 
 
 # ── nobody goes another way ─────────────────────────────────────────────────────────────────

@@ -23,10 +23,10 @@ DRY = ["snapshot-local", "--dry-run", "--json"]
 def run(
     *arguments: str, env: Mapping[str, str | None] | None = None, shell: str = '"$@"'
 ) -> subprocess.CompletedProcess[str]:
-    merged = {k: v for k, v in {**os.environ, **(env or {})}.items() if v is not None}
+    environment = {k: v for k, v in {**os.environ, **(env or {})}.items() if v is not None}
     command = ["sh", "-c", shell, "sh", sys.executable, "-m", "tasks", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=merged, check=False, capture_output=True, text=True, timeout=60
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=60
     )
 
 

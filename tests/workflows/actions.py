@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from tests.support import repos
 from tests.workflows.expressions import CannotRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from tests.workflows.runner import Job
+    from tests.workflows.runner import WorkflowJob
 
 Options = dict[str, str]
+ActionStandIn = Callable[["WorkflowJob", Options], dict[str, str] | None]
 
 
-def run(job: Job, action: str, options: Options) -> dict[str, str]:
+def run(job: WorkflowJob, action: str, options: Options) -> dict[str, str]:
     """The outputs of `action`; raises `CannotRun` for one, or an option, that is not known."""
     if action not in ACTIONS:
         raise CannotRun(f"there is no stand-in of {action}")
@@ -27,7 +29,7 @@ def run(job: Job, action: str, options: Options) -> dict[str, str]:
     return act(job, options) or {}
 
 
-def _checkout(job: Job, options: Options) -> None:
+def _checkout(job: WorkflowJob, options: Options) -> None:
     """The ref, from the origin, and no credentials: a job that pushes says how."""
     if options.get("persist-credentials") != "false":
         raise CannotRun("checkout keeps the token in the clone")
@@ -51,7 +53,7 @@ def _checkout(job: Job, options: Options) -> None:
         repos.git(folder, "update-ref", f"refs/remotes/origin/{branch}", sha)
 
 
-def _python(job: Job, _options: Options) -> None:
+def _python(job: WorkflowJob, _options: Options) -> None:
     """An environment of its own, so that pip installs nothing into this machine's Python."""
     folder = job.machine.folder / "python"
     if not (folder / "bin" / "pip").exists():
@@ -59,7 +61,7 @@ def _python(job: Job, _options: Options) -> None:
     job.path.append(str(folder / "bin"))
 
 
-def _look_up(job: Job, options: Options) -> dict[str, str]:
+def _look_up(job: WorkflowJob, options: Options) -> dict[str, str]:
     """A branch's caches are its own; others see those of the base and of main alone."""
     if options.get("lookup-only") != "true":
         raise CannotRun("a cache is restored, not only looked up")
@@ -68,12 +70,12 @@ def _look_up(job: Job, options: Options) -> dict[str, str]:
     return {"cache-hit": "true" if is_hit else ""}
 
 
-def _save(job: Job, options: Options) -> None:
+def _save(job: WorkflowJob, options: Options) -> None:
     assert (job.workspace / options["path"]).exists()
     job.machine.caches.add((job.event.ref, options["key"]))
 
 
-def _upload(job: Job, options: Options) -> None:
+def _upload(job: WorkflowJob, options: Options) -> None:
     """Hidden files, and what is in hidden folders, only where that is asked for."""
     for path in options["path"].split():
         source = job.workspace / path
@@ -85,7 +87,7 @@ def _upload(job: Job, options: Options) -> None:
 
 
 #: Action → its stand-in, and the options that it knows.
-ACTIONS: Final[Mapping[str, tuple[Callable[[Job, Options], dict[str, str] | None], str]]] = {
+ACTIONS: Final[Mapping[str, tuple[ActionStandIn, str]]] = {
     "actions/checkout": (_checkout, "ref fetch-depth persist-credentials"),
     "actions/setup-python": (_python, "python-version"),
     "actions/cache/restore": (_look_up, "key path lookup-only"),

@@ -11,23 +11,23 @@ from tasks.github import workflow_rules
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.workflows.runner import Job
+    from tests.workflows.runner import WorkflowJob
 
 
 class CannotRun(Exception):
     """The workflow has something that the rehearsal does not know."""
 
 
-def _is_pull_request_of_ours(job: Job) -> bool:
+def _is_pull_request_of_ours(job: WorkflowJob) -> bool:
     return job.event.head_repository == job.event.repository
 
 
-def _is_in_fork(job: Job) -> bool:
+def _is_in_fork(job: WorkflowJob) -> bool:
     return bool(job.event.payload["repository"]["fork"])
 
 
 #: Each condition of our workflows → what GitHub decides, given that nothing has failed yet.
-CONDITIONS: Final[Mapping[str, Callable[[Job], bool]]] = {
+CONDITIONS: Final[Mapping[str, Callable[[WorkflowJob], bool]]] = {
     "": lambda _: True,
     "!github.event.repository.fork": lambda job: not _is_in_fork(job),
     "needs.plan.outputs.changed == 'true' && needs.plan.outputs.tested != 'true'":
@@ -66,7 +66,7 @@ VALUES: Final[Mapping[str, Callable[..., str]]] = {
 }  # fmt: skip
 
 
-def decide(job: Job, text: str, results: set[str]) -> bool:
+def decide(job: WorkflowJob, text: str, results: set[str]) -> bool:
     """An `if:`, after what ended with `results`. Raises `CannotRun` for one not in the table."""
     condition = workflow_rules.condition_of(text)
     if condition in {"always()", "failure()"}:
@@ -76,7 +76,7 @@ def decide(job: Job, text: str, results: set[str]) -> bool:
     return results <= {"success"} and CONDITIONS[condition](job)
 
 
-def fill(job: Job, texts: Mapping[str, str]) -> dict[str, str]:
+def fill(job: WorkflowJob, texts: Mapping[str, str]) -> dict[str, str]:
     """The texts with their `${{ }}` replaced. Raises `CannotRun` for one not in the table."""
 
     def value(match: re.Match[str]) -> str:

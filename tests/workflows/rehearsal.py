@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tasks.standin import StandIn
-    from tests.support.github import GitHub
-    from tests.workflows.runner import Job, Run
+    from tests.support.github_hub import GitHub
+    from tests.workflows.runner import WorkflowJob, WorkflowRun
 
 REPOSITORY: Final = "iterate/iterate"
 STRANGER: Final = "stranger/iterate"
@@ -144,7 +144,9 @@ class Rehearsal:
 
     # ── playing ─────────────────────────────────────────────────────────────────────────────
 
-    def play(self, workflow: str, scenario: str, event: Webhook, **rows: dict[str, Any]) -> Run:
+    def play(
+        self, workflow: str, scenario: str, event: Webhook, **rows: dict[str, Any]
+    ) -> WorkflowRun:
         """Run it, with these rows in the shim's table beside the usual ones; check what must hold
         of every run.
         """
@@ -176,7 +178,7 @@ class Rehearsal:
         """The row of local_test where the test that fails runs."""
         return {"add": ["--image", self.tag, "-k", "test_that_fails"]}
 
-    def _check(self, run: Run) -> None:
+    def _check(self, run: WorkflowRun) -> None:
         """No injection, no forged output, no secret where a stranger or a reader would see it."""
         assert not self.pwned()
         assert {name for step in run.steps for name, _ in step.commands} <= COMMANDS
@@ -219,7 +221,7 @@ class Rehearsal:
         return [*self.folder.rglob("pwned"), *(p for p in places if (p / "pwned").exists())]
 
 
-def _lines(run: Run) -> Iterator[str]:
+def _lines(run: WorkflowRun) -> Iterator[str]:
     for job in run.jobs.values():
         steps = [
             f"{console.printable(step.command)} ({step.outcome}, {step.seconds:.0f} s)"
@@ -229,7 +231,7 @@ def _lines(run: Run) -> Iterator[str]:
         yield f"    {job.name}: {job.result}{': ' if steps else ''}{' · '.join(steps)}"
 
 
-def sessions(job: Job) -> list[str]:
+def sessions(job: WorkflowJob) -> list[str]:
     """The sessions that ran in a job, and `!` where one failed."""
     names = []
     for step in job.steps:

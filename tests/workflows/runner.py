@@ -92,7 +92,7 @@ class Machine:
 
 
 @dataclass
-class Step:
+class WorkflowStep:
     """`command` is what `run:` or `uses:` has; `commands` the workflow commands that counted."""
 
     command: str
@@ -106,10 +106,10 @@ class Step:
 
 
 @dataclass
-class Steps:
+class WorkflowSteps:
     """What steps wrote, one after the other."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[WorkflowStep] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
@@ -121,11 +121,11 @@ class Steps:
 
 
 @dataclass(kw_only=True)
-class Run(Steps):
+class WorkflowRun(WorkflowSteps):
     """A workflow that has ended; without jobs, the event did not start it."""
 
     event: Webhook
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, WorkflowJob] = field(default_factory=dict)
 
     @property
     def results(self) -> dict[str, Result]:
@@ -140,15 +140,15 @@ class Run(Steps):
         return "failure" if "failure" in results else "success"
 
 
-def run(text: str, event: Webhook, machine: Machine) -> Run:
+def run(text: str, event: Webhook, machine: Machine) -> WorkflowRun:
     """Run the workflow in `text` for `event`."""
     workflow = workflow_rules.parse(text)
-    finished = Run(event=event)
+    finished = WorkflowRun(event=event)
     if _is_triggered(workflow["on"], event):
         machine.runs += 1
         machine.artifacts.clear()
         for name, spec in workflow["jobs"].items():
-            job = Job(name, spec, event, machine, finished.jobs).run()
+            job = WorkflowJob(name, spec, event, machine, finished.jobs).run()
             finished.jobs[name] = job
             finished.steps += job.steps
     return finished
@@ -165,14 +165,14 @@ def _is_triggered(triggers: dict[str, Any], event: Webhook) -> bool:
     return action in options.get("types", [action]) and branch in options.get("branches", [branch])
 
 
-class Job(Steps):
+class WorkflowJob(WorkflowSteps):
     """One job, from its condition to its outputs, which a skipped job has as well, empty."""
 
     event: Webhook
 
     def __init__(
         self, name: str, spec: dict[str, Any], event: Webhook, machine: Machine,
-        earlier: Mapping[str, Job],
+        earlier: Mapping[str, WorkflowJob],
     ) -> None:  # fmt: skip
         super().__init__()
         if unknown := spec.keys() - _JOB_KEYS:
@@ -211,7 +211,7 @@ class Job(Steps):
         names = {} if self.event.is_fork else self.machine.secrets.get(self.environment, {})
         return names.get(name, "")
 
-    def run(self) -> Job:
+    def run(self) -> WorkflowJob:
         results = {need.result for need in self.needs.values()}
         if not expressions.decide(self, self._spec.get("if", ""), {*results}):
             self.result = "skipped"
@@ -231,7 +231,7 @@ class Job(Steps):
 
         if unknown := spec.keys() - _STEP_KEYS:
             raise CannotRun(f"a step of {self.name}: {sorted(unknown)}")
-        step = Step(str(spec.get("run") or spec["uses"].partition("@")[0]).strip())
+        step = WorkflowStep(str(spec.get("run") or spec["uses"].partition("@")[0]).strip())
         self.steps.append(step)
         if not expressions.decide(self, spec.get("if", ""), {self.result}):
             return
@@ -250,7 +250,7 @@ class Job(Steps):
         if "id" in spec:
             self.by_id[spec["id"]] = step.outputs
 
-    def _execute(self, step: Step, deadline: float) -> None:
+    def _execute(self, step: WorkflowStep, deadline: float) -> None:
         if "${{" in step.command:
             raise CannotRun(f"an expression in a script: {step.command}")
         temporary = self.folder / "temp"

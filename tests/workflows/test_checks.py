@@ -14,13 +14,13 @@ import pytest
 
 from tasks.base.project import DOCKERFILE, ROOT
 from tasks.bump import pins
-from tests.support import registry
+from tests.support import package_registry
 from tests.workflows.rehearsal import FAILED, FAILING_TEST, HOSTILE, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.registry import Registry
+    from tests.support.package_registry import PackageRegistry
     from tests.workflows.rehearsal import Rehearsal
     from tests.workflows.runner import Webhook
 
@@ -108,7 +108,7 @@ class Bumps:
     """A registry that has every pinned version, and the session that asks it."""
 
     versions: dict[str, str]
-    registry: Registry
+    registry: PackageRegistry
     session: dict[str, Any]
 
     def offer(self, *versions: str) -> None:
@@ -119,21 +119,21 @@ class Bumps:
 
 @pytest.fixture
 def bumps() -> Iterator[Bumps]:
-    versions = pins.current((ROOT / DOCKERFILE).read_text())
-    with registry.serving() as serving:
+    versions = pins.current_versions((ROOT / DOCKERFILE).read_text())
+    with package_registry.serving() as server:
         for pin in pins.PINS:
             version = versions[pin.variable]
             if pin.origin == "npm":
-                serving.npm(pin.package, {version: {}})
+                server.npm(pin.package, {version: {}})
             else:
-                serving.pypi(pin.package, {version: 30.0})
+                server.pypi(pin.package, {version: 30.0})
         # What the registry offers are names alone: an image of it cannot be built.
-        yield Bumps(versions, serving, {
+        yield Bumps(versions, server, {
             "without": ["--verify"],
             "env": {
-                "npm_config_registry": serving.url, "npm_config_userconfig": "/dev/null",
+                "npm_config_registry": server.url, "npm_config_userconfig": "/dev/null",
                 "npm_config_fetch_retries": "0", "PIP_CONFIG_FILE": "/dev/null",
-                "PIP_INDEX_URL": f"{serving.url}simple/", "PIP_FIND_LINKS": "",
+                "PIP_INDEX_URL": f"{server.url}simple/", "PIP_FIND_LINKS": "",
                 "no_proxy": "127.0.0.1",
             },
         })  # fmt: skip

@@ -202,7 +202,7 @@ def test_a_mutated_workflow_is_refused(copy: Path, mutation: str) -> None:
 
 def test_every_rule_of_ours_is_broken_by_a_mutation() -> None:
     source = (ROOT / "tasks/github/workflow_rules.py").read_text()
-    rules = set(re.findall(r'Finding\([^"]+, "([a-z-]+)",', source))
+    rules = set(re.findall(r'Violation\([^"]+, "([a-z-]+)",', source))
     assert len(rules) > 15, "the pattern is out of date"
     assert rules <= {rule for row in MUTATIONS.values() for rule in row[-1].split()}
 
@@ -213,5 +213,5 @@ def test_a_finding_names_its_line() -> None:
     number = next(number for number, line in lines if "timeout-minutes: 60" in line)
     changed = text.replace("timeout-minutes: 60", "timeout-minutes: 999")
     assert workflow_rules.check_workflow(changed) == [
-        workflow_rules.Finding(number, "timeout", "job `sandbox` may run 999 minutes")
+        workflow_rules.Violation(number, "timeout", "job `sandbox` may run 999 minutes")
     ]

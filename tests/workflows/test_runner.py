@@ -24,8 +24,8 @@ jobs:
 HOME, FORK = "iterate/iterate", "stranger/iterate"
 
 
-def play(folder: Path, job: str, *, home: str = HOME, minutes: float = 1) -> runner.Run:
-    """Run one job for a pull request of the repository `home`."""
+def play(folder: Path, job: str, *, home: str = HOME, minutes: float = 1) -> runner.WorkflowRun:
+    """WorkflowRun one job for a pull request of the repository `home`."""
     repository = repos.new(folder / "repository")
     payload = {
         "repository": {"full_name": HOME, "fork": False, "default_branch": "main"},

@@ -1,4 +1,4 @@
-"""One GET from a registry: bounded in size and time, tried again, never led to another host."""
+"""One GET from a package registry: bounded in size and time, and tried again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.base import http, retry
 from tasks.base.http import Limits, Service
 from tasks.base.retry import RemoteFailed
 from tasks.base.transport import Tls
-from tasks.bump.registries.model import NotPublished, Unknown
+from tasks.bump.registries.model import NotPublished, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,23 +26,25 @@ MOST_BYTES: Final = 64_000_000
 DEADLINE: Final = 30.0
 SILENCE: Final = 10.0
 _REDIRECTS: Final = 3
-_AGAIN: Final = "try again later, or check registry, proxy and certificates in your configuration"
+_TRY_LATER: Final = (
+    "try again later, or check registry, proxy and certificates in your configuration"
+)
 _LOG_IN: Final = "log in (npm login), or mend the token in your configuration"
 _SERVICE: Final = Service(
     name="the registry",
     advice={
         "auth": _LOG_IN,
         "scope": _LOG_IN,
-        "rate": _AGAIN,
-        "transient": _AGAIN,
-        "network": _AGAIN,
+        "rate": _TRY_LATER,
+        "transient": _TRY_LATER,
+        "network": _TRY_LATER,
     },
-    elsewhere="configure the registry that you mean to use",
+    redirect_advice="configure the registry that you mean to use",
 )
 
 
 @dataclass(frozen=True)
-class Access:
+class PackageRegistryAccess:
     """How to reach one registry; `url` ends with a slash, `headers` may hold secrets."""
 
     url: str
@@ -51,32 +53,34 @@ class Access:
     tls: Tls = field(default_factory=Tls)
 
     def __repr__(self) -> str:
-        return f"Access({urlsplit(self.url).hostname})"
+        return f"PackageRegistryAccess({urlsplit(self.url).hostname})"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`date` is the server's clock, where it tells."""
+class RegistryReply:
+    """`date` is the server's clock, where it says."""
 
     status: int
     body: bytes
     date: datetime | None
 
 
-class Client:
+class RegistryClient:
     """Connections to one registry."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: PackageRegistryAccess) -> None:
         self.access = access
         self._client = http.Client(_SERVICE, choose_proxy=lambda _: access.proxy, tls=access.tls)
         self._client.manager_for(access.url)  # a wrong setting is found before anything is asked
 
     def close(self) -> None:
-        """End what is being asked."""
+        """End the requests of other threads."""
         self._client.close()
 
-    def get(self, path: str, *, accept: str, what: str, deadline: float = DEADLINE) -> Answer:
-        """`path` below the registry. Raises `Unknown` when no answer can be had, `NotPublished`
+    def get(
+        self, path: str, *, accept: str, package: str, deadline: float = DEADLINE
+    ) -> RegistryReply:
+        """`path` below the registry. Raises `SourceError` when no answer can be had, `NotPublished`
         when the answer is that there is nothing.
         """
         end = time.monotonic() + deadline
@@ -85,27 +89,27 @@ class Client:
         def attempt() -> Response:
             nonlocal attempts
             attempts += 1
-            return self._once(path, accept, what, end - time.monotonic())
+            return self._send(path, accept, package, end - time.monotonic())
 
         policy = retry.Policy(attempts=3, base=0.6, cap=2.0, longest=deadline, total=deadline)
         try:
             response = retry.call(attempt, policy=policy, report=lambda _: None)
         except RemoteFailed as error:
             count = f", tried {attempts} times" if error.passing else ""
-            failure = NotPublished if error.kind == "not-found" else Unknown
+            failure = NotPublished if error.kind == "not-found" else SourceError
             raise failure(f"{error.what}{count}", fix=error.fix) from error
         date = retry.parse_date(response.headers.get("Date"))
-        return Answer(response.status, response.body, date)
+        return RegistryReply(response.status, response.body, date)
 
-    def _once(self, path: str, accept: str, what: str, seconds: float) -> Response:
+    def _send(self, path: str, accept: str, package: str, seconds: float) -> Response:
         response = self._client.send(
             "GET",
             urljoin(self.access.url, path),
-            doing=what,
+            doing=package,
             headers={"Accept": accept, "Accept-Encoding": "gzip", **self.access.headers},
             limits=Limits(connect=SILENCE, idle=SILENCE, total=seconds, size=MOST_BYTES),
             redirects=_REDIRECTS,
         )
         if response.status != 200:
-            raise _SERVICE.failure(what, response, message="")
+            raise _SERVICE.failure(package, response, message="")
         return response

@@ -5,6 +5,7 @@ https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -13,9 +14,9 @@ from tasks.bump.registries.model import (
     PLAIN,
     Package,
     Release,
-    Unknown,
-    date,
+    SourceError,
     mapping,
+    parse_date,
     read_json,
     text,
 )
@@ -30,13 +31,17 @@ _INTEGRITY: Final = re.compile(r"sha512-[A-Za-z0-9+/]{86}==")
 
 
 def parse(body: bytes, name: str) -> Package:
-    """The package; versions that are none are left out. Raises `Unknown`."""
+    """The package; entries that are not versions are left out. Raises `SourceError`."""
     document = read_json(body, name)
     if document.get("name") != name:
-        raise Unknown(f"{name}: the registry sent the package {text(document.get('name'))[:80]!r}")
+        wrong_name = text(document.get("name"))[:80]
+        raise SourceError(f"{name}: the registry sent the package {wrong_name!r}")
     versions = document.get("versions")
     if not isinstance(versions, dict) or not versions:
-        raise Unknown(f"{name}: the registry lists no versions (unpublished, or a wrong registry)")
+        raise SourceError(
+            f"{name}: the registry lists no versions",
+            fix="check the registry in your configuration; the package may also be unpublished",
+        )
     times = mapping(document.get("time"))
     tags = mapping(document.get("dist-tags"))
     releases = {}
@@ -46,14 +51,22 @@ def parse(body: bytes, name: str) -> Package:
             releases[version] = release
     notes = []
     if left_out := len(versions) - len(releases):
-        notes.append(f"{left_out} entries of the registry are no versions and were left out")
+        notes.append(f"{left_out} entries of the registry are not versions and were left out")
     latest = tags.get("latest")
     if not isinstance(latest, str) or latest not in releases:
-        raise Unknown(
-            f"{name}: the registry's `latest` names {str(latest)[:80]!r}, no such version"
+        raise SourceError(
+            f"{name}: the registry's `latest` is {str(latest)[:80]!r}, which is not a version of it"
         )
-    gone = {v for v in times if v not in versions and PLAIN.fullmatch(str(v))}
-    return Package(name, releases, latest, frozenset(gone), tuple(notes))
+    unpublished = {v for v in times if v not in versions and PLAIN.fullmatch(v)}
+    return Package(name, releases, latest, frozenset(unpublished), tuple(notes))
+
+
+def parse_manifest(body: bytes, name: str, version: str) -> Release:
+    """`GET REGISTRY/NAME/VERSION`: one manifest, without a date. Raises `SourceError`."""
+    release = _release(name, version, read_json(body, name), None)
+    if release is None:
+        raise SourceError(f"{name}: the registry sent no manifest of version {version}")
+    return release
 
 
 def _release(name: str, version: object, manifest: object, time: object) -> Release | None:
@@ -63,28 +76,41 @@ def _release(name: str, version: object, manifest: object, time: object) -> Rele
         key = semver.key(version)
     except ValueError:
         return None
-    found = mapping(manifest)
-    if found.get("name") != name or found.get("version") != version:
+    fields = mapping(manifest)
+    if fields.get("name") != name or fields.get("version") != version:
         return None
-    dist = mapping(found.get("dist"))
+    dist = mapping(fields.get("dist"))
     integrity = text(dist.get("integrity"))
-    platforms = texts_of(found.get("optionalDependencies"))
-    deprecated = found.get("deprecated")
+    platforms = texts_of(fields.get("optionalDependencies"))
+    deprecated = fields.get("deprecated")
     return Release(
         text=version,
         key=key,
-        published=date(time),
+        date=parse_date(time),
         integrity={"": integrity} if _INTEGRITY.fullmatch(integrity) else {},
         deprecated=text(deprecated) or ("deprecated" if deprecated is True else ""),
-        engines=text(mapping(found.get("engines")).get("node")),
-        dependencies=texts_of(found.get("dependencies")),
+        engines=_engines(mapping(fields.get("engines")).get("node")),
+        dependencies=texts_of(fields.get("dependencies")),
         platforms={n: v for n, v in platforms.items() if _PLATFORM.search(n)},
-        scripts=_INSTALL_SCRIPTS & set(texts_of(found.get("scripts"))),
-        publisher=_person(found.get("_npmUser")),
-        maintainers=_people(found.get("maintainers")),
+        scripts=_scripts(fields),
+        publisher=_person(fields.get("_npmUser")),
+        maintainers=_people(fields.get("maintainers")),
         provenance=_provenance(dist),
-        repository=_repository(found.get("repository")),
+        repository=_repository(fields.get("repository")),
     )
+
+
+def _engines(value: object) -> str:
+    """The range of Node. What is not a text is kept as JSON, which is a range or will be held."""
+    return text(value) if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def _scripts(fields: dict[str, Any]) -> frozenset[str]:
+    """The short form of a manifest only says that there are some."""
+    scripts = _INSTALL_SCRIPTS & set(texts_of(fields.get("scripts")))
+    if not scripts and fields.get("hasInstallScript") is True:
+        return frozenset({"install"})
+    return frozenset(scripts)
 
 
 def _person(value: object) -> str | None:
@@ -92,13 +118,14 @@ def _person(value: object) -> str | None:
 
 
 def _people(value: object) -> frozenset[str] | None:
+    """None also where a list names nobody in a form that we know."""
     if not isinstance(value, list):
         return None
-    return frozenset(person for person in map(_person, value) if person)
+    return frozenset(name for name in map(_person, value) if name) or None
 
 
 def _provenance(dist: dict[str, Any]) -> bool | None:
-    """None where a mirror has dropped signatures too, so that nothing can be told."""
+    """None where a mirror has dropped the signatures, too: then nothing is known."""
     if "attestations" in dist:
         return bool(mapping(dist["attestations"]).get("provenance"))
     return False if "signatures" in dist else None

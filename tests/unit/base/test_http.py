@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import os
-import signal
 import socket
-import subprocess
-import sys
-import textwrap
-import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.base import project
-from tasks.base.errors import BadInput, TaskError
+from tasks.base.errors import BadInput
 from tasks.base.http import Client, Limits, Service
 from tasks.base.proxies import parse_proxy
 from tasks.base.retry import RemoteFailed
@@ -33,7 +25,7 @@ if TYPE_CHECKING:
 SERVICE = Service(
     name="the shop",
     advice={"network": "check the line", "rejected": "ask the shop", "scope": "get a permission"},
-    elsewhere="check the address",
+    redirect_advice="check the address",
 )
 SECRET = "sk-a-secret-of-the-shop"
 HEADERS = {"Authorization": f"Bearer {SECRET}"}
@@ -45,8 +37,8 @@ def client(**environment: str) -> Client:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
-    with forward_proxy.network(tmp_path) as made:
-        yield made
+    with forward_proxy.network(tmp_path) as company:
+        yield company
 
 
 # ── replies ─────────────────────────────────────────────────────────────────────────────────
@@ -61,17 +53,17 @@ def test_a_reply_of_any_status_is_returned() -> None:
     assert (response.status, response.body, response.headers["x-tea"]) == (418, b"PUT!", "green")
 
 
-def test_a_compressed_body_is_unpacked() -> None:
+def test_a_compressed_body_is_uncompressed() -> None:
     body = gzip.compress(b"tea" * 1000)
     with loopback.answering(lambda _: Answer(body, headers={"Content-Encoding": "gzip"})) as host:
         assert client().send("GET", f"http://{host}", doing="brewing").body == b"tea" * 1000
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_body_that_is_too_large_is_refused(*, packed: bool) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_body_that_is_too_large_is_refused(*, compressed: bool) -> None:
     body = b"x" * 3_000_000
-    headers = {"Content-Encoding": "gzip"} if packed else {}
-    reply = Answer(gzip.compress(body) if packed else body, headers=headers)
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    reply = Answer(gzip.compress(body) if compressed else body, headers=headers)
     with (
         loopback.answering(lambda _: reply) as host,
         pytest.raises(RemoteFailed, match=r"sends more than 1\.0 MB") as caught,
@@ -135,22 +127,22 @@ def test_redirects_in_circles_end() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("scheme", ["http", "//", "user@"])
 def test_no_secret_crosses_a_redirect_to_another_host(status: int, scheme: str) -> None:
-    seen: list[Request] = []
+    stolen: list[Request] = []
 
     def thief(request: Request) -> Answer:
-        seen.append(request)
+        stolen.append(request)
         return Answer(b"thank you")
 
     with loopback.answering(thief) as address:
-        other = address.replace("127.0.0.1", "localhost")
-        places = {"http": f"http://{other}/", "//": f"//{other}/", "user@": f"http://u@{other}/"}
+        name = address.replace("127.0.0.1", "localhost")
+        places = {"http": f"http://{name}/", "//": f"//{name}/", "user@": f"http://u@{name}/"}
         reply = Answer(status=status, headers={"Location": places[scheme]})
         with (
             loopback.answering(lambda _: reply) as host,
             pytest.raises(RemoteFailed, match="redirects to another place, localhost") as caught,
         ):
             client().send("GET", f"http://{host}/", doing="brewing", headers=HEADERS, redirects=3)
-    assert not seen
+    assert not stolen
     assert caught.value.kind == "rejected"
 
 
@@ -161,7 +153,7 @@ def test_no_secret_crosses_a_redirect_from_https_to_http(network: Network) -> No
         client(**network.environment, HTTP_PROXY=f"http://{network.proxy}").send(
             "GET", "https://shop.example/", doing="brewing", headers=HEADERS, redirects=3
         )
-    assert len(network.asked("shop.example")) == 1
+    assert len(network.requests_to("shop.example")) == 1
 
 
 def test_a_redirected_post_is_not_sent_again() -> None:
@@ -188,7 +180,7 @@ def test_a_proxy_gets_its_credentials_and_the_server_does_not(network: Network) 
     assert response.body == b"tea"
     assert network.tunnels == ["shop.example:443"]
     assert network.refusals == 0
-    [request] = network.asked("shop.example")
+    [request] = network.requests_to("shop.example")
     assert request.headers["Authorization"] == f"Bearer {SECRET}"
     assert request.headers["Proxy-Authorization"] is None
 
@@ -216,7 +208,7 @@ def test_an_unknown_authority_is_not_trusted_and_not_asked_again(network: Networ
         client(**environment).send("GET", "https://shop.example/", doing="brewing")
     assert not caught.value.passing
     assert "SANDBOX_CA_BUNDLE" in caught.value.fix
-    assert not network.asked("shop.example")
+    assert not network.requests_to("shop.example")
 
 
 def test_a_certificate_of_another_host_is_not_trusted(network: Network) -> None:
@@ -257,132 +249,6 @@ def test_an_unreadable_bundle_is_a_mistake_of_the_configuration() -> None:
     shop = Client(SERVICE, environment={}, tls=Tls(bundle="/nowhere.pem"))
     with pytest.raises(BadInput, match=r"certificates of /nowhere\.pem cannot be read"):
         shop.send("GET", "https://shop.example/", doing="brewing")
-
-
-# ── bounds ──────────────────────────────────────────────────────────────────────────────────
-
-
-class Dripper:
-    """Sends `script` at once, then a byte every 50 ms for as long as anybody takes them."""
-
-    def __init__(self, script: bytes) -> None:
-        self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.is_asked = threading.Event()
-        self.hung_up = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection, self._listener:
-            connection.sendall(self._script)
-            self.is_asked.set()
-            try:
-                while True:
-                    time.sleep(0.05)
-                    connection.sendall(b"x")
-            except OSError:
-                self.hung_up.set()
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nF4240\r\n",
-        b"HTTP/1.1 200 OK\r\nX-Long: ",
-        b"",
-    ],
-    ids=["body", "body until the end", "chunk", "header", "status line"],
-)
-def test_a_server_that_drips_ends_at_the_deadline(script: bytes) -> None:
-    dripper = Dripper(script)
-    with pytest.raises(RemoteFailed, match=r"the shop did not answer within 0\.5s") as caught:
-        client().send("GET", f"http://{dripper.host}", doing="brewing", limits=Limits(total=0.5))
-    assert (caught.value.kind, caught.value.fix) == ("network", "check the line")
-    assert dripper.hung_up.wait(60)
-
-
-def test_a_handshake_that_drips_ends_at_the_deadline() -> None:
-    # A TLS record of a handshake that never comes to its end.
-    dripper = Dripper(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
-    with pytest.raises(RemoteFailed, match="did not answer within"):
-        client().send("GET", f"https://{dripper.host}", doing="brewing", limits=Limits(total=0.5))
-
-
-def test_a_proxy_that_drips_ends_at_the_deadline() -> None:
-    dripper = Dripper(b"HTTP/1.1 200 OK\r\nX-Long: ")
-    shop = client(HTTPS_PROXY=f"http://{dripper.host}")
-    with pytest.raises(RemoteFailed, match="did not answer within"):
-        shop.send("GET", "https://shop.example/", doing="brewing", limits=Limits(total=0.5))
-
-
-def test_a_connection_that_was_kept_open_has_a_deadline_too() -> None:
-    replies = iter([Answer(b"tea"), Answer(b"x" * 1000, drip=0.05)])
-    with loopback.answering(lambda _: next(replies)) as host:
-        shop = client()
-        shop.send("GET", f"http://{host}", doing="brewing")
-        with pytest.raises(RemoteFailed, match="did not answer within"):
-            shop.send("GET", f"http://{host}", doing="brewing", limits=Limits(total=0.5))
-
-
-def test_a_silent_server_ends_after_its_silence() -> None:
-    with (
-        loopback.answering(lambda _: Answer(after=5)) as host,
-        pytest.raises(RemoteFailed, match="no reply from the shop"),
-    ):
-        client().send("GET", f"http://{host}", doing="brewing", limits=Limits(idle=0.3))
-
-
-def test_a_slow_reply_within_the_bounds_is_waited_for() -> None:
-    with loopback.answering(lambda _: Answer(b"x" * 20, drip=0.05)) as host:
-        bounds = Limits(idle=10, total=60)
-        assert client().send("GET", f"http://{host}", doing="brewing", limits=bounds).status == 200
-
-
-def test_a_request_is_ended_when_its_client_is_closed() -> None:
-    dripper = Dripper(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    shop = client()
-    errors: list[BaseException] = []
-
-    def ask() -> None:
-        try:
-            shop.send("GET", f"http://{dripper.host}", doing="brewing", limits=Limits(total=600))
-        except TaskError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    assert dripper.is_asked.wait(60)
-    shop.close()
-    thread.join(60)
-    assert not thread.is_alive()
-    assert errors
-    with pytest.raises(TaskError, match="was closed"):
-        shop.send("GET", f"http://{dripper.host}", doing="brewing")
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_request_at_once(signum: signal.Signals) -> None:
-    dripper = Dripper(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    program = textwrap.dedent(f"""\
-        import sys
-        from tasks import __main__
-        from tasks.base.http import Client, Limits, Service
-        __main__._end_as_if_interrupted()
-        Client(Service(name="x")).send("GET", "http://{dripper.host}", doing="x",
-                                       limits=Limits(total=600))
-    """)
-    with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=project.ROOT, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(project.ROOT)},
-    ) as child:  # fmt: skip
-        assert dripper.is_asked.wait(60)
-        child.send_signal(signum)
-        _, output = child.communicate(timeout=60)
-    assert b"Interrupted" in output or b"KeyboardInterrupt" in output
 
 
 # ── streams ─────────────────────────────────────────────────────────────────────────────────

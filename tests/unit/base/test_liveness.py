@@ -26,22 +26,22 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
         child.kill()
 
 
-def test_this_process_lives() -> None:
-    me = liveness.current()
-    assert me.pid == os.getpid()
-    assert liveness.life(me) == "alive"
+def test_the_current_process_is_alive() -> None:
+    owner = liveness.current()
+    assert owner.pid == os.getpid()
+    assert liveness.life(owner) == "alive"
 
 
 def test_a_process_that_ended_is_dead_before_and_after_it_is_waited_for(
     sleeper: subprocess.Popen[bytes],
 ) -> None:
-    other = liveness.current(sleeper.pid)
-    assert liveness.life(other) == "alive"
+    owner = liveness.current(sleeper.pid)
+    assert liveness.life(owner) == "alive"
     sleeper.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
-    assert liveness.life(other) == "dead"  # a zombie
+    assert liveness.life(owner) == "dead"  # a zombie
     sleeper.wait()
-    assert liveness.life(other) == "dead"
+    assert liveness.life(owner) == "dead"
 
 
 def test_a_process_that_took_over_the_pid_is_not_the_owner() -> None:
@@ -64,7 +64,7 @@ def test_an_earlier_boot_of_this_machine_ended_everything(monkeypatch: pytest.Mo
         {"host": "", "boot": "other"},  # a machine that cannot be told from others
     ],
 )
-def test_who_cannot_be_seen_from_here_is_not_judged(changes: dict[str, str]) -> None:
+def test_an_owner_elsewhere_is_not_judged(changes: dict[str, str]) -> None:
     stranger = dataclasses.replace(liveness.current(), start="1", **changes)  # type: ignore[arg-type]
     assert liveness.life(stranger) == "unknown"
 
@@ -119,13 +119,13 @@ def test_a_signed_folder_tells_of_its_owner(tmp_path: Path) -> None:
     assert liveness.life_of(tmp_path) == "unknown"
 
 
-def test_nobody_is_not_judged() -> None:
+def test_no_owner_is_not_judged() -> None:
     assert liveness.life(None) == "unknown"
 
 
-def test_labels_go_there_and_back() -> None:
-    me = liveness.current()
-    assert liveness.Owner.from_label(me.to_label()) == me
+def test_an_owner_is_read_from_its_label() -> None:
+    owner = liveness.current()
+    assert liveness.Owner.from_label(owner.to_label()) == owner
 
 
 @pytest.mark.parametrize(
@@ -139,15 +139,15 @@ def test_labels_go_there_and_back() -> None:
         '{"host":"h","boot":"b","namespace":"n","pid":1,"start":"s","more":1}',
     ],
 )
-def test_labels_of_others_are_nobodys(text: str) -> None:
+def test_another_text_is_no_owner(text: str) -> None:
     assert liveness.Owner.from_label(text) is None
 
 
 @given(st.text())
-def test_any_label_is_read_without_a_fuss(text: str) -> None:
+def test_any_text_can_be_read_as_a_label(text: str) -> None:
     liveness.life(liveness.Owner.from_label(text))
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 2**31 - 1, 2**40])
-def test_pids_that_are_none(pid: int) -> None:
+def test_an_impossible_pid_is_dead(pid: int) -> None:
     assert liveness.life(dataclasses.replace(liveness.current(), pid=pid)) == "dead"

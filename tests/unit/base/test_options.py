@@ -8,15 +8,15 @@ from tasks.base.options import Parser
 
 
 def parser() -> Parser:
-    made = Parser(prog="nox -s x --", allow_abbrev=False)
-    options.add_ref(made)
-    options.add_stage(made)
-    options.add_via(made)
-    options.add_json(made)
-    options.add_keep(made)
-    options.add_faults(made)
-    options.add_selection(made)
-    return made
+    result = Parser(prog="nox -s x --", allow_abbrev=False)
+    options.add_ref(result)
+    options.add_stage(result)
+    options.add_via(result)
+    options.add_json(result)
+    options.add_keep(result)
+    options.add_faults(result)
+    options.add_selection(result)
+    return result
 
 
 def test_shared_options_have_one_meaning() -> None:
@@ -59,16 +59,16 @@ def test_a_wrong_argument_is_one_line(words: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "chosen"),
+    ("words", "selection"),
     [([], []), (["-x"], ["-x"]), (["-k", "a or b", "-x"], ["-k", "a or b", "-x"])],
 )
-def test_a_selection_is_given_to_pytest(words: list[str], chosen: list[str]) -> None:
-    assert options.selection(parser().parse_args(words)) == chosen
+def test_a_selection_is_given_to_pytest(words: list[str], selection: list[str]) -> None:
+    assert options.selection(parser().parse_args(words)) == selection
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "86400", "nan", "inf"])
 def test_a_time_that_nobody_waits_is_refused(text: str) -> None:
-    made = Parser(prog="x", allow_abbrev=False)
-    made.add_argument("--timeout", type=options.seconds)
+    timed = Parser(prog="x", allow_abbrev=False)
+    timed.add_argument("--timeout", type=options.seconds)
     with pytest.raises(BadInput):
-        made.parse_args([f"--timeout={text}"])
+        timed.parse_args([f"--timeout={text}"])

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_output_and_environment() -> None:
-    shown = process.capture(["sh", "-c", "echo $A-$HOME"], env={"A": "1", "HOME": None})
-    assert shown.stdout == b"1-\n"
+def test_a_child_has_the_environment_that_is_laid_over() -> None:
+    result = process.capture(["sh", "-c", "echo $A-$HOME"], env={"A": "1", "HOME": None})
+    assert result.stdout == b"1-\n"
 
 
-def test_a_failure_names_the_command_and_its_last_words() -> None:
+def test_a_failure_names_the_command_and_its_last_line() -> None:
     with pytest.raises(CommandFailed) as caught:
         process.capture(["sh", "-c", "echo why >&2; exit 3"])
     assert caught.value.status == 3
@@ -42,13 +42,13 @@ def test_a_hanging_child_is_ended() -> None:
         process.capture(["sleep", "60"], timeout=0.2)
 
 
-def test_no_shell_anywhere() -> None:
+def test_no_module_starts_a_shell() -> None:
     sources = [*ROOT.glob("*.py"), *ROOT.glob("tasks/**/*.py"), *ROOT.glob("apps/**/*.py")]
-    own = [
+    modules = [
         path for path in sources if ".venv" not in path.parts and "node_modules" not in path.parts
     ]
-    assert own
-    for path in own:
+    assert modules
+    for path in modules:
         text = path.read_text()
         assert "shell=True" not in text, path
         assert "os.system(" not in text, path
@@ -81,29 +81,29 @@ def _await(path: Path) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupts_run_every_finally(tmp_path: Path, signum: signal.Signals) -> None:
-    started, cleaned = tmp_path / "started", tmp_path / "cleaned"
-    command = [sys.executable, "-c", CHILD, str(ROOT), str(started), str(cleaned)]
+    start_file, cleaned_file = tmp_path / "started", tmp_path / "cleaned"
+    command = [sys.executable, "-c", CHILD, str(ROOT), str(start_file), str(cleaned_file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
-        _await(started)
+        _await(start_file)
         time.sleep(0.2)  # until it sleeps: Python drops an interrupt that comes in a destructor
         child.send_signal(signum)
         _, said = child.communicate(timeout=20)
     assert child.returncode == 128 + signum
-    assert cleaned.exists()
+    assert cleaned_file.exists()
     assert b"Traceback" not in said
     assert said.count(b"\n") == 1
 
 
 def test_the_death_of_nox_runs_every_finally(tmp_path: Path) -> None:
-    started, cleaned = tmp_path / "started", tmp_path / "cleaned"
+    start_file, cleaned_file = tmp_path / "started", tmp_path / "cleaned"
     parent = (
         "import subprocess, sys; subprocess.run(sys.argv[1:], check=False)"  # waits, as nox does
     )
     command = [sys.executable, "-c", parent, sys.executable, "-c", CHILD, str(ROOT),
-               str(started), str(cleaned)]  # fmt: skip
+               str(start_file), str(cleaned_file)]  # fmt: skip
     env = {**os.environ, "NOX_CURRENT_SESSION": "setup"}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as nox:
-        _await(started)
+        _await(start_file)
         time.sleep(0.2)  # as above
         nox.kill()
-    _await(cleaned)
+    _await(cleaned_file)

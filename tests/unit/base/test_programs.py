@@ -39,8 +39,8 @@ def test_ubuntus_stub_is_not_taken_for_a_browser(tmp_path: Path) -> None:
 
 
 def test_the_variable_names_the_browser(tmp_path: Path) -> None:
-    chosen = program(tmp_path / "mine", "")
-    assert programs.find_browser({"ITERATE_CHROMIUM": str(chosen)}) == chosen
+    browser = program(tmp_path / "mine", "")
+    assert programs.find_browser({"ITERATE_CHROMIUM": str(browser)}) == browser
     with pytest.raises(BadInput, match="ITERATE_CHROMIUM"):
         programs.find_browser({"ITERATE_CHROMIUM": str(tmp_path / "missing")})
 
@@ -53,10 +53,10 @@ def test_a_registry_program_is_found_on_the_path_or_where_setup_puts_it(
     assert programs.find_registry() is None
     with pytest.raises(MissingTool, match="docker-registry"):
         programs.require_registry()
-    unpacked = programs.registry_from_setup()
-    unpacked.parent.mkdir(parents=True)
+    registry = programs.registry_from_setup()
+    registry.parent.mkdir(parents=True)
     assert programs.find_registry() is None
-    program(unpacked, "")
-    assert programs.require_registry() == unpacked
+    program(registry, "")
+    assert programs.require_registry() == registry
     on_path = program(tmp_path / "bin/registry", "")
     assert programs.require_registry() == on_path

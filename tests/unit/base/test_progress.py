@@ -82,7 +82,7 @@ def test_a_terminal_without_control_sequences_gets_plain_lines(environment: dict
     assert "✓ in between\n" in output
 
 
-def test_elsewhere_it_gives_a_sign_of_life_now_and_then(
+def test_a_log_gets_a_sign_of_life_at_intervals(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with ProgressLine(lambda: "half", redraw=0.001, heartbeat=0.05):
@@ -93,12 +93,12 @@ def test_elsewhere_it_gives_a_sign_of_life_now_and_then(
 
 
 @pytest.mark.parametrize(
-    ("text", "columns", "shown"),
+    ("text", "columns", "start"),
     [("abc", 3, "abc"), ("abcd", 3, "abc"), ("漢字", 3, "漢"), ("e\u0301e\u0301", 1, "e\u0301"),
      ("", 0, "")],
 )  # fmt: skip
-def test_text_is_cut_by_its_width(text: str, columns: int, shown: str) -> None:
-    assert console.fit(text, columns) == shown
+def test_text_is_cut_by_its_width(text: str, columns: int, start: str) -> None:
+    assert console.fit(text, columns) == start
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -39,9 +39,9 @@ def test_environment_names_the_proxy(environment: dict[str, str], proxy: str | N
 
 
 def test_plain_http_has_a_proxy_of_its_own() -> None:
-    both = {"HTTP_PROXY": "http://plain:1", "HTTPS_PROXY": "http://secure:2"}
-    assert url_for("http://api.example.com/", **both) == "http://plain:1"
-    assert url_for(API, **both) == "http://secure:2"
+    environment = {"HTTP_PROXY": "http://plain:1", "HTTPS_PROXY": "http://secure:2"}
+    assert url_for("http://api.example.com/", **environment) == "http://plain:1"
+    assert url_for(API, **environment) == "http://secure:2"
 
 
 @pytest.mark.parametrize(

@@ -12,28 +12,28 @@ SECRETS = st.text(string.ascii_letters + string.digits + "-_+/=.", min_size=6, m
 
 
 @given(st.text(), SECRETS, st.text())
-def test_a_known_value_is_nowhere(before: str, secret: str, after: str) -> None:
-    assert secret not in redact(f"{before}{secret}{after}{secret}", [secret]).replace(MASK, "\0")
+def test_a_secret_is_removed_wherever_it_stands(head: str, secret: str, tail: str) -> None:
+    assert secret not in redact(f"{head}{secret}{tail}{secret}", [secret]).replace(MASK, "\0")
 
 
 @given(st.lists(SECRETS, max_size=5), st.text())
-def test_redacting_again_changes_nothing(secrets: list[str], text: str) -> None:
-    once = redact(text, secrets)
+def test_text_that_is_redacted_stays_as_it_is(secrets: list[str], text: str) -> None:
+    redacted_text = redact(text, secrets)
     if not any(secret in MASK for secret in secrets):
-        assert redact(once, secrets) == once
+        assert redact(redacted_text, secrets) == redacted_text
 
 
-def test_the_longer_of_two_secrets_goes_whole() -> None:
+def test_the_longer_of_two_secrets_is_removed_as_a_whole() -> None:
     assert redact("abcdefghij", ["abcdef", "abcdefghij"]) == MASK
 
 
 @pytest.mark.parametrize("short", ["", "a", "12345"])
-def test_a_short_value_tears_no_holes(short: str) -> None:
+def test_a_short_value_is_not_taken_for_a_secret(short: str) -> None:
     assert redact("a 12345 b", [short]) == "a 12345 b"
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "visible"),
     [
         ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {MASK}"),
         ("authorization: basic b3BlbmNvZGU6eA==", f"authorization: basic {MASK}"),
@@ -49,8 +49,8 @@ def test_a_short_value_tears_no_holes(short: str) -> None:
         ),
     ],
 )
-def test_what_has_the_form_of_a_secret(text: str, left: str) -> None:
-    assert redact(text) == left
+def test_text_in_the_form_of_a_secret_is_removed(text: str, visible: str) -> None:
+    assert redact(text) == visible
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_has_the_form_of_a_secret(text: str, left: str) -> None:
         "https://example.com:8080/path",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_other_text_stays(text: str) -> None:
     assert redact(text) == text
 
 
@@ -71,16 +71,16 @@ def test_what_is_no_secret_stays(text: str) -> None:
     "name",
     ["GITHUB_TOKEN", "ANTHROPIC_API_KEY", "DB_PASSWORD", "CLIENT_SECRET", "AWS_ACCESS_KEY_ID"],
 )
-def test_names_of_secrets(name: str) -> None:
+def test_a_name_says_that_its_value_is_a_secret(name: str) -> None:
     assert names_a_secret(name)
 
 
 @pytest.mark.parametrize("name", ["PATH", "HOME", "LANG", "KEYBOARD", "MONKEY_COUNT"])
-def test_names_of_no_secrets(name: str) -> None:
+def test_other_names_do_not_say_that_their_value_is_a_secret(name: str) -> None:
     assert not names_a_secret(name)
 
 
-def test_secrets_of_an_environment() -> None:
+def test_secrets_of_an_environment_are_found_by_their_names() -> None:
     assert secrets_in({"A_TOKEN": "1", "PLAIN": "2"}) == {"1"}
 
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RNG = random.Random(1)  # noqa: S311
-NOW = 1_700_000_000.0
+CURRENT_TIME = 1_700_000_000.0
 
 
 def failing(*kinds: retry.Kind, after: float | None = None) -> Callable[[], str]:
     """Fails in these ways, then works."""
-    left = list(kinds)
+    outstanding = list(kinds)
 
     def do() -> str:
-        if left:
-            raise RemoteFailed("asking", kind=left.pop(0), after=after)
+        if outstanding:
+            raise RemoteFailed("asking", kind=outstanding.pop(0), after=after)
         return "done"
 
     return do
@@ -51,7 +51,7 @@ def failing(*kinds: retry.Kind, after: float | None = None) -> Callable[[], str]
         (504, "", "transient"),
     ],
 )
-def test_each_refusal_has_its_class(status: int, message: str, kind: str) -> None:
+def test_a_status_and_its_text_have_a_kind(status: int, message: str, kind: str) -> None:
     assert retry.classify(status, message) == kind
 
 
@@ -71,11 +71,11 @@ def test_each_refusal_has_its_class(status: int, message: str, kind: str) -> Non
         ({"X-Retry-After": "9"}, None),
     ],
 )
-def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry.asked_to_wait(headers, now=NOW) == seconds
+def test_headers_say_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry.asked_to_wait(headers, current_time=CURRENT_TIME) == seconds
 
 
-def test_what_may_pass_is_tried_again() -> None:
+def test_a_failure_that_may_pass_is_tried_again() -> None:
     slept: list[float] = []
     do = failing("rate", "transient", "network")
     assert retry.call(do, sleep=slept.append, rng=RNG) == "done"
@@ -83,7 +83,7 @@ def test_what_may_pass_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("kind", ["auth", "scope", "quota", "conflict", "not-found", "rejected"])
-def test_what_stays_is_said_at_once(kind: retry.Kind) -> None:
+def test_another_failure_is_raised_at_once(kind: retry.Kind) -> None:
     slept: list[float] = []
     with pytest.raises(RemoteFailed) as caught:
         retry.call(failing(kind), sleep=slept.append)
@@ -91,7 +91,7 @@ def test_what_stays_is_said_at_once(kind: retry.Kind) -> None:
     assert slept == []
 
 
-def test_it_ends_with_the_last_failure() -> None:
+def test_attempts_end_with_the_last_failure() -> None:
     slept: list[float] = []
     kinds: list[retry.Kind] = ["transient"] * 9
     do = failing(*kinds)
@@ -100,14 +100,14 @@ def test_it_ends_with_the_last_failure() -> None:
     assert len(slept) == 3
 
 
-def test_never_earlier_than_asked() -> None:
+def test_no_attempt_is_earlier_than_the_server_asks() -> None:
     slept: list[float] = []
     retry.call(failing("rate", "rate", after=2.0), sleep=slept.append)
     assert len(slept) == 2
     assert min(slept) >= 2
 
 
-def test_an_hour_is_not_waited_for() -> None:
+def test_a_wait_of_an_hour_is_a_failure() -> None:
     slept: list[float] = []
     with pytest.raises(RemoteFailed):
         retry.call(failing("rate", after=3600.0), sleep=slept.append)
@@ -122,7 +122,7 @@ def test_pauses_are_capped_and_never_zero(attempt: int, seed: int, after: float 
     assert 0 < pause <= (policy.cap if after is None else policy.longest + policy.cap)
 
 
-def test_a_refusal_cannot_write_to_the_terminal() -> None:
+def test_a_servers_message_cannot_write_to_the_terminal() -> None:
     error = retry.failure("asking", 502, message="\x1b[2Jgone\nand more")
     assert "\x1b" not in str(error)
     assert "\n" not in str(error)

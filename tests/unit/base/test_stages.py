@@ -33,10 +33,10 @@ def test_two_branches_have_two_stages(first_branch: str, second_branch: str) -> 
 
 
 @given(NAMES)
-def test_nobody_can_name_a_branch_after_anothers_stage(branch: str) -> None:
-    taken = stages.stage_for_branch(branch).removeprefix("dev-")
-    if taken != branch:
-        assert stages.stage_for_branch(taken) != f"dev-{taken}"
+def test_a_branch_named_like_another_branchs_stage_has_a_stage_of_its_own(branch: str) -> None:
+    name = stages.stage_for_branch(branch).removeprefix("dev-")
+    if name != branch:
+        assert stages.stage_for_branch(name) != f"dev-{name}"
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,19 @@ from tasks.base import waiting
 from tasks.base.errors import TaskError, TimedOut
 
 
-def test_it_returns_what_the_probe_found() -> None:
+def test_waiting_returns_the_result_of_the_probe() -> None:
     answers = iter([None, False, "there"])
     assert waiting.until(lambda: next(answers), what="it", timeout=5, interval=0.001) == "there"
 
 
-def test_it_ends_at_the_deadline_with_the_last_state() -> None:
+def test_waiting_ends_at_the_deadline_with_the_last_state() -> None:
     start = time.monotonic()
     with pytest.raises(TimedOut, match=r"the door did not happen within 0\.2 s: locked"):
         waiting.until(lambda: None, what="the door", timeout=0.2, state=lambda: "locked")
     assert time.monotonic() - start < 5
 
 
-def test_it_ends_at_once_when_it_is_hopeless() -> None:
+def test_waiting_ends_at_once_when_the_probe_raises() -> None:
     def probe() -> None:
         raise TaskError("it exited")
 

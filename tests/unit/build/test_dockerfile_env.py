@@ -97,7 +97,7 @@ def test_ours_comes_back_byte_for_byte(values: dict[str, str], crlf: bool) -> No
     was = {name: only(old, name).value for name in values}
     new = dockerfile_env.replace(old, values)
     assert dockerfile_env.replace(new, was) == old
-    assert pins.current(new) == pins.current(old) | values
+    assert pins.current_versions(new) == pins.current_versions(old) | values
     for before, after in zip(old.split("\n"), new.split("\n"), strict=True):
         name = next((n for n in values if before.startswith(f"ENV {n}=")), None)
         expected = before.replace(f"={was[name]}", f"={values[name]}", 1) if name else before
@@ -118,8 +118,8 @@ def test_any_surroundings_stay(junk: str, form: str) -> None:
 
 
 def test_every_pin_has_a_row_and_every_row_a_line() -> None:
-    assert pins.current(TEXT) == dockerfile.pins(TEXT)
-    with pytest.raises(BadInput, match=r"SANDBOX_NEW_VERSION.*nobody knows"):
-        pins.current(TEXT + "ENV SANDBOX_NEW_VERSION=1\n")
+    assert pins.current_versions(TEXT) == dockerfile.pins(TEXT)
+    with pytest.raises(BadInput, match=r"SANDBOX_NEW_VERSION.*not a known pin"):
+        pins.current_versions(TEXT + "ENV SANDBOX_NEW_VERSION=1\n")
     with pytest.raises(BadInput, match="no ENV line sets SANDBOX_BUN_VERSION"):
-        pins.current(TEXT.replace("ENV SANDBOX_BUN_VERSION", "ARG SANDBOX_BUN_VERSION"))
+        pins.current_versions(TEXT.replace("ENV SANDBOX_BUN_VERSION", "ARG SANDBOX_BUN_VERSION"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 TOKEN = "ghs_" + "0123456789" * 4
 
@@ -41,8 +41,8 @@ def hub(bare: Path) -> Iterator[GitHub]:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long commands would have slept."""
     slept: list[float] = []
-    patched = functools.partial(rest.Api, sleep=slept.append)
-    monkeypatch.setattr(rest, "Api", patched)
+    patched = functools.partial(rest.GitHubApi, sleep=slept.append)
+    monkeypatch.setattr(rest, "GitHubApi", patched)
     return slept
 
 

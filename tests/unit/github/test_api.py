@@ -10,19 +10,19 @@ import pytest
 from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 from tasks.github import rest
-from tasks.github.rest import Access, Api
-from tests.support import github
+from tasks.github.rest import GitHubAccess, GitHubApi
+from tests.support import github_hub
 from tests.unit.github.conftest import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 
-def api(hub: GitHub, naps: list[float] | None = None, token: str = TOKEN) -> Api:
-    access = Access(token=token, repository=hub.repository, api_url=hub.url)
-    return Api(access, sleep=([] if naps is None else naps).append)
+def api(hub: GitHub, naps: list[float] | None = None, token: str = TOKEN) -> GitHubApi:
+    access = GitHubAccess(token=token, repository=hub.repository, api_url=hub.url)
+    return GitHubApi(access, sleep=([] if naps is None else naps).append)
 
 
 def refused(hub: GitHub, path: str = "{repo}/pulls", **options: Any) -> RemoteFailed:
@@ -152,9 +152,9 @@ def test_an_unreachable_server_is_a_network_failure() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     naps: list[float] = []
-    access = Access(token=TOKEN, repository="a/b", api_url=f"http://127.0.0.1:{port}")
+    access = GitHubAccess(token=TOKEN, repository="a/b", api_url=f"http://127.0.0.1:{port}")
     with pytest.raises(RemoteFailed, match="no reply from GitHub") as caught:
-        Api(access, sleep=naps.append).get("looking", "{repo}")
+        GitHubApi(access, sleep=naps.append).get("looking", "{repo}")
     assert caught.value.kind == "network"
     assert "GITHUB_API_URL" in caught.value.fix
     assert len(naps) == 5
@@ -168,7 +168,7 @@ def test_create_makes_one_thing_when_an_answer_is_lost(
 ) -> None:
     """No reply says nothing about whether it was done."""
     issue = hub.pull()
-    hub.fail("POST", "comments", status, done=carried_out)
+    hub.fail("POST", "comments", status, carried_out=carried_out)
     client = api(hub)
     path = f"{{repo}}/issues/{issue}/comments"
     created = client.create(
@@ -214,4 +214,4 @@ def test_access_takes_the_environment() -> None:
     assert access.api_url == "https://git.example/api/v3"
     assert rest.access(ENVIRONMENT).page == "https://github.com/a/b"
     assert TOKEN not in repr(access)
-    assert github.VERSION == rest.VERSION
+    assert github_hub.VERSION == rest.VERSION

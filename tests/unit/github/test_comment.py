@@ -10,13 +10,13 @@ import pytest
 from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 from tasks.commands import github_comment
-from tests.support.github import WORKFLOW
+from tests.support.github_hub import WORKFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 MARK = "<!-- iterate-sandbox: sandbox -->"
 NAME = "dev-x--20260116-230007-0123456789ab"

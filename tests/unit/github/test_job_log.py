@@ -16,7 +16,7 @@ from tasks.base import console
 from tasks.base.project import ROOT
 from tasks.github import job
 from tests.support import github_runner
-from tests.support.github_runner import Command
+from tests.support.github_runner import WorkflowCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def test_our_commands_are_read_as_they_were_meant(
     commands = github_runner.commands(capsys.readouterr().err)
     assert [command.name for command in commands] == ["group", "endgroup", "error"]
     assert commands[0].data == title
-    assert commands[2] == Command("error", {"title": "A: b, c%"}, title)
+    assert commands[2] == WorkflowCommand("error", {"title": "A: b, c%"}, title)
 
 
 @pytest.mark.usefixtures("_job")

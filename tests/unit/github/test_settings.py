@@ -12,13 +12,13 @@ from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 from tasks.commands import github_check
 from tasks.github.settings import NotSetUp, repository_of
-from tests.support.github import ADMIN
+from tests.support.github_hub import ADMIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.github import GitHub
+    from tests.support.github_hub import GitHub
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_wrong_repository_or_token_is_one_line(
     monkeypatch.delenv("GITHUB_TOKEN")
     with pytest.raises(BadInput, match="GITHUB_TOKEN is not set"):
         github_check.main([])
-    assert owned.asked == ["GET /repos/iterate/other"] * 2
+    assert owned.requests == ["GET /repos/iterate/other"] * 2
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ import npm_tool
 import pytest
 
 from tasks.base.project import ROOT
-from tasks.bump import locks, pins
+from tasks.bump import lock_files, pins
 
 
 def locked(name: str) -> dict[str, Any]:
-    pin = pins.find(name)
-    versions = pins.current((ROOT / "apps/os/sandbox/Dockerfile").read_text())
-    found: dict[str, Any] = json.loads((ROOT / locks.path(pin, versions[pin.variable])).read_text())
-    return found
+    pin = pins.find_pin(name)
+    versions = pins.current_versions((ROOT / "apps/os/sandbox/Dockerfile").read_text())
+    path = ROOT / lock_files.lock_path(pin, versions[pin.variable])
+    lock: dict[str, Any] = json.loads(path.read_text())
+    return lock
 
 
 @pytest.mark.parametrize(("name", "program"), [
@@ -29,7 +30,7 @@ def locked(name: str) -> dict[str, Any]:
 def test_the_program_is_required_and_the_only_one(name: str, program: str) -> None:
     lock = locked(name)
     npm_tool.tailor(lock, "x64")
-    package = pins.find(name).package
+    package = pins.find_pin(name).package
     assert set(lock["packages"]) == {"", f"node_modules/{package}", f"node_modules/{program}"}
     assert "optional" not in lock["packages"][f"node_modules/{program}"]
     assert set(lock["packages"][""]["dependencies"]) == {package, program}
@@ -38,8 +39,8 @@ def test_the_program_is_required_and_the_only_one(name: str, program: str) -> No
 
 @pytest.mark.parametrize("pin", pins.PINS, ids=lambda pin: pin.name)
 def test_every_lock_is_of_its_pin_with_checksums_and_without_addresses(pin: pins.Pin) -> None:
-    version = pins.current((ROOT / "apps/os/sandbox/Dockerfile").read_text())[pin.variable]
-    text = (ROOT / locks.path(pin, version)).read_text()
+    version = pins.current_versions((ROOT / "apps/os/sandbox/Dockerfile").read_text())[pin.variable]
+    text = (ROOT / lock_files.lock_path(pin, version)).read_text()
     assert not re.search(r'"resolved"|index-url|registry', text)
     if pin.origin == "pypi":
         assert text.startswith(f"{pin.package}=={version} ")
@@ -52,9 +53,9 @@ def test_every_lock_is_of_its_pin_with_checksums_and_without_addresses(pin: pins
 
 
 def test_no_lock_without_its_pin() -> None:
-    versions = pins.current((ROOT / "apps/os/sandbox/Dockerfile").read_text())
-    wanted = {Path(locks.path(pin, versions[pin.variable])).name for pin in pins.PINS}
-    assert {path.name for path in (ROOT / locks.FOLDER).iterdir()} == wanted
+    versions = pins.current_versions((ROOT / "apps/os/sandbox/Dockerfile").read_text())
+    wanted = {Path(lock_files.lock_path(pin, versions[pin.variable])).name for pin in pins.PINS}
+    assert {path.name for path in (ROOT / lock_files.FOLDER).iterdir()} == wanted
 
 
 def test_one_copy_of_each_program(tmp_path: Path) -> None:

