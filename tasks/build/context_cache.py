@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.base import files
 from tasks.base.project import cache_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KEPT_DAYS: Final = 14
+_KEPT_SECONDS: Final = 14 * 86400.0
 
 
 def folder() -> Path:
@@ -34,16 +33,9 @@ def load(path: Path) -> Any:
 
 
 def save(path: Path, value: Any) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value))
-    temporary.replace(path)
+    files.write(path, json.dumps(value))
 
 
 def forget_old(into: Path) -> None:
     """Delete what nothing has used for two weeks, leftovers of killed runs too."""
-    oldest = time.time() - _KEPT_DAYS * 86400
-    for path in into.iterdir():
-        if path.name.startswith("packs-") and path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_file() and path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+    files.remove_unused(into, seconds=_KEPT_SECONDS)

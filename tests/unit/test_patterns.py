@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDERS = ("tasks", "apps/daemon/iterate_daemon", "apps/os/sandbox/lib")
 #: Steps may grow as the text does, and 2.5 times that; the square would be eight times that.
 SHORT, LONG, GROWTH = 40, 320, 2.5
-FEW = 10 * SHORT**2
+STEP_LIMIT = 10 * SHORT**2
 #: Of one pattern, so many texts are tried, spread over all that can be made.
 ATTACKS = 80
 _FUNCTIONS: dict[str, Mode] = {
@@ -147,11 +147,11 @@ def test_a_pattern_makes_linear_work(use: Use) -> None:
 def _assert_linear(pattern: re.Pattern[Any], mode: Mode) -> None:
     texts = list(regex_attacks.attacks(pattern, SHORT, LONG))
     for short, long in texts[:: len(texts) // ATTACKS + 1]:
-        few = regex_work.work(pattern, short, mode, limit=FEW)
-        assert few <= FEW, f"{short[:60]!r}: more than {FEW} steps"
-        allowed = int(GROWTH * max(few, len(short)) * len(long) / len(short))
-        many = regex_work.work(pattern, long, mode, limit=allowed)
-        assert many <= allowed, f"{short[:60]!r}…: {few} steps, then more than {allowed}"
+        short_steps = regex_work.work(pattern, short, mode, limit=STEP_LIMIT)
+        assert short_steps <= STEP_LIMIT, f"{short[:60]!r}: more than {STEP_LIMIT} steps"
+        limit = int(GROWTH * max(short_steps, len(short)) * len(long) / len(short))
+        long_steps = regex_work.work(pattern, long, mode, limit=limit)
+        assert long_steps <= limit, f"{short[:60]!r}…: {short_steps} steps, then more than {limit}"
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from tasks.git import gitdir
 PINS = Path("/pins")
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "base/__init__", "base/console", "base/errors", "base/liveness",
-    "base/process", "base/project",
+    "__init__", "base/__init__", "base/console", "base/errors", "base/files",
+    "base/liveness", "base/process", "base/project",
     "build/__init__", "build/context_cache", "build/history_scan", "build/secret_scan",
     "git/__init__", "git/gitdir", "git/history", "git/indexfile", "git/isolation", "git/objects",
     "git/worktree",
