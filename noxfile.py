@@ -138,7 +138,8 @@ def snapshots(session: nox.Session) -> None:
 @nox.session(tags=["daytona"])
 def stand_in(session: nox.Session) -> None:
     """Run a local Daytona on loopback until Ctrl-C."""
-    need(session, "test")
+    if not HELP:
+        session.install("--require-hashes", "-r", "apps/daytona-standin/requirements.txt")
     task(session, "stand-in", *session.posargs)
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from tasks.base import console
+from tasks.base import console, loopback
 from tasks.base.errors import Interrupted, TaskError
 from tasks.commands import COMMANDS, GROUPS
 from tasks.github import job
@@ -24,6 +24,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def main(arguments: list[str]) -> int:
     """Run one command; the result is the exit status of the process."""
+    os.environ.update(loopback.exempt(os.environ))  # for us and all that we start
     name, *rest = arguments or ["--help"]
     if name in GROUPS:
         return _in_group(name, rest or ["--help"])

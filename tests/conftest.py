@@ -12,7 +12,7 @@ import hypothesis
 import psutil
 import pytest
 
-from tasks.base import project
+from tasks.base import loopback, project
 from tests.support import cases, repos
 
 if TYPE_CHECKING:
@@ -66,11 +66,7 @@ def _surroundings() -> Iterator[None]:
         if name in _UNSET or name.startswith("GIT_"):
             del os.environ[name]
     os.environ |= {name: value for name, value in repos.GIT_ENV.items() if name.startswith("GIT_")}
-    if any(name.lower() in {"http_proxy", "all_proxy"} for name in environment):
-        for name in ("no_proxy", "NO_PROXY"):
-            os.environ[name] = ",".join(
-                filter(None, [environment.get(name), "127.0.0.1,localhost"])
-            )
+    os.environ.update(loopback.exempt(environment))
     yield
     os.environ.clear()
     os.environ.update(environment)

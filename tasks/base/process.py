@@ -93,11 +93,18 @@ def start(
     stdin: int | None = subprocess.DEVNULL,
     stdout: int | None = None,
     stderr: int | None = None,
+    start_new_session: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start `args`; the caller ends it with `wait` or `stop`."""
     try:
         return subprocess.Popen(
-            args, cwd=cwd, env=_overlay(env), stdin=stdin, stdout=stdout, stderr=stderr
+            args,
+            cwd=cwd,
+            env=_overlay(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=start_new_session,
         )
     except FileNotFoundError as error:
         raise _missing(args, error) from error

@@ -39,16 +39,6 @@ def secrets_in(env: Mapping[str, str]) -> set[str]:
     return {value for name, value in env.items() if names_a_secret(name)}
 
 
-def parse_env_file(text: str) -> dict[str, str]:
-    """NAME=value lines as shells and `.env` files have them."""
-    result = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and not name.startswith("#"):
-            result[name.strip()] = value.strip().strip("\"'")
-    return result
-
-
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without the given values and without what has the form of a secret."""
     # The longest first: one secret may be the beginning of another.

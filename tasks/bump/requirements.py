@@ -30,20 +30,30 @@ class Compiled:
 
 
 DAEMON: Final = "apps/daemon/requirements.txt"
+SANDBOX: Final = "apps/os/sandbox/requirements.txt"
+STAND_IN: Final = "apps/daytona-standin/requirements.txt"
+#: The applications that tests run in their own environment.
+APPLICATIONS: Final = ("apps/daemon/pyproject.toml", "apps/daytona-standin/pyproject.toml")
 #: In order: the image's own pins decide the tests', which decide the checks'.
 FILES: Final = (
     Compiled(DAEMON, ("apps/daemon/pyproject.toml",)),
-    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON,)),
+    Compiled(SANDBOX, (), "sandbox"),
+    Compiled("requirements/daytona.txt", (), "daytona", (DAEMON, SANDBOX)),
+    Compiled(
+        STAND_IN,
+        ("apps/daytona-standin/pyproject.toml",),
+        shares=(DAEMON, "requirements/daytona.txt"),
+    ),
     Compiled(
         "requirements/test.txt",
-        ("apps/daemon/pyproject.toml",),
+        APPLICATIONS,
         "test",
-        (DAEMON, "requirements/daytona.txt"),
+        (DAEMON, SANDBOX, "requirements/daytona.txt", STAND_IN),
     ),
     Compiled("requirements/nox.txt", (), "nox", ("requirements/test.txt",)),
     Compiled(
         "requirements/lint.txt",
-        ("apps/daemon/pyproject.toml",),
+        APPLICATIONS,
         "lint",
         (DAEMON, "requirements/test.txt", "requirements/nox.txt"),
     ),

@@ -13,7 +13,6 @@ from tasks import git
 from tasks.base import console, project
 from tasks.base.errors import BadInput
 from tasks.base.options import Once, Parser, add_json
-from tasks.bump import proposal
 from tasks.github import job, pull_request, rest
 from tasks.github.pull_request import Change, ProposalBranch
 
@@ -54,6 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
+    from tasks.bump import proposal  # noqa: PLC0415 - brings urllib3, which --help does without
+
     access = rest.access()
     text = proposal.read_text(options.markdown)
     repo = git.open_repo(project.ROOT)

@@ -13,6 +13,7 @@ from tasks.base.options import Once, Parser, add_selection
 from tasks.commands import local_test
 from tasks.daytona import adapter, ship, snapshot
 from tasks.daytona.publish import Publisher, Wanted
+from tasks.sandbox import stand_in
 
 if TYPE_CHECKING:
     import argparse
@@ -58,8 +59,6 @@ def main(arguments: list[str]) -> None:
     named = named_snapshot(options, os.environ)
     with contextlib.ExitStack() as stack:
         if options.stand_in:
-            from tasks import standin  # noqa: PLC0415 - a server and its libraries
-
             if named:
                 raise BadInput(
                     "a stand-in has no snapshots yet", fix=f"leave out --snapshot and {VARIABLE}"
@@ -69,8 +68,8 @@ def main(arguments: list[str]) -> None:
                     "a stand-in ends with this command, and its sandboxes with it",
                     fix="leave out --keep",
                 )
-            there = stack.enter_context(standin.running())
-            stack.enter_context(environment({**there.environment, adapter.LOOPBACK_VARIABLE: "1"}))
+            local_daytona = stack.enter_context(stand_in.running())
+            stack.enter_context(environment(local_daytona.environment))
         # Before anything is built: missing or unusable credentials, a wrong name.
         adapter.credentials()
         api = adapter.connect()
@@ -80,13 +79,8 @@ def main(arguments: list[str]) -> None:
         seconds = round(watch.elapsed, 1)
         options.image = str(result["snapshot_name"])
         began = time.monotonic()
-        # anyio, which the stand-in runs on, is also a plugin of pytest's.
-        quiet = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
         status = local_test.run_pytest(
-            [
-                *local_test.pytest_arguments(options, root=project.ROOT, provider="daytona"),
-                *quiet,
-            ],
+            local_test.pytest_arguments(options, root=project.ROOT, provider="daytona"),
             subject=options.image,
             quiet=options.json,
         )

@@ -20,10 +20,10 @@ def main(arguments: list[str]) -> None:
         for verdict in verdicts
     ]
     job.write_summary("### Gate\n\n" + markdown.table(["", "job", ""], rows))
-    closed = [verdict.job for verdict in verdicts if not verdict.passes]
-    if closed:
+    failures = [verdict.job for verdict in verdicts if not verdict.passes]
+    if failures:
         raise GateClosed(
-            f"the gate is closed: {', '.join(map(console.printable, closed))}",
+            f"the gate is closed: {', '.join(map(console.printable, failures))}",
             fix="look at the log of each, and run the failed jobs again once it is mended",
         )
     console.good("the gate is open")

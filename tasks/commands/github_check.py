@@ -39,12 +39,12 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     access = rest.access(repository=settings.repository_of(git.origin_url(ROOT)))
     with closing(rest.GitHubApi(access)) as api:
-        checked = list(settings.check(api))
-    show(access.repository, checked)
+        findings = list(settings.check(api))
+    show(access.repository, findings)
     if options.json:
-        console.emit_json([asdict(setting) for setting in checked])
-    missing = [setting.name for setting in checked if setting.state == "missing"]
-    unknown = [setting.name for setting in checked if setting.state == "unknown"]
+        console.emit_json([asdict(setting) for setting in findings])
+    missing = [setting.name for setting in findings if setting.state == "missing"]
+    unknown = [setting.name for setting in findings if setting.state == "unknown"]
     if missing:
         raise NotSetUp(f"not set up: {', '.join(missing)}", fix="the table above says how")
     if unknown:
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> None:
         console.good("all of it is set up")
 
 
-def show(repository: str, checked: Sequence[CheckedSetting]) -> None:
+def show(repository: str, findings: Sequence[CheckedSetting]) -> None:
     """The table, for the terminal and for the summary of a job."""
-    rows = [[_SIGNS[row.state], row.name, row.detail, row.fix] for row in checked]
+    rows = [[_SIGNS[row.state], row.name, row.detail, row.fix] for row in findings]
     printable = [list(map(console.printable, row)) for row in rows]
     console.say(console.table(printable, ["", repository, "", "what to do"]))
     cells = [list(map(markdown.plain, row)) for row in rows]

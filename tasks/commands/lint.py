@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> None:
 
 def shell_scripts() -> list[str]:
     """Every tracked shell script, by its ending or, among the services', by its first line."""
-    listed = git.open_repo(ROOT).git("ls-files", "-z", "--", "*.sh", ".ci/run", _SERVICES)
+    places = ["*.sh", ".ci/run", _SERVICES, f"{SANDBOX_DIR}/lib/shell"]
+    listed = git.open_repo(ROOT).git("ls-files", "-z", "--", *places)
     paths = listed.decode().split("\0")
     return [path for path in paths if path and _is_shell(path)]
 

@@ -38,17 +38,17 @@ def main(arguments: list[str]) -> None:
     head = image_change.source_of(repo, refs.choose(options.ref, os.environ, None).ref)
     content = image_change.content_of(head)
     change = image_change.compare(repo, content, options.base or "")
-    verdict = "changed" if change.changed else "unchanged"
+    verdict = "changed" if change.is_changed else "unchanged"
     console.good(f"{head.describe()}: {verdict}, {change.reason}")
     result = {
-        "changed": change.changed,
+        "changed": change.is_changed,
         "reason": change.reason,
         "content": content,
         "identity": head.identity,
         "sha": head.sha,
     }
     job.write_outputs(**result)
-    title = "The image changes" if change.changed else "The image does not change"
+    title = "The image changes" if change.is_changed else "The image does not change"
     job.write_summary(
         f"### {title}\n\n{markdown.plain(change.reason)}\n\n"
         + markdown.facts({"commit": head.sha, "content": content}.items())

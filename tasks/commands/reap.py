@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> None:
         if options.watch:
             for signum in (signal.SIGINT, signal.SIGHUP):  # they are for the run, not for us
                 signal.signal(signum, signal.SIG_IGN)
-            removed = reaper.watch(provider, options.run, sys.stdin.buffer)
+            reaped_belongings = reaper.watch(provider, options.run, sys.stdin.buffer)
         elif options.run:
-            removed = reaper.reap_run(provider, options.run)
+            reaped_belongings = reaper.reap_run(provider, options.run)
         else:
-            removed = reaper.reap_dead(provider)
+            reaped_belongings = reaper.reap_dead(provider)
     finally:
         provider.close()
-    for belonging in removed:
+    for belonging in reaped_belongings:
         console.say(f"deleted {belonging.kind} {belonging.name} of run {belonging.run}")
-    if not removed and not options.watch:
+    if not reaped_belongings and not options.watch:
         console.good("nothing to delete")

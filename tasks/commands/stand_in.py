@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import signal
 
 from tasks.base import console
 from tasks.base.errors import Interrupted
 from tasks.base.options import Parser
+from tasks.sandbox import stand_in
 
 
 def main(arguments: list[str]) -> None:
@@ -15,18 +15,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--json", action="store_true", help="print the environment as JSON")
     options = parser.parse_args(arguments)
-
-    from tasks import standin  # noqa: PLC0415 - heavy: the SDK's models, the engine's client
-
-    with standin.running(standin.Settings(port=options.port)) as s:
+    with stand_in.running(port=options.port) as local_daytona:
         if options.json:
-            console.emit_json(s.environment)
+            console.emit_json(dict(local_daytona.environment))
         else:
-            for name, value in s.environment.items():
+            for name, value in local_daytona.environment.items():
                 print(f"export {name}={shlex.quote(value)}", flush=True)
-        console.good(f"the stand-in listens at {s.url}; Ctrl-C ends it and deletes all it made")
+        url = local_daytona.environment["DAYTONA_API_URL"]
+        console.good(f"the stand-in listens at {url}; Ctrl-C ends it and deletes all it has made")
         try:
-            signal.pause()
+            local_daytona.wait()
         except (KeyboardInterrupt, Interrupted):
             console.say()
     console.good("the stand-in has ended; nothing of it is left")

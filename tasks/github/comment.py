@@ -88,11 +88,11 @@ def keep(api: GitHubApi, number: int, mark: str, body: str, *, create: bool) -> 
             return "updated", url
     if not create:
         return "none", ""
-    created = api.create(
+    response = api.create(
         f"commenting on pull request {number}", f"{{repo}}/issues/{number}/comments",
         {"body": body}, existing=lambda: next(iter(_comments(api, number, mark, login)), None),
     )  # fmt: skip
-    return "created", str(created.get("html_url") or "")
+    return "created", str(response.get("html_url") or "")
 
 
 def _comments(api: GitHubApi, number: int, mark: str, login: str) -> list[Any]:

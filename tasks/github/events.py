@@ -102,9 +102,9 @@ def _payload(path: str) -> dict[str, Any]:
 
 def _for_production(event: Event) -> SandboxPlan:
     if _is_fork(event):
-        return _nothing(f"{event.repository} is a fork: it publishes to no production of ours")
+        return _no_plan(f"{event.repository} is a fork: it publishes to no production of ours")
     if event.ref != MAIN:
-        return _nothing(f"production is published from main alone, not from {event.ref}")
+        return _no_plan(f"production is published from main alone, not from {event.ref}")
     return SandboxPlan(action="publish", reason="a commit on main", stage=stages.PRODUCTION)
 
 
@@ -112,7 +112,7 @@ def _is_fork(event: Event) -> bool:
     return bool((event.payload.get("repository") or {}).get("fork"))
 
 
-def _nothing(reason: str) -> SandboxPlan:
+def _no_plan(reason: str) -> SandboxPlan:
     return SandboxPlan(action="nothing", reason=reason)
 
 
@@ -121,7 +121,7 @@ def _nothing(reason: str) -> SandboxPlan:
 
 def _for_branch(event: Event) -> SandboxPlan:
     if _is_fork(event):
-        return _nothing(f"{event.repository} is a fork: it has no Daytona of ours")
+        return _no_plan(f"{event.repository} is a fork: it has no Daytona of ours")
     if event.name == "pull_request":
         return _for_pull_request(event)
     if event.name == "delete":
@@ -154,15 +154,15 @@ def _for_pull_request(event: Event) -> SandboxPlan:
     # GitHub sends null for a fork that has been deleted in the meantime.
     head_repository = (pull_request["head"].get("repo") or {}).get("full_name")
     if changed_label != LABEL and not is_labelled:
-        return _nothing(f"the pull request has no label `{LABEL}`")
+        return _no_plan(f"the pull request has no label `{LABEL}`")
     if head_repository != event.repository:
-        return _nothing(
+        return _no_plan(
             f"the pull request comes from a fork ({head_repository or 'deleted by now'}), which no"
             " secret may reach: to see it at Daytona, read it, push it to a branch here, then"
             f" {_RUN_BY_HAND}"
         )
     if changed_label not in {LABEL, None}:
-        return _nothing(f"the label `{changed_label}` is not `{LABEL}`")
+        return _no_plan(f"the label `{changed_label}` is not `{LABEL}`")
     return _for_own_pull_request(event.payload["action"], pull_request)
 
 
@@ -176,17 +176,17 @@ def _for_own_pull_request(action: str, pull_request: Mapping[str, Any]) -> Sandb
     if action in _RETIRE_REASONS:
         return SandboxPlan(action="retire", reason=_RETIRE_REASONS[action], **target)
     if pull_request["state"] != "open":
-        return _nothing("the pull request is closed")
+        return _no_plan("the pull request is closed")
     if action in _PUBLISH_REASONS:
         sha = _commit_id(pull_request["head"]["sha"])
         return SandboxPlan(action="publish", reason=_PUBLISH_REASONS[action], sha=sha, **target)
-    return _nothing(f"`{action}` changes nothing in the branch")
+    return _no_plan(f"`{action}` changes nothing in the branch")
 
 
 def _for_deletion(payload: Mapping[str, Any]) -> SandboxPlan:
     name, kind = payload["ref"], payload["ref_type"]
     if kind != "branch":
-        return _nothing(f"a {kind} was deleted, not a branch")
+        return _no_plan(f"a {kind} was deleted, not a branch")
     stage = stages.stage_for_branch(name)
     return SandboxPlan(action="retire", reason="the branch was deleted", branch=name, stage=stage)
 

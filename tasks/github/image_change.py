@@ -23,7 +23,7 @@ _NO_COMMIT: Final = re.compile(r"0{40}|0{64}")
 class ImageChange:
     """Whether an image is to be built and tested, and why (not)."""
 
-    changed: bool
+    is_changed: bool
     reason: str
 
 
@@ -43,14 +43,14 @@ def compare(repo: Repo, content: str, base: str) -> ImageChange:
     Every doubt is a change: one build too many costs minutes, one too few hides a fault.
     """
     if not base.strip():
-        return ImageChange(changed=True, reason="there is no base to compare with")
+        return ImageChange(is_changed=True, reason="there is no base to compare with")
     if _NO_COMMIT.fullmatch(base):
-        return ImageChange(changed=True, reason="the branch is new: it has no base")
+        return ImageChange(is_changed=True, reason="the branch is new: it has no base")
     try:
         base_source = source_of(repo, base)
     except TaskError as error:
-        return ImageChange(changed=True, reason=f"the base cannot be looked at: {error.what}")
+        return ImageChange(is_changed=True, reason=f"the base cannot be looked at: {error.what}")
     description = f"{base_source.sha[:12]} ({console.printable(base)})"
     if content_of(base_source) == content:
-        return ImageChange(changed=False, reason=f"the same content as {description}")
-    return ImageChange(changed=True, reason=f"other content than {description}")
+        return ImageChange(is_changed=False, reason=f"the same content as {description}")
+    return ImageChange(is_changed=True, reason=f"other content than {description}")

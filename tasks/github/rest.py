@@ -233,8 +233,8 @@ def failure(doing: str, status: int, body: Any, headers: Mapping[str, str]) -> R
     if "not permitted to create or approve pull requests" in message:
         fix = _ALLOW_PULL_REQUESTS
     elif kind == "scope":
-        needed = _header(headers, "X-Accepted-GitHub-Permissions")
-        fix = f"the token needs {console.printable(needed)}" if needed else fix
+        permissions = _header(headers, "X-Accepted-GitHub-Permissions")
+        fix = f"the token needs {console.printable(permissions)}" if permissions else fix
     reason = console.printable(message)[:300] or "no message"
     return RemoteFailed(
         f"{doing}: {status} {reason}",

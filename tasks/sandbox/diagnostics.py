@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tasks.base import console, project, redaction
+from tasks.base import console, envfile, project, redaction
 from tasks.base.errors import TaskError
 from tasks.base.http import Client, Limits
 from tasks.sandbox.readiness import SERVICE
@@ -95,9 +95,7 @@ def _secrets(sandbox: Sandbox) -> set[str]:
         with suppress(TaskError):
             secrets.add(sandbox.read(path).decode(errors="replace").strip())
     with suppress(TaskError):
-        secrets |= set(
-            redaction.parse_env_file(sandbox.read(_ENV_FILE).decode(errors="replace")).values()
-        )
+        secrets |= set(envfile.parse(sandbox.read(_ENV_FILE)).values.values())
     return secrets
 
 

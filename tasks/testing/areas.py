@@ -48,7 +48,7 @@ class Area:
 
     @property
     def has_tests(self) -> bool:
-        """Whether pytest runs in it, so that its tests can be chosen and counted."""
+        """Whether pytest runs in it, so that its tests can be selection and counted."""
         return "k" in self.options
 
 
@@ -167,14 +167,14 @@ def choose(names: Sequence[str], options: Iterable[Option]) -> list[Area]:
             raise BadInput(
                 f"`{console.printable(name)}` is not an area of the tests", fix=_advice(name)
             )
-    chosen = [area for area in AREAS if area.name in names]
-    for area in chosen:
+    selection = [area for area in AREAS if area.name in names]
+    for area in selection:
         if superfluous := required - area.options:
             raise BadInput(
                 f"the area {area.name} does not take {', '.join(map(_flag, sorted(superfluous)))}",
                 fix=f"leave out the option, or {area.name}",
             )
-    return chosen or [area for area in AREAS if required <= area.options]
+    return selection or [area for area in AREAS if required <= area.options]
 
 
 def _advice(name: str) -> str:

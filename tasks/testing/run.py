@@ -70,17 +70,18 @@ def run(
     try:
         for number, area in enumerate(areas, 1):
             if reason := _obstacle(area, results, stop_at_failure=stop_at_failure):
-                results.append(_skipped(area, reason))
+                results.append(_result_without_run(area, reason))
                 continue
             console.say()
             console.step(f"{area.name}, {number} of {len(areas)}: {area.purpose}")
             results.append(_run_area(area, arguments(area), folder / f"{area.name}.xml"))
     finally:
-        report([*results, *(_skipped(area, "interrupted") for area in areas[len(results) :])])
+        rest = areas[len(results) :]
+        report([*results, *(_result_without_run(area, "interrupted") for area in rest)])
     return results
 
 
-def _skipped(area: Area, reason: str) -> AreaResult:
+def _result_without_run(area: Area, reason: str) -> AreaResult:
     return AreaResult(area=area.name, outcome="not run", counts={}, reason=reason)
 
 
@@ -96,8 +97,8 @@ def _run_area(area: Area, options: list[str], counts_file: Path) -> AreaResult:
     environment: dict[str, str | None] = {}
     if area.has_tests:
         # Reaches also the pytest that a command of ours runs; the last `--junitxml` counts.
-        added = [os.environ.get(_ADDED_OPTIONS, ""), f"--junitxml={counts_file}"]
-        environment[_ADDED_OPTIONS] = " ".join(filter(None, added))
+        addopts = [os.environ.get(_ADDED_OPTIONS, ""), f"--junitxml={counts_file}"]
+        environment[_ADDED_OPTIONS] = " ".join(filter(None, addopts))
     watch = console.Stopwatch()
     outcome: Outcome = "passed"
     try:
@@ -106,7 +107,7 @@ def _run_area(area: Area, options: list[str], counts_file: Path) -> AreaResult:
         outcome = "failed"
     counts = dict(_counts(counts_file)) if area.has_tests else {}
     if outcome == "failed" and "-k" in options and counts and not any(counts.values()):
-        return _skipped(area, "no test matches")
+        return _result_without_run(area, "no test matches")
     return AreaResult(area=area.name, outcome=outcome, seconds=watch.elapsed, counts=counts)
 
 
@@ -120,9 +121,9 @@ def _counts(path: Path) -> Iterator[tuple[str, int]]:
         name: sum(int(suite.get(name, "0")) for suite in suites)
         for name in ("tests", "failures", "errors", "skipped")
     }
-    failed = sums["failures"] + sums["errors"]
-    yield "failed", failed
-    yield "passed", sums["tests"] - failed - sums["skipped"]
+    failures = sums["failures"] + sums["errors"]
+    yield "failed", failures
+    yield "passed", sums["tests"] - failures - sums["skipped"]
     yield "skipped", sums["skipped"]
 
 
@@ -139,11 +140,12 @@ def summary(results: Sequence[AreaResult]) -> str:
 
 def judge(results: Sequence[AreaResult]) -> None:
     """Raise `TestsFailed` unless something passed and nothing failed."""
-    failed = [result.area for result in results if result.outcome == "failed"]
-    if failed:
-        command = f"nox -s tests -- {' '.join(failed)}"
+    failed_areas = [result.area for result in results if result.outcome == "failed"]
+    if failed_areas:
+        command = f"nox -s tests -- {' '.join(failed_areas)}"
         raise TestsFailed(
-            f"failed: {', '.join(failed)}", fix=f"the output above says what; again: {command}"
+            f"failed: {', '.join(failed_areas)}",
+            fix=f"the output above says what; again: {command}",
         )
     if all(result.outcome == "not run" for result in results):
         raise TaskError("no test matches", fix="change or leave out -k")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import os
@@ -17,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import standin
 from tasks.base import retry, waiting
 from tasks.daytona import adapter, snapshot, upload
 from tasks.daytona.adapter import Daytona
 from tasks.daytona.publish import Publisher, Wanted
-from tasks.standin.rules import Refused
+from tests.support import standin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
     from tasks.daytona.publish import Published
     from tasks.daytona.snapshot import Snapshot
-    from tasks.standin import StandIn
+    from tests.support.standin import SnapshotView, StandInClient
 
 #: As little of a sandbox as a machine can run: the suite proper has the real one.
 DOCKERFILE = 'FROM debian:trixie-slim\nENTRYPOINT ["sleep", "infinity"]\n'
@@ -86,41 +84,42 @@ def rounds(request: pytest.FixtureRequest) -> Rounds:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[StandIn]:
+def shared() -> Iterator[StandInClient]:
     """It refuses sandboxes that are not given an end at birth (F26)."""
-    settings = standin.Settings(
-        pace=0.1, removal=0.5, check_every=0.3, max_snapshots=100, mortal=True
-    )
-    with standin.running(settings) as running:
-        text = snapshot.marked(DOCKERFILE, BASE)
-        body = {"name": _BASE_NAME, "buildInfo": {"dockerfileContent": text, "contextHashes": []}}
-        base = running.snapshots.create(body)
-        waiting.until(lambda: base.state in {"active", "error"}, what="the base", timeout=60)
+    with standin.running(
+        transition_seconds=0.1,
+        removal_seconds=0.5,
+        clock_interval_seconds=0.3,
+        max_snapshots=100,
+        require_sandbox_end=True,
+    ) as client:
+        standin.create_snapshot(client, _BASE_NAME, snapshot.marked(DOCKERFILE, BASE))
+        waiting.until(
+            lambda: client.snapshots()[_BASE_NAME].state in {"active", "error"},
+            what="the base",
+            timeout=60,
+        )
+        base = client.snapshots()[_BASE_NAME]
         assert base.state == "active", base.error
-        yield running
+        yield client
 
 
-def _made(stand_in: StandIn) -> list[Any]:
+def _made(stand_in: StandInClient) -> list[SnapshotView]:
     """The snapshots there, but for the base."""
-    return [s for s in list(stand_in.store.snapshots.values()) if s.name != _BASE_NAME]
+    return [s for s in stand_in.snapshots().values() if s.name != _BASE_NAME]
 
 
 @pytest.fixture
-def stand_in(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def stand_in(shared: StandInClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInClient]:
     """Empty and without faults; emptied for the next test once `bench` has looked at it."""
     for name, value in {**shared.environment, adapter.LOOPBACK_VARIABLE: "1"}.items():
         monkeypatch.setenv(name, value)
     shared.clear_faults()
     yield shared
     shared.clear_faults()
-    for sandbox in list(shared.store.sandboxes.values()):
-        with contextlib.suppress(Refused):
-            shared.sandboxes.delete(sandbox)
-    for found in _made(shared):
-        if found.state != "removing":
-            shared.snapshots.delete(found)
+    standin.delete_everything(shared, except_snapshots=frozenset({_BASE_NAME}))
     waiting.until(
-        lambda: not _made(shared) and not shared.store.sandboxes,
+        lambda: not _made(shared) and not shared.sandboxes(),
         what="an empty stand-in",
         timeout=30,
         state=lambda: str(shared.state()),
@@ -128,7 +127,7 @@ def stand_in(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand
 
 
 @pytest.fixture
-def api(stand_in: StandIn) -> Iterator[Daytona]:
+def api(stand_in: StandInClient) -> Iterator[Daytona]:
     given = adapter.credentials({**stand_in.environment, adapter.LOOPBACK_VARIABLE: "1"})
     connected = Daytona(given, policy=POLICY)
     yield connected
@@ -155,7 +154,7 @@ class Bench:
     """What publishing a small thing takes, and what it needed of the API."""
 
     api: Daytona
-    stand_in: StandIn
+    stand_in: StandInClient
     folder: Path
     creates: int = 0
     #: Snapshot → the states it may be in when the test is over. Nothing else may be there.
@@ -217,7 +216,7 @@ class Bench:
         )
 
     def asked(self, pattern: str) -> int:
-        return self.stand_in.requests.count(pattern)
+        return len(self.stand_in.requests(pattern))
 
     def left(self) -> tuple[dict[str, Any], str]:
         """What is there and should not be; and, for people, what is meant to be there."""
@@ -233,9 +232,7 @@ class Bench:
         return unexpected, said
 
     def _unexpected(self) -> dict[str, Any]:
-        s = self.stand_in
-        there, state = _made(s), s.state()
-        images = {s.runner.tag(one.ref) for one in s.store.snapshots.values() if one.ref}
+        there, state = _made(self.stand_in), self.stand_in.state()
         found = {
             "sandboxes": state["sandboxes"],
             "snapshots": {
@@ -246,7 +243,7 @@ class Bench:
             "multipart uploads": state["uploads"]["incomplete"],
             "unfinished pushes": state["unfinished_pushes"][self._halves_before + self.halves :],
             "containers": state["containers"],
-            "images": [image for image in state["images"] if image not in images],
+            "images": [image for image, users in state["images"].items() if not users],
             "notes of uploads": [path.name for path in self.folder.glob("uploads/*")],
         }
         return {what: things for what, things in found.items() if things}
@@ -254,11 +251,11 @@ class Bench:
 
 @pytest.fixture
 def bench(
-    api: Daytona, stand_in: StandIn, tmp_path: Path, request: pytest.FixtureRequest
+    api: Daytona, stand_in: StandInClient, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Bench]:
     """Afterwards the stand-in is asked what is left: nothing that the test did not announce."""
-    stand_in.requests.lines.clear()
-    halves = len(stand_in.registry.unfinished())
+    stand_in.forget_requests()
+    halves = len(stand_in.state()["unfinished_pushes"])
     bench = Bench(api, stand_in, tmp_path, _halves_before=halves)
     yield bench
     stand_in.clear_faults()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def book(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ledger.Ledger:
-    bench.stand_in.requests.lines.clear()
+    bench.stand_in.forget_requests()
     made = ledger.Ledger(tmp_path / "ledger.git", remote=None)
     monkeypatch.setattr(ledger, "open_ledger", lambda *_args, **_options: made)
     return made

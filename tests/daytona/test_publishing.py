@@ -143,7 +143,7 @@ def test_another_content_of_that_name_is_refused(bench: Bench, rounds: Rounds, s
         return caught.value
 
     told = rounds(one)
-    assert len(bench.stand_in.store.snapshots) == 1 + len(told), "and the base"
+    assert len(bench.stand_in.snapshots()) == 1 + len(told), "and the base"
     show("409, same name, other content", told[0])
 
 
@@ -162,7 +162,7 @@ def test_a_lost_reply_makes_no_second_snapshot(bench: Bench, rounds: Rounds, sho
         wanted = bench.sibling()
         # The first look is the one before the create.
         on, looks = f"GET /api/snapshots/{wanted.name}", rng.randrange(3)
-        bench.stand_in.fault("status", on=on, status=503, after=1, times=looks)
+        bench.stand_in.fault("status", on=on, status=503, skip=1, times=looks)
         published = bench.publish(wanted)
         assert published.snapshot.state == "active"
         return published.how
@@ -194,7 +194,7 @@ def test_what_passes_is_got_over(bench: Bench, fault: dict[str, Any], on: str, s
     )
     if "retry_after" in fault:
         assert time.monotonic() - begun >= 2.0
-    assert len(bench.stand_in.store.snapshots) == 2
+    assert len(bench.stand_in.snapshots()) == 2
     show(" ".join(map(str, fault.values())) + ", twice", "the snapshot, active")
 
 
@@ -403,7 +403,7 @@ def test_a_log_that_is_cut_is_no_end(bench: Bench, rounds: Rounds, show: Show) -
 
     how = rounds(one)
     assert how.count("built") == 1
-    struck = [f for f in bench.stand_in.faults.listed() if f["struck"]]
+    struck = [f for f in bench.stand_in.faults() if f["struck"]]
     assert len(struck) > rounds.count, "few were cut: this test proves little"
     show("the log's stream is cut", f"{how.count('built')} built, {how.count('attached')} waited")
 
@@ -554,7 +554,7 @@ def test_vanishing_for_ever_is_said(bench: Bench) -> None:
 
     def deleted_at_once() -> snapshot.Snapshot:
         made = wanted.create()
-        bench.stand_in.store.snapshots.pop(made.id)
+        bench.stand_in.forget_snapshot(made.name)
         return made
 
     from dataclasses import replace

@@ -36,7 +36,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def book(remote: Path, tmp_path: Path, bench: Bench) -> Ledger:
     """Another machine's."""
-    bench.stand_in.requests.lines.clear()
+    bench.stand_in.forget_requests()
     return Ledger(tmp_path / "other" / "ledger.git", remote=str(remote))
 
 
@@ -170,7 +170,7 @@ def test_what_is_refused_before_anybody_is_asked(
     bench: Bench, book: Ledger, stage: str, said: Callable[..., Any]
 ) -> None:
     published(bench, book, "prd", branch="main")
-    bench.stand_in.requests.lines.clear()
+    bench.stand_in.forget_requests()
     with pytest.raises(BadInput):
         said("retire", "--stage", stage, "--yes")
     assert bench.asked("*") == 0

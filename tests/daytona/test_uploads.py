@@ -19,6 +19,7 @@ from tasks.base.retry import RemoteFailed
 from tasks.daytona import upload
 from tasks.daytona.upload import PIECE
 from tests.daytona.conftest import part
+from tests.support.bucket import Bucket
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def parts(bench: Bench, *sizes: int) -> list[File]:
 
 
 def objects(bench: Bench) -> dict[str, int]:
-    return dict(bench.stand_in.storage.state()["objects"])
+    return dict(bench.stand_in.state()["uploads"]["objects"])
 
 
 def arrived(bench: Bench, wanted: list[File]) -> bool:
@@ -44,7 +45,7 @@ def arrived(bench: Bench, wanted: list[File]) -> bool:
 
 
 def received(bench: Bench) -> int:
-    return int(bench.stand_in.storage.state()["received"])
+    return int(bench.stand_in.state()["uploads"]["received"])
 
 
 def test_what_is_there_is_not_sent_again(bench: Bench) -> None:
@@ -52,10 +53,10 @@ def test_what_is_there_is_not_sent_again(bench: Bench) -> None:
     first = bench.upload(*mine)
     assert (first.parts, first.reused, first.sent) == (4, 0, first.total)
     assert arrived(bench, mine)
-    received = bench.stand_in.storage.state()["received"]
+    received = bench.stand_in.state()["uploads"]["received"]
     again = bench.upload(*mine)
     assert (again.reused, again.sent) == (4, 0)
-    assert bench.stand_in.storage.state()["received"] == received
+    assert bench.stand_in.state()["uploads"]["received"] == received
 
 
 def test_twice_the_same_part_is_sent_once(bench: Bench) -> None:
@@ -74,9 +75,8 @@ def test_a_new_part_alone_is_sent(bench: Bench) -> None:
 def test_what_arrives_is_what_was_sent(bench: Bench) -> None:
     (mine,) = parts(bench, 2 * PIECE + 12345)
     bench.upload(mine)
-    with bench.stand_in.storage.context(mine.digest) as there:
-        assert there
-        assert there.read() == mine.path.read_bytes()
+    bucket = Bucket.connect(url=bench.stand_in.url, key=bench.stand_in.key)
+    assert bucket.read(mine.digest) == mine.path.read_bytes()
 
 
 @pytest.mark.case("F16")
@@ -90,7 +90,7 @@ def test_a_connection_that_breaks_costs_one_piece(
     def one(rng: random.Random) -> upload.Uploaded:
         (mine,) = parts(bench, piece + rng.randrange(1, piece // 4))
         before = received(bench)
-        bench.stand_in.fault("upload-cut", count=rng.randrange(piece), after=rng.randrange(2))
+        bench.stand_in.fault("upload-cut", count=rng.randrange(piece), skip=rng.randrange(2))
         said = bench.upload(mine)
         assert arrived(bench, [mine])
         # What was cut did not count; nothing else was sent twice.
@@ -118,7 +118,7 @@ def test_a_refusal_is_said_once(bench: Bench, status: int, show: Show) -> None:
     with pytest.raises(RemoteFailed) as caught:
         bench.upload(mine)
     assert str(status) in str(caught.value)
-    assert bench.stand_in.storage.state()["struck"] == 1
+    assert [f["struck"] for f in bench.stand_in.faults()] == [1]
     show(f"the storage answers {status}", caught.value)
 
 
@@ -153,10 +153,10 @@ def test_when_it_comes_to_nothing_nothing_is_left(
     """The bench finds no incomplete upload; what is whole stays for the next time."""
     mine = parts(bench, 1000, 3 * PIECE)
     bench.upload(mine[0])
-    bench.stand_in.fault(after=1, times=-1, **fault)
+    bench.stand_in.fault(skip=1, times=-1, **fault)
     with pytest.raises(RemoteFailed) as caught:
         bench.upload(*mine)
-    assert bench.stand_in.storage.state()["incomplete"] == {}
+    assert bench.stand_in.state()["uploads"]["incomplete"] == {}
     bench.stand_in.clear_faults()
     said = bench.upload(*mine)
     assert said.reused == 1
@@ -202,10 +202,10 @@ def test_an_interrupt_leaves_no_open_upload(
     child.communicate(timeout=30)
     assert time.monotonic() - begun < 5
     if signum == signal.SIGKILL:
-        assert bench.stand_in.storage.state()["incomplete"]
+        assert bench.stand_in.state()["uploads"]["incomplete"]
         bench.upload(*parts(bench, 10))
     waiting.until(
-        lambda: not bench.stand_in.storage.state()["incomplete"],
+        lambda: not bench.stand_in.state()["uploads"]["incomplete"],
         what="the end of the open upload",
         timeout=30,
     )

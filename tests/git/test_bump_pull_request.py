@@ -99,9 +99,9 @@ def test_a_pull_request_is_opened_then_updated_then_closed(desk: ProposalDesk) -
     head = repos.git(desk.repo, "rev-parse", "HEAD").strip()
     repos.write(desk.repo, {"notes.txt": "mine", "readme.txt": "changed by hand\n"})
     desk.bump("1.1.0")
-    opened = desk.run()
-    assert (opened["action"], opened["pushed"], opened["dispatched"]) == ("opened", True, True)
-    assert opened["sha"] == desk.tip
+    first = desk.run()
+    assert (first["action"], first["pushed"], first["dispatched"]) == ("opened", True, True)
+    assert first["sha"] == desk.tip
     # One commit on top of what was checked out, of what bump_versions writes and nothing else.
     assert desk.remote("rev-parse", f"{BRANCH}^") == head
     assert desk.remote("show", "--name-status", "--format=", "--no-renames", BRANCH).split() == [
@@ -119,7 +119,7 @@ def test_a_pull_request_is_opened_then_updated_then_closed(desk: ProposalDesk) -
         False,
         False,
     )
-    assert unchanged["sha"] == opened["sha"]
+    assert unchanged["sha"] == first["sha"]
 
     desk.bump("1.2.0")
     newer = desk.run()
@@ -130,8 +130,8 @@ def test_a_pull_request_is_opened_then_updated_then_closed(desk: ProposalDesk) -
 
     repos.git(desk.repo, "checkout", "-q", "--", ".")
     (desk.repo / LOCKS / "bun-1.2.0.json").unlink()
-    closed = desk.run()
-    assert (closed["changed"], closed["action"]) == (False, "closed")
+    withdrawn = desk.run()
+    assert (withdrawn["changed"], withdrawn["action"]) == (False, "closed")
     assert pull["state"] == "closed"
     assert desk.tip is None
     assert desk.run()["action"] == "none"

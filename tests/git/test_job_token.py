@@ -130,12 +130,12 @@ def test_a_server_that_repeats_the_token_is_redacted(
 
 
 def test_a_redirect_does_not_get_the_token(server: GitServer, tmp_path: Path) -> None:
-    with git_http.serving(server.root, user="x", password="y") as elsewhere:
-        server.redirect = elsewhere.url
+    with git_http.serving(server.root, user="x", password="y") as foreign_server:
+        server.redirect = foreign_server.url
         with pytest.raises(LedgerFailed):
             book(server, tmp_path).refresh()
         assert server.authorizations == [f"basic {BASIC}"]
-        assert set(elsewhere.authorizations) == {None}
+        assert set(foreign_server.authorizations) == {None}
 
 
 @pytest.mark.parametrize(

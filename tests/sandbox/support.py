@@ -18,6 +18,7 @@ DAEMON = project.DAEMON_PORT
 OPENCODE = project.OPENCODE_PORT
 TOKEN_FILE = f"{project.HOME}/.iterate/daemon-token"
 PASSWORD_FILE = f"{project.HOME}/.iterate/opencode-password"
+ENV_FILE = f"{project.HOME}/.iterate/.env"
 
 #: As the README has it, so that its commands are tested as they stand.
 S6DIR = "S6DIR=~/src/github.com/iterate/iterate/apps/os/sandbox/s6-daemons"
@@ -66,6 +67,13 @@ def up_again(sandbox: Sandbox, service: str, *, than: int, timeout: float = 30) 
     ms = int(timeout * 1000)
     sandbox.login(f"{S6DIR}; s6-svwait -U -t {ms} $S6DIR/{service}", timeout=timeout + 5)
     return int(new)
+
+
+def restart(sandbox: Sandbox, *services: str) -> None:
+    for service in services:
+        old_pid = pid(sandbox, service)
+        sandbox.exec(f"s6-svc -t /run/service/{service}")
+        up_again(sandbox, service, than=old_pid)
 
 
 def ready_by_s6(sandbox: Sandbox, service: str, *, timeout: float = 20) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tasks.base import project, waiting
+from tests.sandbox.support import ENV_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,6 +147,17 @@ def test_it_answers_and_knows_its_instructions(model: Model, agent: Agent) -> No
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda a: a.name)
 def test_it_answers_in_a_login_shell(model: Model, agent: Agent) -> None:
     assert model.answer in ask(model, agent, "once more", login=True).stdout
+
+
+@pytest.mark.parametrize("agent", AGENTS[:2], ids=lambda a: a.name)  # Pi's are in a file
+@pytest.mark.parametrize("login", [False, True], ids=["docker exec", "login shell"])
+def test_it_finds_its_settings_in_the_env_file(model: Model, agent: Agent, login: bool) -> None:
+    lines = [f"{name}={value}\n" for name, value in agent.env.items()]
+    model.sandbox.write(ENV_FILE, "".join(lines).encode(), mode=0o600)
+    try:
+        assert model.answer in ask(model, replace(agent, env={}), "hello", login=login).stdout
+    finally:
+        model.sandbox.exec(["rm", ENV_FILE])
 
 
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda a: a.name)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tasks.base import project
+from tasks.base import project, waiting
 from tasks.sandbox import diagnostics
 from tests.sandbox.support import (
     DAEMON,
+    ENV_FILE,
     OPENCODE,
     PASSWORD_FILE,
     TOKEN_FILE,
     client,
     get,
+    pid,
     secret,
 )
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
+SECRETS = {"ITERATE_DAEMON_TOKEN", "OPENCODE_SERVER_PASSWORD"}
 GUARDED = [(DAEMON, "/api/status"), (OPENCODE, "/"), (OPENCODE, "/session"), (OPENCODE, "/config")]
 
 
@@ -82,6 +86,58 @@ def test_with_the_secret_one_gets_in(sandbox: Sandbox) -> None:
     assert get(sandbox, "/api/status", headers=bearer).status_code == httpx.codes.OK
     auth = ("opencode", secret(sandbox, PASSWORD_FILE))
     assert get(sandbox, "/config", port=OPENCODE, auth=auth).status_code == httpx.codes.OK
+
+
+def test_each_service_has_its_own_secret_only(sandbox: Sandbox) -> None:
+    for service, names in (
+        ("iterate-daemon", {"ITERATE_DAEMON_TOKEN", "OPENCODE_SERVER_PASSWORD"}),
+        ("opencode", {"OPENCODE_SERVER_PASSWORD"}),
+    ):
+        environ = sandbox.exec(["cat", f"/proc/{pid(sandbox, service)}/environ"]).stdout
+        assert {pair.partition("=")[0] for pair in environ.split("\0")} & SECRETS == names
+
+
+def test_shells_that_opencode_starts_have_no_secret(make: Maker) -> None:
+    """Given to the container, where every process would inherit them."""
+    values = {name: f"given-{name}" for name in SECRETS}
+    sandbox = make(env=values)
+    auth = ("opencode", values["OPENCODE_SERVER_PASSWORD"])
+    sandbox.write(ENV_FILE, b"MARK=of the file\n")
+    with client(sandbox, OPENCODE, auth=auth) as http:
+        http.timeout = 100  # the first request makes OpenCode look at the repository
+        session = http.post("/session", json={}).raise_for_status().json()["id"]
+        order = {
+            "agent": "build",
+            "model": {"providerID": "none", "modelID": "none"},
+            "command": "env >/tmp/shell-env",
+        }
+        http.post(f"/session/{session}/shell", json=order).raise_for_status()
+        terminal = {"args": ["-c", "env >/tmp/terminal-env"]}
+        http.post("/pty", json=terminal).raise_for_status()
+        # Still nobody else's.
+        assert http.get("/session", auth=None).status_code == httpx.codes.UNAUTHORIZED
+    for file in ("/tmp/shell-env", "/tmp/terminal-env"):
+        environ = waiting.until(
+            partial(_content, sandbox, file), what="the environment of OpenCode's shell", timeout=20
+        )
+        assert "OPENCODE=1" in environ
+        assert not any(name in environ for name in SECRETS)
+
+
+def _content(sandbox: Sandbox, file: str) -> str:
+    return sandbox.exec(["cat", file], check=False).stdout
+
+
+def test_login_shells_and_agents_have_no_secret(make: Maker) -> None:
+    sandbox = make(env={name: f"given-{name}" for name in SECRETS})
+    text = "".join(f"{name}=of-the-file\n" for name in SECRETS)
+    sandbox.write(ENV_FILE, text.encode())
+    assert not any(name in sandbox.login("env").stdout for name in SECRETS)
+    # In place of the program, its environment.
+    sandbox.exec("sudo mv /opt/pi/bin/pi /opt/pi/bin/old && sudo ln -s /usr/bin/env /opt/pi/bin/pi")
+    environ = sandbox.exec(["pi"]).stdout
+    assert "ITERATE_ENVIRONMENT=1" in environ
+    assert not any(name in environ for name in SECRETS)
 
 
 def test_secrets_are_in_no_log_and_no_command_line(sandbox: Sandbox) -> None:

@@ -83,6 +83,8 @@ def test_agents_do_not_update_themselves(sandbox: Sandbox, variable: str, value:
 def test_agents_cannot_be_changed_by_the_user(sandbox: Sandbox) -> None:
     """A pinned tool stays pinned when a self-updater ignores what it was told."""
     for tool in PINNED:
-        target = sandbox.exec(f'readlink -f "$(command -v {tool})"').stdout.strip()
-        writable = sandbox.exec(["test", "-w", target], check=False)
-        assert writable.exit_code == 1, f"{target} can be written by {project.USER}"
+        # What is on PATH, and behind an agent's wrapper the agent.
+        for place in (f"$(command -v {tool})", f"/opt/*/bin/{tool}"):
+            target = sandbox.exec(f"readlink -f {place}").stdout.strip()
+            writable = sandbox.exec(["test", "-w", target], check=False)
+            assert writable.exit_code == 1, f"{target} can be written by {project.USER}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 import time
@@ -11,21 +10,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
 import pytest
-from botocore.config import Config
 from daytona import CreateSandboxFromSnapshotParams, Daytona, DaytonaConfig
 from daytona_api_client import (
     ApiClient,
     Configuration,
     CreateSnapshot,
-    ObjectStorageApi,
     SnapshotsApi,
 )
 
-from tasks import standin
 from tasks.base import waiting
 from tasks.base.errors import TaskError
+from tests.support import standin
+from tests.support.bucket import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from daytona import Sandbox
     from daytona_api_client import SnapshotDto
 
-    from tasks.standin import StandIn
+    from tests.support.standin import StandInClient
 
 #: Answers on port 3000 with the request as it came; Debian's smallest image has Perl alone.
 SERVER = b"""#!/usr/bin/perl
@@ -68,151 +65,126 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[StandIn]:
+def shared_stand_in() -> Iterator[StandInClient]:
+    """Minutes of auto-stop, auto-delete and time to live last one second."""
     try:
-        with standin.running(standin.Settings(minute=1.0, check_every=0.2, removal=1.0)) as s:
-            yield s
+        with standin.running(
+            minute_seconds=1.0, clock_interval_seconds=0.2, removal_seconds=1.0
+        ) as client:
+            yield client
     except TaskError as error:
         pytest.exit(f"cannot test: {error}", returncode=error.exit_status)
 
 
 @pytest.fixture
-def s(running: StandIn) -> Iterator[StandIn]:
-    yield running
-    running.clear_faults()
+def stand_in(shared_stand_in: StandInClient) -> Iterator[StandInClient]:
+    yield shared_stand_in
+    shared_stand_in.clear_faults()
 
 
 @pytest.fixture
-def sdk(s: StandIn) -> Daytona:
-    return Daytona(DaytonaConfig(api_key=s.key, api_url=s.url, target="local"))
+def sdk(stand_in: StandInClient) -> Daytona:
+    return Daytona(DaytonaConfig(api_key=stand_in.key, api_url=stand_in.url, target="local"))
 
 
 @pytest.fixture
-def client(s: StandIn) -> ApiClient:
-    return ApiClient(Configuration(host=s.url, access_token=s.key))
+def api_client(stand_in: StandInClient) -> ApiClient:
+    return ApiClient(Configuration(host=stand_in.url, access_token=stand_in.key))
 
 
 @pytest.fixture
-def snapshots(client: ApiClient) -> SnapshotsApi:
-    return SnapshotsApi(client)
+def snapshots_api(api_client: ApiClient) -> SnapshotsApi:
+    return SnapshotsApi(api_client)
 
 
 @pytest.fixture
-def name() -> str:
+def snapshot_name() -> str:
     return f"test--{uuid.uuid4().hex[:12]}"
 
 
-def archive(files: Mapping[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for path, content in files.items():
+def make_archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar of executable files."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for path, data in files.items():
             member = tarfile.TarInfo(path)
-            member.size, member.mode = len(content), 0o755
-            tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
-
-
-class Bucket:
-    """The object storage as another client than the SDK's sees it."""
-
-    def __init__(self, access: Any) -> None:
-        self.access = access
-        session = botocore.session.get_session()  # type: ignore[no-untyped-call]
-        self.client = session.create_client(
-            "s3",
-            region_name=access.region,
-            endpoint_url=access.storage_url,
-            aws_access_key_id=access.access_key,
-            aws_secret_access_key=access.secret,
-            aws_session_token=access.session_token,
-            config=Config(  # type: ignore[no-untyped-call]
-                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
-            ),
-        )
-
-    def key(self, digest: str) -> str:
-        return f"{self.access.organization_id}/{digest}/context.tar"
-
-    def upload(self, content: bytes) -> str:
-        """In parts, as the SDK does it."""
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        at = {"Bucket": self.access.bucket, "Key": self.key(digest)}
-        upload = self.client.create_multipart_upload(**at)["UploadId"]
-        parts = []
-        for number, start in enumerate(range(0, max(len(content), 1), 5 << 20), 1):
-            body = content[start : start + (5 << 20)]
-            given = {**at, "UploadId": upload, "PartNumber": number}
-            tag = self.client.upload_part(**given, Body=body)["ETag"]
-            parts.append({"PartNumber": number, "ETag": tag})
-        made = {"Parts": parts}
-        self.client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=made)
-        return digest
+            member.size, member.mode = len(data), 0o755
+            tar.addfile(member, io.BytesIO(data))
+    return content.getvalue()
 
 
 @pytest.fixture
-def bucket(client: ApiClient) -> Bucket:
-    return Bucket(ObjectStorageApi(client).get_push_access())
+def bucket(stand_in: StandInClient) -> Bucket:
+    return Bucket.connect(url=stand_in.url, key=stand_in.key)
 
 
 @pytest.fixture
-def settled(snapshots: SnapshotsApi) -> Callable[..., SnapshotDto]:
-    def wait(identity: str, *, until: tuple[str, ...] = ("active", "error", "build_failed")) -> Any:
-        def there() -> SnapshotDto | None:
-            now = snapshots.get_snapshot(identity)
-            return now if now.state in until else None
+def wait_for_state(snapshots_api: SnapshotsApi) -> Callable[..., SnapshotDto]:
+    """Wait until a snapshot is in one of these states, and return it."""
 
-        return waiting.until(there, what=f"{identity} {until}", timeout=60)
+    def wait(
+        id_or_name: str, *, states: tuple[str, ...] = ("active", "error", "build_failed")
+    ) -> Any:
+        def snapshot_in_state() -> SnapshotDto | None:
+            snapshot = snapshots_api.get_snapshot(id_or_name)
+            return snapshot if snapshot.state in states else None
+
+        return waiting.until(snapshot_in_state, what=f"{id_or_name} {states}", timeout=120)
 
     return wait
 
 
 @pytest.fixture
-def create(snapshots: SnapshotsApi) -> Callable[..., SnapshotDto]:
+def create_snapshot(snapshots_api: SnapshotsApi) -> Callable[..., SnapshotDto]:
     """POST /snapshots and nothing else."""
 
-    def post(name: str, dockerfile: str = "", hashes: tuple[str, ...] = (), **more: Any) -> Any:
-        body: dict[str, Any] = {"name": name, **more}
+    def post(name: str, dockerfile: str = "", hashes: tuple[str, ...] = (), **fields: Any) -> Any:
+        body: dict[str, Any] = {"name": name, **fields}
         if dockerfile:
             body["buildInfo"] = {"dockerfileContent": dockerfile, "contextHashes": list(hashes)}
-        return snapshots.create_snapshot(CreateSnapshot.from_dict(body) or CreateSnapshot(name=""))
+        request = CreateSnapshot.from_dict(body)
+        assert request
+        return snapshots_api.create_snapshot(request)
 
     return post
 
 
 @pytest.fixture(scope="session")
-def ready(running: StandIn) -> str:
+def server_snapshot(shared_stand_in: StandInClient) -> str:
     """The name of an active snapshot whose sandboxes serve on port 3000."""
-    client = ApiClient(Configuration(host=running.url, access_token=running.key))
-    bucket = Bucket(ObjectStorageApi(client).get_push_access())
-    digest = bucket.upload(archive({"server": SERVER}))
-    body = {
-        "name": "ready",
-        "buildInfo": {"dockerfileContent": DOCKERFILE, "contextHashes": [digest]},
-    }
-    made = running.snapshots.create(body)
-    waiting.until(lambda: made.state in {"active", "error"}, what="the build", timeout=60)
-    assert made.state == "active", made.error
-    return made.name
+    stand_in, name = shared_stand_in, "server"
+    bucket = Bucket.connect(url=stand_in.url, key=stand_in.key)
+    digest = bucket.upload(make_archive({"server": SERVER}))
+    standin.create_snapshot(stand_in, name, DOCKERFILE, digest)
+    waiting.until(
+        lambda: stand_in.snapshots()[name].state in {"active", "error"},
+        what="the build",
+        timeout=120,
+    )
+    snapshot = stand_in.snapshots()[name]
+    assert snapshot.state == "active", snapshot.error
+    return name
 
 
 @pytest.fixture
-def make(sdk: Daytona, ready: str) -> Iterator[Callable[..., Sandbox]]:
-    made: list[Sandbox] = []
+def create_sandbox(sdk: Daytona, server_snapshot: str) -> Iterator[Callable[..., Sandbox]]:
+    sandboxes: list[Sandbox] = []
 
     def create(**fields: Any) -> Sandbox:
-        made.append(sdk.create(CreateSandboxFromSnapshotParams(snapshot=ready, **fields)))
-        return made[-1]
+        params = CreateSandboxFromSnapshotParams(snapshot=server_snapshot, **fields)
+        sandboxes.append(sdk.create(params))
+        return sandboxes[-1]
 
     yield create
-    for sandbox in made:
-        end(sandbox)
+    for sandbox in sandboxes:
+        delete(sandbox)
 
 
-def end(sandbox: Sandbox) -> None:
+def delete(sandbox: Sandbox) -> None:
     """Delete it, be it gone already or in the middle of something."""
     from daytona import DaytonaConflictError, DaytonaNotFoundError
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             sandbox.delete()

@@ -21,7 +21,7 @@ from daytona import (
 from daytona_api_client import ApiException
 
 from tasks.base import waiting
-from tests.standin.conftest import archive, end
+from tests.standin.conftest import delete, make_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from daytona import Daytona, Sandbox
     from daytona_api_client import SnapshotDto, SnapshotsApi
 
-    from tasks.standin import StandIn
-    from tests.standin.conftest import Bucket
+    from tests.support.bucket import Bucket
+    from tests.support.standin import StandInClient
 
-    Create = Callable[..., SnapshotDto]
-    Make = Callable[..., Sandbox]
+    SnapshotCreator = Callable[..., SnapshotDto]
+    SnapshotWaiter = Callable[..., SnapshotDto]
+    SandboxCreator = Callable[..., Sandbox]
 
 TINY = 'FROM debian:trixie-slim\nENTRYPOINT ["sleep", "infinity"]\n'
 CREATE = "POST /api/sandbox"
@@ -50,103 +51,128 @@ CREATE = "POST /api/sandbox"
         (503, DaytonaServiceUnavailableError),
     ],
 )
-def test_the_sdks_errors(
-    s: StandIn, sdk: Daytona, ready: str, status: int, error: type[DaytonaError]
+def test_a_status_fault_raises_the_sdks_error(
+    stand_in: StandInClient,
+    sdk: Daytona,
+    server_snapshot: str,
+    status: int,
+    error: type[DaytonaError],
 ) -> None:
-    s.fault("status", on=CREATE, status=status)
-    with pytest.raises(error) as raised:
-        sdk.create(CreateSandboxFromSnapshotParams(snapshot=ready))
-    assert raised.value.status_code == status
-    assert s.state()["sandboxes"] == {}
+    stand_in.inject("status", on=CREATE, status=status)
+    with pytest.raises(error) as caught:
+        sdk.create(CreateSandboxFromSnapshotParams(snapshot=server_snapshot))
+    assert caught.value.status_code == status
+    assert stand_in.sandboxes() == []
 
 
-def test_too_many_requests_with_a_time_to_wait(s: StandIn, sdk: Daytona) -> None:
-    fault = s.fault("status", on="GET /api/snapshots", status=429, retry_after=1)
-    begun = time.monotonic()
+def test_the_sdk_waits_as_long_as_retry_after_says(stand_in: StandInClient, sdk: Daytona) -> None:
+    fault = stand_in.inject("status", on="GET /api/snapshots", status=429, retry_after=1)
+    start = time.monotonic()
     sdk.snapshot.list()  # the SDK's own retry waits as it is told
     assert fault.struck == 1
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - start >= 1
 
 
-def test_too_many_requests_without(s: StandIn, sdk: Daytona) -> None:
-    s.fault("status", on="GET /api/snapshots", status=429)
-    with pytest.raises(DaytonaRateLimitError) as raised:
+def test_a_429_without_retry_after_is_not_retried(stand_in: StandInClient, sdk: Daytona) -> None:
+    stand_in.inject("status", on="GET /api/snapshots", status=429)
+    with pytest.raises(DaytonaRateLimitError) as caught:
         sdk.snapshot.list()
-    assert "Retry-After" not in raised.value.headers
-    assert raised.value.headers["retry-after-authenticated"] == "1"
+    assert "Retry-After" not in caught.value.headers
+    assert caught.value.headers["retry-after-authenticated"] == "1"
 
 
-def test_a_proxys_page_for_an_answer(s: StandIn, sdk: Daytona) -> None:
-    s.fault("status", on="GET /api/snapshots", status=502, plain=True)
-    with pytest.raises(DaytonaError, match="Bad Gateway") as raised:
+def test_a_plain_fault_answers_with_a_page(stand_in: StandInClient, sdk: Daytona) -> None:
+    stand_in.inject("status", on="GET /api/snapshots", status=502, plain=True)
+    with pytest.raises(DaytonaError, match="Bad Gateway") as caught:
         sdk.snapshot.list()
-    assert raised.value.status_code == 502
+    assert caught.value.status_code == 502
 
 
-def test_done_though_it_said_no(s: StandIn, sdk: Daytona, ready: str) -> None:
-    s.fault("lost-reply", on=CREATE, status=502, plain=True)
-    with pytest.raises(DaytonaError):
-        sdk.create(CreateSandboxFromSnapshotParams(snapshot=ready, labels={"lost": "1"}))
-    (left,) = sdk.list(ListSandboxesQuery(labels={"lost": "1"}))
-    assert left.state == "started"
-    end(left)
-
-
-@pytest.mark.parametrize(("kind", "made"), [("drop", 0), ("lost-connection", 1)])
-def test_the_connection_breaks(
-    s: StandIn, sdk: Daytona, create: Create, name: str, kind: str, made: int
+def test_a_lost_reply_creates_the_sandbox_all_the_same(
+    stand_in: StandInClient, sdk: Daytona, server_snapshot: str
 ) -> None:
-    s.fault(kind, on="POST /api/snapshots")
+    stand_in.inject("lost-reply", on=CREATE, status=502, plain=True)
+    with pytest.raises(DaytonaError):
+        sdk.create(CreateSandboxFromSnapshotParams(snapshot=server_snapshot, labels={"lost": "1"}))
+    (sandbox,) = sdk.list(ListSandboxesQuery(labels={"lost": "1"}))
+    assert sandbox.state == "started"
+    delete(sandbox)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("drop", 0), ("lost-connection", 1)])
+def test_a_connection_fault_breaks_the_connection(
+    stand_in: StandInClient,
+    sdk: Daytona,
+    create_snapshot: SnapshotCreator,
+    snapshot_name: str,
+    kind: str,
+    count: int,
+) -> None:
+    stand_in.inject(kind, on="POST /api/snapshots")
     with pytest.raises(Exception, match=r"(?i)connection|aborted|disconnected"):
-        create(name, TINY)
-    assert len([n for n in s.state()["snapshots"] if n == name]) == made
-    s.fault(kind, on=CREATE)
+        create_snapshot(snapshot_name, TINY)
+    assert int(snapshot_name in stand_in.snapshots()) == count
+    stand_in.inject(kind, on=CREATE)
     with pytest.raises(DaytonaConnectionError):
         sdk.create(CreateSandboxFromSnapshotParams(snapshot="no-such"))
 
 
-def test_a_slow_answer(s: StandIn, snapshots: SnapshotsApi) -> None:
-    s.fault("slow", on="GET /api/snapshots", seconds=1)
-    begun = time.monotonic()
-    snapshots.get_all_snapshots()
-    assert time.monotonic() - begun >= 1
+def test_a_slow_fault_delays_the_answer(
+    stand_in: StandInClient, snapshots_api: SnapshotsApi
+) -> None:
+    stand_in.inject("slow", on="GET /api/snapshots", seconds=1)
+    start = time.monotonic()
+    snapshots_api.get_all_snapshots()
+    assert time.monotonic() - start >= 1
 
 
 # ── snapshots ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_pending_forever(s: StandIn, create: Create, settled: Create, name: str) -> None:
-    s.fault("pending-forever", on=name)
-    made = create(name, TINY)
+def test_a_pending_forever_snapshot_stays_pending(
+    stand_in: StandInClient,
+    snapshots_api: SnapshotsApi,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
+) -> None:
+    stand_in.inject("pending-forever", on=snapshot_name)
+    snapshot = create_snapshot(snapshot_name, TINY)
     time.sleep(1.5)
-    assert settled(made.id, until=("pending",)).state == "pending"
-    s.snapshots.delete(s.store.snapshot(made.id))
+    assert wait_for_state(snapshot.id, states=("pending",)).state == "pending"
+    snapshots_api.remove_snapshot(snapshot.id)
 
 
 @pytest.mark.parametrize(
     ("kind", "state"), [("build-fails", "error"), ("build-failed-state", "build_failed")]
 )
-def test_a_build_that_fails(
-    s: StandIn, create: Create, settled: Create, name: str, kind: str, state: str
+def test_a_build_fault_ends_in_its_state(
+    stand_in: StandInClient,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
+    kind: str,
+    state: str,
 ) -> None:
-    s.fault(kind, on=name)
-    failed = settled(create(name, f"{TINY}# {name}\n").id)
-    assert (failed.state, "exit code: 1" in str(failed.error_reason)) == (state, True)
+    stand_in.inject(kind, on=snapshot_name)
+    snapshot = wait_for_state(create_snapshot(snapshot_name, f"{TINY}# {snapshot_name}\n").id)
+    assert (snapshot.state, "exit code: 1" in str(snapshot.error_reason)) == (state, True)
 
 
-def test_a_full_quota(s: StandIn, create: Create, name: str) -> None:
-    s.fault("quota-full")
-    with pytest.raises(ApiException, match="quota exceeded") as raised:
-        create(name, TINY)
-    assert raised.value.status == 403
-    assert name not in s.state()["snapshots"]
+def test_a_full_quota_refuses_a_snapshot(
+    stand_in: StandInClient, create_snapshot: SnapshotCreator, snapshot_name: str
+) -> None:
+    stand_in.inject("quota-full")
+    with pytest.raises(ApiException, match="quota exceeded") as caught:
+        create_snapshot(snapshot_name, TINY)
+    assert caught.value.status == 403
+    assert snapshot_name not in stand_in.snapshots()
 
 
-def follow(s: StandIn, identity: str, *, timeout: float = 20) -> bytes:
-    headers = {"Authorization": f"Bearer {s.key}"}
+def follow(stand_in: StandInClient, identity: str, *, timeout: float = 20) -> bytes:
     text = b""
-    url = f"{s.origin}/snapshots/{identity}/build-logs?follow=true"
-    with httpx.stream("GET", url, headers=headers, timeout=timeout) as log:
+    url = f"{stand_in.origin}/snapshots/{identity}/build-logs?follow=true"
+    with httpx.stream("GET", url, headers=stand_in.headers, timeout=timeout) as log:
         try:
             for chunk in log.iter_raw():
                 text += chunk
@@ -155,89 +181,115 @@ def follow(s: StandIn, identity: str, *, timeout: float = 20) -> bytes:
     return text
 
 
-def test_the_log_breaks_off(s: StandIn, create: Create, settled: Create, name: str) -> None:
-    made = create(name, f"FROM debian:trixie-slim\nRUN echo {name}; sleep 1\n")
-    s.fault("log-cut", on=name, count=20)
-    cut = follow(s, made.id)
-    assert (len(cut), cut[-5:]) == (25, b"<cut>")
-    whole = follow(s, made.id)
-    assert whole.startswith(cut[:20])
-    assert name.encode() in whole
-    settled(made.id)
-
-
-def test_the_log_is_stuck(s: StandIn, create: Create, settled: Create, name: str) -> None:
-    made = create(name, f"FROM debian:trixie-slim\nRUN echo {name}\n")
-    s.fault("log-stuck", on=name)
-    settled(made.id)
-    with pytest.raises(httpx.ReadTimeout):
-        follow(s, made.id, timeout=2)
-
-
-def test_a_delete_that_does_not_delete(
-    s: StandIn, snapshots: SnapshotsApi, create: Create, settled: Create, name: str
+def test_a_cut_log_breaks_off_once(
+    stand_in: StandInClient,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
 ) -> None:
-    made = create(name, TINY)
-    settled(made.id)
-    s.fault("delete-ignored", on=name)
-    snapshots.remove_snapshot(made.id)
+    snapshot = create_snapshot(
+        snapshot_name, f"FROM debian:trixie-slim\nRUN echo {snapshot_name}; sleep 1\n"
+    )
+    stand_in.inject("log-cut", on=snapshot_name, count=20)
+    cut_log = follow(stand_in, snapshot.id)
+    assert (len(cut_log), cut_log[-5:]) == (25, b"<cut>")
+    full_log = follow(stand_in, snapshot.id)
+    assert full_log.startswith(cut_log[:20])
+    assert snapshot_name.encode() in full_log
+    wait_for_state(snapshot.id)
+
+
+def test_a_stuck_log_does_not_end(
+    stand_in: StandInClient,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
+) -> None:
+    snapshot = create_snapshot(
+        snapshot_name, f"FROM debian:trixie-slim\nRUN echo {snapshot_name}\n"
+    )
+    stand_in.inject("log-stuck", on=snapshot_name)
+    wait_for_state(snapshot.id)
+    with pytest.raises(httpx.ReadTimeout):
+        follow(stand_in, snapshot.id, timeout=2)
+
+
+def test_an_ignored_deletion_leaves_the_snapshot(
+    stand_in: StandInClient,
+    snapshots_api: SnapshotsApi,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
+) -> None:
+    snapshot = create_snapshot(snapshot_name, TINY)
+    wait_for_state(snapshot.id)
+    stand_in.inject("delete-ignored", on=snapshot_name)
+    snapshots_api.remove_snapshot(snapshot.id)
     time.sleep(1.5)
-    assert snapshots.get_snapshot(made.id).state == "active"
-    s.fault("status", on="DELETE /api/snapshots/*", status=500)
+    assert snapshots_api.get_snapshot(snapshot.id).state == "active"
+    stand_in.inject("status", on="DELETE /api/snapshots/*", status=500)
     with pytest.raises(ApiException):
-        snapshots.remove_snapshot(made.id)
-    snapshots.remove_snapshot(made.id)
-    waiting.until(lambda: name not in s.state()["snapshots"], what="the end", timeout=10)
+        snapshots_api.remove_snapshot(snapshot.id)
+    snapshots_api.remove_snapshot(snapshot.id)
+    waiting.until(lambda: snapshot_name not in stand_in.snapshots(), what="the end", timeout=10)
 
 
 # ── uploads ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_upload_breaks_off(s: StandIn, bucket: Bucket) -> None:
-    content = archive({"big": b"x" * (6 << 20)})
-    s.fault("upload-cut", count=1000, after=1)
+def test_a_cut_upload_stays_incomplete(stand_in: StandInClient, bucket: Bucket) -> None:
+    content = make_archive({"big": b"x" * (6 << 20)})
+    stand_in.inject("upload-cut", count=1000, skip=1)
     with pytest.raises(botocore.exceptions.HTTPClientError):
         bucket.upload(content)
-    incomplete = s.state()["uploads"]["incomplete"]
+    incomplete = stand_in.state()["uploads"]["incomplete"]
     assert list(incomplete.values()) == [5 << 20]
     digest = bucket.upload(content)
-    assert bucket.key(digest) in s.state()["uploads"]["objects"]
+    assert bucket.key(digest) in stand_in.state()["uploads"]["objects"]
 
 
-def test_the_object_storage_is_down(s: StandIn, bucket: Bucket) -> None:
-    s.fault("upload-status", status=503)
-    with pytest.raises(botocore.exceptions.ClientError) as raised:
-        bucket.upload(archive({"a": b"1"}))
-    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+def test_an_upload_status_fault_refuses_an_upload(stand_in: StandInClient, bucket: Bucket) -> None:
+    stand_in.inject("upload-status", status=503)
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        bucket.upload(make_archive({"a": b"1"}))
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
 
 
 # ── sandboxes ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_failed_start_leaves_its_record(s: StandIn, sdk: Daytona, ready: str) -> None:
-    s.fault("failed-start", on=ready)
-    with pytest.raises(DaytonaError, match="failed to start") as raised:
-        sdk.create(CreateSandboxFromSnapshotParams(snapshot=ready, labels={"failed": "1"}))
-    assert raised.value.status_code == 400
-    (left,) = sdk.list(ListSandboxesQuery(labels={"failed": "1"}))
-    assert left.state == "error"
-    end(left)
-    waiting.until(lambda: left.id not in s.state()["sandboxes"], what="its end", timeout=10)
+def test_a_failed_start_leaves_its_record(
+    stand_in: StandInClient, sdk: Daytona, server_snapshot: str
+) -> None:
+    stand_in.inject("failed-start", on=server_snapshot)
+    with pytest.raises(DaytonaError, match="failed to start") as caught:
+        sdk.create(
+            CreateSandboxFromSnapshotParams(snapshot=server_snapshot, labels={"failed": "1"})
+        )
+    assert caught.value.status_code == 400
+    (sandbox,) = sdk.list(ListSandboxesQuery(labels={"failed": "1"}))
+    assert sandbox.state == "error"
+    delete(sandbox)
+    waiting.until(
+        lambda: sandbox.id not in [s.id for s in stand_in.sandboxes()], what="its end", timeout=10
+    )
 
 
-def test_a_sandbox_that_is_not_deleted(s: StandIn, make: Make, sdk: Daytona) -> None:
-    sandbox = make()
-    s.fault("delete-ignored", on=sandbox.id)
+def test_an_ignored_deletion_leaves_the_sandbox(
+    stand_in: StandInClient, create_sandbox: SandboxCreator, sdk: Daytona
+) -> None:
+    sandbox = create_sandbox()
+    stand_in.inject("delete-ignored", on=sandbox.id)
     sandbox.delete()
     assert sdk.get(sandbox.id).state == "started"
 
 
-# ── by HTTP ─────────────────────────────────────────────────────────────────────────────────
+# ── the control interface ───────────────────────────────────────────────────────────────────
 
 
-def test_faults_by_http(s: StandIn, sdk: Daytona) -> None:
-    headers = {"Authorization": f"Bearer {s.key}"}
-    url = f"{s.origin}/_stand-in/faults"
+def test_faults_are_injected_listed_and_removed(stand_in: StandInClient, sdk: Daytona) -> None:
+    headers = stand_in.headers
+    url = f"{stand_in.origin}/_stand-in/faults"
 
     def post(value: dict[str, Any]) -> int:
         return httpx.post(url, json=value, headers=headers).status_code
@@ -246,10 +298,10 @@ def test_faults_by_http(s: StandIn, sdk: Daytona) -> None:
     assert post({"kind": "status", "on": "GET /api/snapshots", "status": 403}) == 200
     with pytest.raises(DaytonaForbiddenError):
         sdk.snapshot.list()
-    told = httpx.get(url, headers=headers).json()
-    assert [(f["kind"], f["struck"]) for f in told] == [("status", 1)]
-    before = s.requests.count("GET /api/snapshots")
+    faults = httpx.get(url, headers=headers).json()
+    assert [(f["kind"], f["struck"]) for f in faults] == [("status", 1)]
+    stand_in.forget_requests()
     sdk.snapshot.list()
-    assert s.requests.count("GET /api/snapshots") == before + 1
+    assert stand_in.requests("GET /api/snapshots") == ["GET /api/snapshots 200"]
     assert httpx.delete(url, headers=headers).status_code == 204
     assert httpx.get(url, headers=headers).json() == []

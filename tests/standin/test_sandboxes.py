@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
     from daytona import Daytona, Sandbox
 
-    from tasks.standin import StandIn
+    from tests.support.standin import StandInClient
 
-    Make = Callable[..., Sandbox]
+    SandboxCreator = Callable[..., Sandbox]
 
 
 # ── the entry point, the daemon, commands ───────────────────────────────────────────────────
 
 
-def test_the_entry_point_is_a_child_and_the_daemon_is_first(make: Make) -> None:
-    sandbox = make()
-    first = sandbox.process.exec("tr '\\0' ' ' </proc/1/cmdline").result
-    assert first.startswith("/bin/sh /usr/local/bin/daytona /usr/local/bin/server")
+def test_the_entry_point_is_a_child_of_the_daemon(create_sandbox: SandboxCreator) -> None:
+    sandbox = create_sandbox()
+    first_process = sandbox.process.exec("tr '\\0' ' ' </proc/1/cmdline").result
+    assert first_process.startswith("/bin/sh /usr/local/bin/daytona /usr/local/bin/server")
 
     def listening() -> str:
         return str(sandbox.process.get_entrypoint_logs().output)
@@ -42,33 +42,33 @@ def test_the_entry_point_is_a_child_and_the_daemon_is_first(make: Make) -> None:
     waiting.until(listening, what="the entry point's words", timeout=10)
     assert listening() == "listening, it's a b\n"
     # Its end is not the sandbox's.
-    ended = """
+    kill_server = """
 for p in /proc/[0-9]*; do
   grep -qx server $p/comm && kill -9 ${p#/proc/} && echo ended
 done
 """
-    assert "ended" in sandbox.process.exec(ended).result
+    assert "ended" in sandbox.process.exec(kill_server).result
     assert sandbox.process.exec("echo alive").result == "alive\n"
 
 
-def test_what_a_command_finds(make: Make) -> None:
-    sandbox = make(env_vars={"GIVEN": "a 'b' \n c"})
-    done = sandbox.process.exec(
+def test_a_command_gets_the_images_surroundings(create_sandbox: SandboxCreator) -> None:
+    sandbox = create_sandbox(env_vars={"GIVEN": "a 'b' \n c"})
+    response = sandbox.process.exec(
         'id -un; pwd; echo "$FROM_IMAGE $GIVEN $MORE"; echo err >&2; echo "$DAYTONA_SANDBOX_ID"',
         env={"MORE": "m"},
     )
     expected = f"someone\n/work\n1 a 'b' \n c m\nerr\n{sandbox.id}\n"
-    assert (done.exit_code, done.result) == (0, expected)
+    assert (response.exit_code, response.result) == (0, expected)
     assert sandbox.get_work_dir() == "/work"
     assert sandbox.get_user_home_dir() == "/home/someone"
 
 
-def test_statuses(make: Make) -> None:
-    sandbox = make()
+def test_exec_returns_the_status_of_a_command(create_sandbox: SandboxCreator) -> None:
+    sandbox = create_sandbox()
     assert sandbox.process.exec("exit 7").exit_code == 7
     assert sandbox.process.exec("false\ntrue").exit_code == 0
-    nowhere = sandbox.process.exec("true", cwd="/nowhere")
-    assert (nowhere.exit_code, "no such file" in nowhere.result) == (-1, True)
+    response = sandbox.process.exec("true", cwd="/nowhere")
+    assert (response.exit_code, "no such file" in response.result) == (-1, True)
     assert sandbox.process.exec("pwd", cwd="/tmp").result == "/tmp\n"
     with pytest.raises(DaytonaValidationError):
         sandbox.process.exec("  ")
@@ -76,28 +76,28 @@ def test_statuses(make: Make) -> None:
         sandbox.process.exec("true", env={"1A": "x"})
 
 
-def test_the_script_is_the_shells_stdin(make: Make) -> None:
+def test_a_child_reads_the_rest_of_the_script(create_sandbox: SandboxCreator) -> None:
     # A child that reads its stdin eats the rest of the script.
-    assert make().process.exec("cat\necho eaten").result == "echo eaten\n"
+    assert create_sandbox().process.exec("cat\necho eaten").result == "echo eaten\n"
 
 
-def test_long_scripts(make: Make) -> None:
+def test_exec_takes_a_long_script(create_sandbox: SandboxCreator) -> None:
     text = "x" * 3_000_000
-    assert make().process.exec(f"printf %s '{text}' | wc -c").result.strip() == "3000000"
+    assert create_sandbox().process.exec(f"printf %s '{text}' | wc -c").result.strip() == "3000000"
 
 
-def test_a_deadline_kills_the_group(make: Make) -> None:
-    sandbox = make()
-    begun = time.monotonic()
+def test_a_deadline_kills_the_process_group(create_sandbox: SandboxCreator) -> None:
+    sandbox = create_sandbox()
+    start = time.monotonic()
     with pytest.raises(DaytonaTimeoutError):
         sandbox.process.exec("sleep 61 & sleep 62", timeout=1)
-    assert time.monotonic() - begun < 5
-    left = "for c in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$c; echo; done"
-    assert "sleep 6" not in sandbox.process.exec(left).result
+    assert time.monotonic() - start < 5
+    processes = "for c in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$c; echo; done"
+    assert "sleep 6" not in sandbox.process.exec(processes).result
 
 
-def test_sessions_keep_their_shell(make: Make) -> None:
-    process = make().process
+def test_sessions_keep_their_shell(create_sandbox: SandboxCreator) -> None:
+    process = create_sandbox().process
     process.create_session("one")
     first = process.execute_session_command("one", SessionExecuteRequest(command="cd /; A=5"))
     assert first.exit_code == 0
@@ -107,10 +107,10 @@ def test_sessions_keep_their_shell(make: Make) -> None:
     request = SessionExecuteRequest(command="sleep 0.3; echo late", run_async=True)
     third = process.execute_session_command("one", request)
 
-    def ended() -> bool:
+    def has_ended() -> bool:
         return process.get_session_command("one", third.cmd_id).exit_code == 0
 
-    waiting.until(ended, what="the command's end", timeout=10)
+    waiting.until(has_ended, what="the command's end", timeout=10)
     assert process.get_session_command_logs("one", third.cmd_id).output == "late\n"
     assert [len(session.commands) for session in process.list_sessions()] == [3]
     process.delete_session("one")
@@ -122,25 +122,25 @@ def test_sessions_keep_their_shell(make: Make) -> None:
 
 
 @pytest.mark.parametrize("path", ["plain", "new folder/ü 'q' $x", "/tmp/a/b/c.bin", 'a"b'])
-def test_files_come_back_as_they_went(make: Make, path: str) -> None:
-    sandbox = make()
+def test_a_file_comes_back_unchanged(create_sandbox: SandboxCreator, path: str) -> None:
+    sandbox = create_sandbox()
     content = bytes(range(256)) * 5000
     sandbox.fs.upload_file(content, path)
     assert sandbox.fs.download_file(path) == content
-    found = sandbox.fs.get_file_info(path)
-    assert (found.size, found.owner, found.permissions) == (len(content), "someone", "0644")
+    info = sandbox.fs.get_file_info(path)
+    assert (info.size, info.owner, info.permissions) == (len(content), "someone", "0644")
 
 
-def test_what_files_are_refused(make: Make) -> None:
-    sandbox = make()
+def test_a_missing_or_forbidden_file_is_refused(create_sandbox: SandboxCreator) -> None:
+    sandbox = create_sandbox()
     with pytest.raises(DaytonaNotFoundError):
         sandbox.fs.download_file("/nowhere")
     with pytest.raises(DaytonaError, match="Permission denied"):
         sandbox.fs.upload_file(b"x", "/etc/mine")
 
 
-def test_folders(make: Make) -> None:
-    fs = make().fs
+def test_folders_are_listed_changed_and_deleted(create_sandbox: SandboxCreator) -> None:
+    fs = create_sandbox().fs
     fs.create_folder("d/e", "700")
     fs.upload_file(b"x", "d/f")
     assert {(f.name, f.is_dir, f.permissions) for f in fs.list_files("d")} == {
@@ -158,8 +158,10 @@ def test_folders(make: Make) -> None:
 # ── life ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_stop_start_and_delete(make: Make, sdk: Daytona, s: StandIn) -> None:
-    sandbox = make(name="by-name")
+def test_a_sandbox_stops_starts_and_is_deleted(
+    create_sandbox: SandboxCreator, sdk: Daytona, stand_in: StandInClient
+) -> None:
+    sandbox = create_sandbox(name="by-name")
     assert sandbox.state == "started"
     sandbox.fs.upload_file(b"stays", "kept")
     sandbox.stop()
@@ -172,87 +174,100 @@ def test_stop_start_and_delete(make: Make, sdk: Daytona, s: StandIn) -> None:
     with pytest.raises(DaytonaNotFoundError):
         sdk.get(sandbox.id)
     # The name is free at once.
-    make(name="by-name")
+    create_sandbox(name="by-name")
     with pytest.raises(DaytonaConflictError, match="already exists"):
-        make(name="by-name")
+        create_sandbox(name="by-name")
 
-    def gone() -> bool:
-        return not any(sandbox.id[:13] in c for c in s.state()["containers"])
+    def is_removed() -> bool:
+        return not any(sandbox.id[:13] in c for c in stand_in.state()["containers"])
 
-    waiting.until(gone, what="the container's end", timeout=20)
+    waiting.until(is_removed, what="the container's end", timeout=20)
 
 
-def test_it_cannot_be_deleted_while_it_starts(s: StandIn, sdk: Daytona, ready: str) -> None:
-    s.fault("slow-start", on=ready, seconds=8)
-    body = {"snapshot": ready, "labels": {"slow": "1"}}
-    headers = {"Authorization": f"Bearer {s.key}"}
+def test_a_starting_sandbox_refuses_its_deletion(
+    stand_in: StandInClient, sdk: Daytona, server_snapshot: str
+) -> None:
+    stand_in.inject("slow-start", on=server_snapshot, seconds=8)
+    body = {"snapshot": server_snapshot, "labels": {"slow": "1"}}
+    headers = stand_in.headers
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{s.url}/sandbox", json=body, headers=headers, timeout=3)
+        httpx.post(f"{stand_in.url}/sandbox", json=body, headers=headers, timeout=3)
     (sandbox,) = labelled(sdk, slow="1")
     with pytest.raises(DaytonaConflictError, match="in progress"):
         sandbox.delete()
 
-    def deleted() -> bool:
+    def is_deleted() -> bool:
         try:
             sandbox.delete()
         except DaytonaConflictError:
             return False
         return True
 
-    waiting.until(deleted, what="the deletion", timeout=30)
+    waiting.until(is_deleted, what="the deletion", timeout=30)
 
 
 def labelled(sdk: Daytona, **labels: str) -> list[Any]:
     return list(sdk.list(ListSandboxesQuery(labels=labels)))
 
 
-def test_labels_find(make: Make, sdk: Daytona) -> None:
-    one, two = make(labels={"k": "1", "both": "y"}), make(labels={"k": "2", "both": "y"})
-    assert {f.id for f in labelled(sdk, both="y")} == {one.id, two.id}
-    assert [f.id for f in labelled(sdk, both="y", k="1")] == [one.id]
+def test_labels_select_sandboxes(create_sandbox: SandboxCreator, sdk: Daytona) -> None:
+    first, second = (
+        create_sandbox(labels={"k": "1", "both": "y"}),
+        create_sandbox(labels={"k": "2", "both": "y"}),
+    )
+    assert {f.id for f in labelled(sdk, both="y")} == {first.id, second.id}
+    assert [f.id for f in labelled(sdk, both="y", k="1")] == [first.id]
     assert labelled(sdk, k="3") == []
-    one.set_labels({"k": "3"})
-    assert [f.id for f in labelled(sdk, k="3")] == [one.id]
+    first.set_labels({"k": "3"})
+    assert [f.id for f in labelled(sdk, k="3")] == [first.id]
     pages = sdk.list(ListSandboxesQuery(labels={"code-toolbox-language": "python"}, limit=1))
-    assert [f.id for f in pages] == [two.id]
+    assert [f.id for f in pages] == [second.id]
 
 
-def test_bad_labels(s: StandIn) -> None:
-    headers = {"Authorization": f"Bearer {s.key}"}
-    reply = httpx.get(f"{s.url}/sandbox", params={"labels": "{"}, headers=headers)
-    assert reply.status_code == 400
+def test_malformed_labels_are_refused(stand_in: StandInClient) -> None:
+    headers = stand_in.headers
+    response = httpx.get(f"{stand_in.url}/sandbox", params={"labels": "{"}, headers=headers)
+    assert response.status_code == 400
 
 
-def test_unknown_and_unready_snapshots(s: StandIn, sdk: Daytona, ready: str) -> None:
+def test_an_unknown_or_inactive_snapshot_starts_no_sandbox(
+    stand_in: StandInClient, sdk: Daytona, server_snapshot: str
+) -> None:
     with pytest.raises(DaytonaValidationError, match="Did you add it"):
         sdk.create(CreateSandboxFromSnapshotParams(snapshot="no-such"))
-    s.set_snapshot_state(ready, "inactive")
+    stand_in.set_snapshot_state(server_snapshot, "inactive")
     try:
         with pytest.raises(DaytonaValidationError, match="is inactive"):
-            sdk.create(CreateSandboxFromSnapshotParams(snapshot=ready))
+            sdk.create(CreateSandboxFromSnapshotParams(snapshot=server_snapshot))
     finally:
-        s.set_snapshot_state(ready, "active")
+        stand_in.set_snapshot_state(server_snapshot, "active")
 
 
-# A minute has one second here.
+# Minutes of intervals last one second here.
 
 
-def test_auto_stop_and_auto_delete(make: Make, sdk: Daytona) -> None:
-    sandbox = make(auto_stop_interval=4, auto_delete_interval=1)
-    for _ in range(6):  # what is used stays
+def test_an_idle_sandbox_is_stopped_then_deleted(
+    create_sandbox: SandboxCreator, sdk: Daytona
+) -> None:
+    sandbox = create_sandbox(auto_stop_interval=4, auto_delete_interval=1)
+    for _ in range(6):  # it stays while it is used
         time.sleep(1)
         sandbox.process.exec("true")
     assert sdk.get(sandbox.id).state == "started"
     waiting.until(lambda: is_gone(sdk, sandbox), what="its end", timeout=20)
 
 
-def test_ephemeral(make: Make, sdk: Daytona) -> None:
-    sandbox = make(auto_stop_interval=1, auto_delete_interval=0)
+def test_an_ephemeral_sandbox_is_deleted_when_it_stops(
+    create_sandbox: SandboxCreator, sdk: Daytona
+) -> None:
+    sandbox = create_sandbox(auto_stop_interval=1, auto_delete_interval=0)
     waiting.until(lambda: is_gone(sdk, sandbox), what="its end", timeout=20)
 
 
-def test_time_to_live(make: Make, sdk: Daytona) -> None:
-    sandbox = make(auto_stop_interval=0, ttl_minutes=2)
+def test_a_sandbox_is_deleted_at_the_end_of_its_time(
+    create_sandbox: SandboxCreator, sdk: Daytona
+) -> None:
+    sandbox = create_sandbox(auto_stop_interval=0, ttl_minutes=2)
     waiting.until(lambda: is_gone(sdk, sandbox), what="its end", timeout=20)
 
 
@@ -262,90 +277,3 @@ def is_gone(sdk: Daytona, sandbox: Sandbox) -> bool:
     except DaytonaNotFoundError:
         return True
     return False
-
-
-# ── previews ────────────────────────────────────────────────────────────────────────────────
-
-
-class Visitor:
-    """Asks a preview address, whose name does not resolve everywhere, at the proxy's own."""
-
-    def __init__(self, s: StandIn, url: str) -> None:
-        self._host = httpx.URL(url).netloc.decode()
-        self._proxy = s.origin
-
-    def get(self, path: str = "/", **headers: str) -> httpx.Response:
-        given = {"Host": self._host, **{k.replace("_", "-"): v for k, v in headers.items()}}
-        return httpx.get(f"{self._proxy}{path}", headers=given, follow_redirects=False)
-
-
-def served(visitor: Visitor, **headers: str) -> httpx.Response:
-    def answers() -> httpx.Response | None:
-        reply = visitor.get("/p%2Fq?a=1&DAYTONA_SANDBOX_AUTH_KEY=x", **headers)
-        return None if reply.status_code == 502 else reply
-
-    return waiting.until(answers, what="the server in the sandbox", timeout=15)
-
-
-def test_previews_want_a_token(make: Make, s: StandIn) -> None:
-    sandbox = make()
-    link = sandbox.get_preview_link(3000)
-    visitor = Visitor(s, link.url)
-    assert visitor.get().status_code == 401
-    assert visitor.get(x_daytona_preview_token="wrong").status_code == 401
-    seen = served(visitor, x_daytona_preview_token=link.token, x_mine="1").text.lower()
-    assert seen.startswith("get /p%2fq?a=1 http/1.1")
-    assert "host: localhost:3000" in seen
-    assert f"x-forwarded-host: 3000-{sandbox.id}" in seen
-    assert "x-mine: 1" in seen
-    assert link.token not in seen
-    for reply in (
-        visitor.get(f"/?DAYTONA_SANDBOX_AUTH_KEY={link.token}"),
-        visitor.get(authorization=f"Bearer {s.key}"),
-    ):
-        assert reply.status_code == 200
-        assert link.token not in reply.text
-        assert s.key not in reply.text
-    # Another Authorization is the application's own.
-    theirs = visitor.get(authorization="Bearer theirs", x_daytona_preview_token=link.token)
-    assert "Bearer theirs" in theirs.text
-
-
-def test_ports_nobody_listens_on(make: Make, s: StandIn) -> None:
-    link = make().get_preview_link(3999)
-    reply = Visitor(s, link.url).get(x_daytona_preview_token=link.token)
-    assert (reply.status_code, reply.content) == (502, b"")
-
-
-def test_signed_previews_end(make: Make, s: StandIn) -> None:
-    sandbox = make()
-    open_ = sandbox.get_preview_link(3000)
-    assert served(Visitor(s, open_.url), x_daytona_preview_token=open_.token).status_code == 200
-    signed = sandbox.create_signed_preview_url(3000, 4)
-    assert served(Visitor(s, signed.url)).status_code == 200
-    other = signed.url.replace("3000-", "2280-")
-    assert Visitor(s, other).get().status_code == 401
-    time.sleep(4)
-    assert Visitor(s, signed.url).get().status_code == 401
-
-
-def test_public_previews(make: Make, s: StandIn) -> None:
-    sandbox = make(public=True)
-    assert served(Visitor(s, sandbox.get_preview_link(3000).url)).status_code == 200
-    assert Visitor(s, sandbox.get_preview_link(2280).url).get().status_code == 401
-
-
-def test_a_token_ends_with_the_run(make: Make, s: StandIn) -> None:
-    sandbox = make()
-    old = sandbox.get_preview_link(3000)
-    sandbox.stop()
-    sandbox.start()
-    assert Visitor(s, old.url).get(x_daytona_preview_token=old.token).status_code == 401
-    new = sandbox.get_preview_link(3000)
-    assert served(Visitor(s, new.url), x_daytona_preview_token=new.token).status_code == 200
-
-
-def test_strangers(s: StandIn, make: Make) -> None:
-    sandbox = make()
-    for path in ("/api/snapshots", f"/toolbox/{sandbox.id}/work-dir", "/_stand-in/state"):
-        assert httpx.get(f"{s.origin}{path}").status_code == 401

@@ -16,7 +16,7 @@ from daytona import (
 from daytona_api_client import ApiException, DockerRegistryApi
 from obstore.store import S3Store
 
-from tests.standin.conftest import archive
+from tests.standin.conftest import make_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from daytona import Daytona
     from daytona_api_client import ApiClient, SnapshotDto, SnapshotsApi
 
-    from tasks.standin import StandIn
-    from tests.standin.conftest import Bucket
+    from tests.support.bucket import Bucket
+    from tests.support.standin import StandInClient
 
-    Create = Callable[..., SnapshotDto]
+    SnapshotCreator = Callable[..., SnapshotDto]
+    SnapshotWaiter = Callable[..., SnapshotDto]
 
 TINY = 'FROM debian:trixie-slim\nENTRYPOINT ["sleep", "infinity"]\n'
 
@@ -37,17 +38,19 @@ def status(error: pytest.ExceptionInfo[ApiException]) -> int:
     return int(error.value.status)
 
 
-def test_the_sdk_builds_one(s: StandIn, sdk: Daytona, name: str, tmp_path: Path) -> None:
+def test_the_sdk_builds_and_deletes_a_snapshot(
+    stand_in: StandInClient, sdk: Daytona, snapshot_name: str, tmp_path: Path
+) -> None:
     dockerfile = tmp_path / "Dockerfile"
-    dockerfile.write_text(f"FROM debian:trixie-slim\nRUN echo built of {name}; sleep 1\n")
-    said: list[str] = []
-    params = CreateSnapshotParams(name=name, image=Image.from_dockerfile(str(dockerfile)))
-    snapshot = sdk.snapshot.create(params, on_logs=said.append)
+    dockerfile.write_text(f"FROM debian:trixie-slim\nRUN echo built of {snapshot_name}; sleep 1\n")
+    log: list[str] = []
+    params = CreateSnapshotParams(name=snapshot_name, image=Image.from_dockerfile(str(dockerfile)))
+    snapshot = sdk.snapshot.create(params, on_logs=log.append)
     assert snapshot.state == "active"
     assert snapshot.entrypoint == ["sleep", "infinity"]
-    assert f"built of {name}" in "\n".join(said)
-    assert sdk.snapshot.get(name).id == snapshot.id
-    assert name in [item.name for item in sdk.snapshot.list().items]
+    assert f"built of {snapshot_name}" in "\n".join(log)
+    assert sdk.snapshot.get(snapshot_name).id == snapshot.id
+    assert snapshot_name in [item.name for item in sdk.snapshot.list().items]
     with pytest.raises(DaytonaConflictError, match="already exists"):
         sdk.snapshot.create(params)
     sdk.snapshot.delete(snapshot)
@@ -55,16 +58,20 @@ def test_the_sdk_builds_one(s: StandIn, sdk: Daytona, name: str, tmp_path: Path)
     with pytest.raises(DaytonaConflictError):
         sdk.snapshot.create(params)
     deadline = time.monotonic() + 10
-    while name in s.state()["snapshots"] and time.monotonic() < deadline:
+    while snapshot_name in stand_in.snapshots() and time.monotonic() < deadline:
         time.sleep(0.1)
     with pytest.raises(DaytonaNotFoundError):
-        sdk.snapshot.get(name)
+        sdk.snapshot.get(snapshot_name)
 
 
-def test_the_sdks_own_upload(
-    s: StandIn, sdk: Daytona, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_sdk_uploads_a_context(
+    stand_in: StandInClient,
+    sdk: Daytona,
+    snapshot_name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It refuses plain HTTP, so this test alone tells its store otherwise."""
+    """It refuses plain HTTP, so only this test changes its store."""
     from daytona._sync import object_storage
 
     def store(*args: Any, **options: Any) -> Any:
@@ -74,54 +81,73 @@ def test_the_sdks_own_upload(
     monkeypatch.setattr(object_storage, "S3Store", store)
     (tmp_path / "file").write_bytes(b"x" * (11 << 20))
     dockerfile = tmp_path / "Dockerfile"
-    dockerfile.write_text(f"FROM debian:trixie-slim\nCOPY file /{name}\n")
-    before = s.state()["uploads"]
-    params = CreateSnapshotParams(name=name, image=Image.from_dockerfile(str(dockerfile)))
+    dockerfile.write_text(f"FROM debian:trixie-slim\nCOPY file /{snapshot_name}\n")
+    uploads_at_first = stand_in.state()["uploads"]
+    params = CreateSnapshotParams(name=snapshot_name, image=Image.from_dockerfile(str(dockerfile)))
     assert sdk.snapshot.create(params).state == "active"
-    after = s.state()["uploads"]
-    assert after["puts"] - before["puts"] == 3
-    assert len(after["objects"]) - len(before["objects"]) == 1
+    uploads_at_last = stand_in.state()["uploads"]
+    assert uploads_at_last["puts"] - uploads_at_first["puts"] == 3
+    assert len(uploads_at_last["objects"]) - len(uploads_at_first["objects"]) == 1
 
 
 def test_a_context_is_flattened_and_its_dockerfile_wins(
-    bucket: Bucket, create: Create, settled: Create, name: str, s: StandIn
+    bucket: Bucket,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
+    stand_in: StandInClient,
 ) -> None:
     inner = b"FROM debian:trixie-slim\nCOPY . /c\nRUN echo this is the inner one\n"
-    digest = bucket.upload(archive({"Dockerfile": inner, "a/b": b"x"}))
-    made = create(name, 'FROM nowhere:1\nENTRYPOINT ["/of", "the outer"]\n', (digest,))
-    assert settled(made.id).state == "active"
-    assert made.entrypoint == ["/of", "the outer"]
-    assert "this is the inner one" in s.runner.log(made.ref or "").read_text()
+    digest = bucket.upload(make_archive({"Dockerfile": inner, "a/b": b"x"}))
+    snapshot = create_snapshot(
+        snapshot_name, 'FROM nowhere:1\nENTRYPOINT ["/of", "the outer"]\n', (digest,)
+    )
+    assert wait_for_state(snapshot.id).state == "active"
+    assert snapshot.entrypoint == ["/of", "the outer"]
+    assert "this is the inner one" in read_log(stand_in, snapshot.id)
 
 
-def test_equal_content_is_active_at_once(create: Create, settled: Create, name: str) -> None:
-    text = f"{TINY}# {name}\n"
-    first = create(name, text)
+def test_a_snapshot_of_equal_content_is_active_at_once(
+    create_snapshot: SnapshotCreator, wait_for_state: SnapshotWaiter, snapshot_name: str
+) -> None:
+    text = f"{TINY}# {snapshot_name}\n"
+    first = create_snapshot(snapshot_name, text)
     assert first.state == "pending"
-    settled(first.id)
-    second = create(f"{name}-again", text)
+    wait_for_state(first.id)
+    second = create_snapshot(f"{snapshot_name}-again", text)
     assert (second.state, second.ref) == ("active", first.ref)
 
 
-def test_a_failed_build_says_why_and_keeps_its_name(
-    s: StandIn, create: Create, settled: Create, name: str
+def test_a_failed_build_gives_the_reason_and_keeps_its_name(
+    stand_in: StandInClient,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
 ) -> None:
-    made = create(name, f"FROM debian:trixie-slim\nRUN echo {name} && exit 7\n")
-    failed = settled(made.id)
-    assert failed.state == "error"
-    assert "exit code: 7" in str(failed.error_reason)
-    with pytest.raises(ApiException) as refused:
-        create(name, TINY)
-    assert status(refused) == 409
+    snapshot = wait_for_state(
+        create_snapshot(
+            snapshot_name, f"FROM debian:trixie-slim\nRUN echo {snapshot_name} && exit 7\n"
+        ).id
+    )
+    assert snapshot.state == "error"
+    assert "exit code: 7" in str(snapshot.error_reason)
+    with pytest.raises(ApiException) as caught:
+        create_snapshot(snapshot_name, TINY)
+    assert status(caught) == 409
     # Its log is there, and does not end.
-    url, headers = f"{s.origin}/snapshots/{made.id}/build-logs", bearer(s)
+    url, headers = f"{stand_in.origin}/snapshots/{snapshot.id}/build-logs", stand_in.headers
     text = bytearray()
     with pytest.raises(httpx.ReadTimeout):
         follow(url, headers, text)
-    assert name.encode() in text
+    assert snapshot_name.encode() in text
     assert b"ERROR: " in text
     assert httpx.get(url, headers=headers).text == text.decode()
     assert httpx.get(url).status_code == 401
+
+
+def read_log(stand_in: StandInClient, identity: str) -> str:
+    url = f"{stand_in.origin}/snapshots/{identity}/build-logs"
+    return httpx.get(url, headers=stand_in.headers).text
 
 
 def follow(url: str, headers: dict[str, str], into: bytearray) -> None:
@@ -131,67 +157,86 @@ def follow(url: str, headers: dict[str, str], into: bytearray) -> None:
             into.extend(chunk)
 
 
-def bearer(s: StandIn) -> dict[str, str]:
-    return {"Authorization": f"Bearer {s.key}"}
-
-
 def test_an_identical_build_replays_the_older_log(
-    s: StandIn, sdk: Daytona, create: Create, settled: Create, name: str
+    stand_in: StandInClient,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
 ) -> None:
-    text = f"FROM debian:trixie-slim\nRUN echo {name}; false\n"
-    refs = []
-    for number in (1, 2):
-        made = settled(create(f"{name}-{number}", text).id)
-        refs.append(made.ref)
-    log = s.runner.log(refs[0] or "").read_text()
-    assert refs[0] == refs[1]
+    text = f"FROM debian:trixie-slim\nRUN echo {snapshot_name}; false\n"
+    first, second = (
+        wait_for_state(create_snapshot(f"{snapshot_name}-{number}", text).id) for number in (1, 2)
+    )
+    assert first.ref == second.ref
+    log = read_log(stand_in, second.id)
     assert log.count("#4 ERROR") + log.count("ERROR: failed to solve") == 2
-    del sdk
 
 
-def test_a_missing_context_fails_the_build(create: Create, settled: Create, name: str) -> None:
-    made = settled(create(name, TINY, ("0" * 32,)).id)
-    assert (made.state, "does not exist" in str(made.error_reason)) == ("error", True)
+def test_a_missing_context_fails_the_build(
+    create_snapshot: SnapshotCreator, wait_for_state: SnapshotWaiter, snapshot_name: str
+) -> None:
+    snapshot = wait_for_state(create_snapshot(snapshot_name, TINY, ("0" * 32,)).id)
+    assert (snapshot.state, "does not exist" in str(snapshot.error_reason)) == ("error", True)
 
 
-def test_an_interrupted_upload_is_seen(s: StandIn, bucket: Bucket) -> None:
-    at = {"Bucket": bucket.access.bucket, "Key": bucket.key("f" * 32)}
-    upload = bucket.client.create_multipart_upload(**at)["UploadId"]
-    bucket.client.upload_part(**at, UploadId=upload, PartNumber=1, Body=b"x" * 1000)
-    assert s.state()["uploads"]["incomplete"][at["Key"]] == 1000
-    bucket.client.abort_multipart_upload(**at, UploadId=upload)
-    assert at["Key"] not in s.state()["uploads"]["incomplete"]
+def test_an_interrupted_upload_is_listed_as_incomplete(
+    stand_in: StandInClient, bucket: Bucket
+) -> None:
+    address = bucket.address("f" * 32)
+    upload = bucket.client.create_multipart_upload(**address)["UploadId"]
+    bucket.client.upload_part(**address, UploadId=upload, PartNumber=1, Body=b"x" * 1000)
+    assert stand_in.state()["uploads"]["incomplete"][address["Key"]] == 1000
+    bucket.client.abort_multipart_upload(**address, UploadId=upload)
+    assert address["Key"] not in stand_in.state()["uploads"]["incomplete"]
 
 
-def test_strangers_cannot_upload(s: StandIn, bucket: Bucket) -> None:
+def test_a_stranger_cannot_upload(stand_in: StandInClient, bucket: Bucket) -> None:
     url = f"{bucket.access.storage_url}/{bucket.access.bucket}/x"
     assert httpx.put(url, content=b"x").status_code == 403
-    assert "x" not in s.state()["uploads"]["objects"]
+    assert "x" not in stand_in.state()["uploads"]["objects"]
 
 
-def test_a_pushed_image(
-    client: ApiClient, create: Create, settled: Create, name: str, s: StandIn
+def test_a_pushed_image_becomes_a_snapshot(
+    api_client: ApiClient,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
 ) -> None:
-    access = DockerRegistryApi(client).get_transient_push_access()
+    access = DockerRegistryApi(api_client).get_transient_push_access()
     image = f"{access.registry_url}/{access.project}/x:20260101"
     docker("tag", "debian:trixie-slim", image)
     try:
         docker("push", "--quiet", image)
     finally:
         docker("rmi", image)
-    made = settled(create(name, imageName=image, entrypoint=["sh", "-c", "sleep 9"]).id)
-    assert made.state == "active", made.error_reason
-    found = s.registry.find(image)
-    assert found is not None
-    assert made.ref == f"daytona-{found.digest.removeprefix('sha256:')}:daytona"
-    assert made.entrypoint == ["sh", "-c", "sleep 9"]
-    again = settled(create(f"{name}-2", imageName=found.image).id)
-    assert again.ref == made.ref
+    snapshot = wait_for_state(
+        create_snapshot(snapshot_name, imageName=image, entrypoint=["sh", "-c", "sleep 9"]).id
+    )
+    assert snapshot.state == "active", snapshot.error_reason
+    digest = pushed_digest(image)
+    assert snapshot.ref == f"daytona-{digest.removeprefix('sha256:')}:daytona"
+    assert snapshot.entrypoint == ["sh", "-c", "sleep 9"]
+    twin = wait_for_state(
+        create_snapshot(f"{snapshot_name}-2", imageName=f"{image.rpartition(':')[0]}@{digest}").id
+    )
+    assert twin.ref == snapshot.ref
 
 
-def test_an_image_that_nobody_pushed(create: Create, settled: Create, name: str) -> None:
-    made = settled(create(name, imageName="nowhere.invalid/x:1").id)
-    assert (made.state, "manifest unknown" in str(made.error_reason)) == ("error", True)
+def test_an_image_that_was_not_pushed_is_an_error(
+    create_snapshot: SnapshotCreator, wait_for_state: SnapshotWaiter, snapshot_name: str
+) -> None:
+    snapshot = wait_for_state(create_snapshot(snapshot_name, imageName="nowhere.invalid/x:1").id)
+    assert (snapshot.state, "manifest unknown" in str(snapshot.error_reason)) == ("error", True)
+
+
+def pushed_digest(image: str) -> str:
+    """What the registry itself says of `HOST/NAME:TAG`."""
+    host, _, path = image.partition("/")
+    name, _, tag = path.rpartition(":")
+    accept = "application/vnd.docker.distribution.manifest.v2+json"
+    url = f"http://{host}/v2/{name}/manifests/{tag}"
+    response = httpx.head(url, headers={"Accept": accept}).raise_for_status()
+    return response.headers["docker-content-digest"]
 
 
 def docker(*args: str) -> None:
@@ -210,55 +255,70 @@ def docker(*args: str) -> None:
         ({"name": "a", "imageName": "x"}, "tag"),
     ],
 )
-def test_what_is_refused(create: Create, body: dict[str, Any], word: str) -> None:
-    with pytest.raises(ApiException, match=word) as refused:
-        create(**body)
-    assert status(refused) == 400
-
-
-def test_more_than_an_organization_may_have(create: Create, name: str) -> None:
-    with pytest.raises(ApiException, match="exceeds maximum") as refused:
-        create(name, TINY, cpu=64)
-    assert status(refused) == 403
-
-
-def test_inactive_and_active_again(
-    s: StandIn, sdk: Daytona, create: Create, settled: Create, name: str
+def test_an_invalid_snapshot_is_refused(
+    create_snapshot: SnapshotCreator, body: dict[str, Any], word: str
 ) -> None:
-    settled(create(name, TINY).id)
+    with pytest.raises(ApiException, match=word) as caught:
+        create_snapshot(**body)
+    assert status(caught) == 400
+
+
+def test_a_snapshot_over_the_quota_is_refused(
+    create_snapshot: SnapshotCreator, snapshot_name: str
+) -> None:
+    with pytest.raises(ApiException, match="exceeds maximum") as caught:
+        create_snapshot(snapshot_name, TINY, cpu=64)
+    assert status(caught) == 403
+
+
+def test_an_inactive_snapshot_is_activated(
+    stand_in: StandInClient,
+    sdk: Daytona,
+    create_snapshot: SnapshotCreator,
+    wait_for_state: SnapshotWaiter,
+    snapshot_name: str,
+) -> None:
+    wait_for_state(create_snapshot(snapshot_name, TINY).id)
     with pytest.raises(ApiException, match="already active"):  # the SDK lets it through here
-        sdk.snapshot.activate(sdk.snapshot.get(name))
-    s.set_snapshot_state(name, "inactive")
-    sdk.snapshot.activate(sdk.snapshot.get(name))
-    assert settled(name).state == "active"
+        sdk.snapshot.activate(sdk.snapshot.get(snapshot_name))
+    stand_in.set_snapshot_state(snapshot_name, "inactive")
+    sdk.snapshot.activate(sdk.snapshot.get(snapshot_name))
+    assert wait_for_state(snapshot_name).state == "active"
 
 
-def test_names_with_slashes_are_found_and_names_do_not_delete(
-    create: Create, snapshots: SnapshotsApi, name: str
+def test_a_name_with_slashes_finds_but_does_not_delete(
+    create_snapshot: SnapshotCreator, snapshots_api: SnapshotsApi, snapshot_name: str
 ) -> None:
-    made = create(f"a/{name}:1", TINY)
-    assert snapshots.get_snapshot(f"a/{name}:1").id == made.id
-    with pytest.raises(ApiException, match="uuid") as refused:
-        snapshots.remove_snapshot(name)
-    assert status(refused) == 400
+    snapshot = create_snapshot(f"a/{snapshot_name}:1", TINY)
+    assert snapshots_api.get_snapshot(f"a/{snapshot_name}:1").id == snapshot.id
+    with pytest.raises(ApiException, match="uuid") as caught:
+        snapshots_api.remove_snapshot(snapshot_name)
+    assert status(caught) == 400
 
 
-def test_pages(s: StandIn, create: Create, snapshots: SnapshotsApi, name: str) -> None:
+def test_pages_hold_every_snapshot_once(
+    stand_in: StandInClient,
+    create_snapshot: SnapshotCreator,
+    snapshots_api: SnapshotsApi,
+    snapshot_name: str,
+) -> None:
     for number in range(3):
-        create(f"{name}-{number}", TINY)
-    total = len(s.store.snapshots)
-    first = snapshots.get_all_snapshots(page=1, limit=2)
+        create_snapshot(f"{snapshot_name}-{number}", TINY)
+    total = len(stand_in.snapshots())
+    first = snapshots_api.get_all_snapshots(page=1, limit=2)
     assert (len(first.items), first.total, first.total_pages) == (2, total, (total + 1) // 2)
-    seen = [i.name for p in range(first.total_pages) for i in page(snapshots, p + 1)]
-    assert len(seen) == len(set(seen)) == total
+    names = [i.name for p in range(first.total_pages) for i in page(snapshots_api, p + 1)]
+    assert len(names) == len(set(names)) == total
 
 
-def page(snapshots: SnapshotsApi, number: int) -> list[Any]:
-    return list(snapshots.get_all_snapshots(page=number, limit=2).items)
+def page(snapshots_api: SnapshotsApi, number: int) -> list[Any]:
+    return list(snapshots_api.get_all_snapshots(page=number, limit=2).items)
 
 
-def test_the_sdks_error_for_a_broken_build(s: StandIn, sdk: Daytona, name: str) -> None:
-    s.fault("build-fails", on=name)
-    params = CreateSnapshotParams(name=name, image=Image.base("debian:trixie-slim"))
+def test_a_broken_build_raises_the_sdks_error(
+    stand_in: StandInClient, sdk: Daytona, snapshot_name: str
+) -> None:
+    stand_in.inject("build-fails", on=snapshot_name)
+    params = CreateSnapshotParams(name=snapshot_name, image=Image.base("debian:trixie-slim"))
     with pytest.raises(DaytonaError, match="did not complete successfully"):
         sdk.snapshot.create(params)

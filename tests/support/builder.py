@@ -25,15 +25,15 @@ _ENV = {**repos.GIT_ENV, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def find(repo: Path, ref: str = "HEAD") -> Source:
-    opened = git.open_repo(repo)
-    return source.from_ref(opened, refs.resolve(opened, ref), build_args={})
+    checkout = git.open_repo(repo)
+    return source.from_ref(checkout, refs.resolve(checkout, ref), build_args={})
 
 
 def pack(repo: Path, into: Path, ref: str = "HEAD") -> Packed:
     return parts.pack(find(repo, ref), into)
 
 
-def flatten(packed: Packed, to: Path, *, backwards: bool = False) -> Path:
+def flatten(packing: Packed, to: Path, *, backwards: bool = False) -> Path:
     """The runner's own assembly (v0.190.0, `image_build.go`), then what BuildKit unpacks of it.
 
     First `Dockerfile`, then each archive's members: folders are dropped, whatever is left becomes
@@ -41,8 +41,8 @@ def flatten(packed: Packed, to: Path, *, backwards: bool = False) -> Path:
     land at the root; folders appear as 0755.
     """
     to.mkdir()
-    (to / "Dockerfile").write_text(packed.dockerfile)
-    for part in reversed(packed.parts) if backwards else packed.parts:
+    (to / "Dockerfile").write_text(packing.dockerfile)
+    for part in reversed(packing.parts) if backwards else packing.parts:
         with tarfile.open(part.path, encoding="utf-8", errors="surrogateescape") as tar:
             for member in tar:
                 if member.isdir():
@@ -66,9 +66,9 @@ def restore(tree: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def built(packed: Packed, to: Path, *, backwards: bool = False) -> Path:
+def built(packing: Packed, to: Path, *, backwards: bool = False) -> Path:
     """The tree in the image, its `.git` in its place."""
-    flatten(packed, to, backwards=backwards)
+    flatten(packing, to, backwards=backwards)
     result = restore(to)
     assert result.returncode == 0, result.stderr
     (to / ".git/sandbox-source.json").unlink()
@@ -78,18 +78,18 @@ def built(packed: Packed, to: Path, *, backwards: bool = False) -> Path:
 def listed(repo: Path, ref: str) -> dict[bytes, tuple[str, bytes]]:
     """`git ls-tree -r` in the form of `repos.listing`."""
     kinds = {"100644": "file", "100755": "executable", "120000": "link", "160000": "empty"}
-    found = {}
+    entries = {}
     raw = subprocess.run(["git", "-C", str(repo), "ls-tree", "-r", "-z", "--full-tree", ref],
                          check=True, capture_output=True, env=repos.GIT_ENV).stdout  # fmt: skip
     for line in raw.split(b"\0")[:-1]:
-        about, _, path = line.partition(b"\t")
-        mode, kind, oid = about.decode().split()
+        description, _, path = line.partition(b"\t")
+        mode, kind, oid = description.decode().split()
         content = b""
         if kind == "blob":
             show = ["git", "-C", str(repo), "cat-file", "blob", oid]
             content = subprocess.run(show, check=True, capture_output=True).stdout
-        found[path] = (kinds[mode], content)
-    return found
+        entries[path] = (kinds[mode], content)
+    return entries
 
 
 def buildable(**files: str) -> dict[str, str]:

@@ -114,8 +114,8 @@ def open_pull(hub: GitHub, request: GitHubRequest) -> GitHubReply:
             "PullRequest", code="custom", message=f"A pull request already exists for {label}."
         )
     if repos.git(hub.bare, "rev-list", "--count", f"{base}..{head}").strip() == "0":
-        between = f"No commits between {fields['base']} and {fields['head']}"
-        _invalid("PullRequest", code="custom", message=between)
+        message = f"No commits between {fields['base']} and {fields['head']}"
+        _invalid("PullRequest", code="custom", message=message)
     number = hub.pull(head=fields["head"], owner=owner)
     pull = hub.pulls[number]
     login = request.token.login if request.token and request.token.login else WORKFLOW

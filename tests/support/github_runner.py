@@ -47,35 +47,35 @@ def outputs(text: str) -> dict[str, str]:
 
 
 def commands(log: str) -> list[WorkflowCommand]:
-    """What it does for a log; stopped ones are not done."""
+    """The commands in a log that it obeys; stopped ones are not among them."""
     obeyed: list[WorkflowCommand] = []
-    stopped = ""
+    stop_word = ""
     for line in re.split(r"\r\n|\r|\n", log):
-        command = _second(line, stopped) or _first(line, stopped)
+        command = _second(line, stop_word) or _first(line, stop_word)
         if command is None:
             continue
-        if stopped:
-            if command.name.lower() == stopped.lower():
-                stopped = ""
+        if stop_word:
+            if command.name.lower() == stop_word.lower():
+                stop_word = ""
         elif command.name.lower() == "stop-commands":
-            stopped = command.data
+            stop_word = command.data
         else:
             obeyed.append(command)
-    assert not stopped, "commands were left stopped"
+    assert not stop_word, "commands were left stopped"
     return obeyed
 
 
-def _is_command(name: str, stopped: str) -> bool:
-    return name.lower() in COMMAND_NAMES or bool(stopped and name.lower() == stopped.lower())
+def _is_command(name: str, stop_word: str) -> bool:
+    return name.lower() in COMMAND_NAMES or bool(stop_word and name.lower() == stop_word.lower())
 
 
-def _second(line: str, stopped: str) -> WorkflowCommand | None:
+def _second(line: str, stop_word: str) -> WorkflowCommand | None:
     """`::name key=value::data` at the beginning."""
     text = line.lstrip()
     if not text.startswith("::") or (end := text.find("::", 2)) < 0:
         return None
     name, _, listed = text[2:end].partition(" ")
-    if not _is_command(name, stopped):
+    if not _is_command(name, stop_word):
         return None
     pairs = (pair.split("=", 1) for pair in listed.strip().split(",") if pair)
     properties = {
@@ -88,13 +88,13 @@ def _second(line: str, stopped: str) -> WorkflowCommand | None:
     )
 
 
-def _first(line: str, stopped: str) -> WorkflowCommand | None:
+def _first(line: str, stop_word: str) -> WorkflowCommand | None:
     """The older form, `##[name key=value]data`, anywhere."""
     match = re.search(r"##\[([^\]]*)\](.*)", line)
     if match is None:
         return None
     name = match[1].partition(" ")[0]
-    return WorkflowCommand(name, {}, match[2]) if _is_command(name, stopped) else None
+    return WorkflowCommand(name, {}, match[2]) if _is_command(name, stop_word) else None
 
 
 def _unescaped(text: str, *pairs: tuple[str, str]) -> str:

@@ -63,11 +63,11 @@ def extract(tar: tarfile.TarFile, to: Path) -> None:
 
 def unpack(repo: Path, to: Path) -> Path:
     """The context of `repo`, unpacked as the image build would find it."""
-    found = source.from_working_tree(repo, build_args={})
-    packed = to.with_suffix(".tar")
-    with packed.open("wb") as file:
-        context.write(found, file)
-    with tarfile.open(packed, encoding="utf-8", errors="surrogateescape") as tar:
+    tree = source.from_working_tree(repo, build_args={})
+    archive = to.with_suffix(".tar")
+    with archive.open("wb") as file:
+        context.write(tree, file)
+    with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as tar:
         extract(tar, to)
     (to / context.SOURCE_FILE).unlink()
     return to
@@ -75,7 +75,7 @@ def unpack(repo: Path, to: Path) -> Path:
 
 def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
     """Every file, link and empty folder below `at`, git data aside: kind and content."""
-    found: dict[bytes, tuple[str, bytes]] = {}
+    entries: dict[bytes, tuple[str, bytes]] = {}
     root = os.fsencode(at)
     for folder, folders, files in os.walk(root):
         if b".git" in folders:
@@ -85,23 +85,23 @@ def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
             status = os.lstat(path)
             relative = os.path.relpath(path, root)
             if stat.S_ISLNK(status.st_mode):
-                found[relative] = ("link", os.readlink(path))
+                entries[relative] = ("link", os.readlink(path))
             elif stat.S_ISREG(status.st_mode):
                 kind = "executable" if status.st_mode & stat.S_IXUSR else "file"
                 with open(path, "rb") as file:
-                    found[relative] = (kind, file.read())
+                    entries[relative] = (kind, file.read())
             elif stat.S_ISDIR(status.st_mode) and not os.listdir(path):
-                found[relative] = ("empty", b"")
-    return found
+                entries[relative] = ("empty", b"")
+    return entries
 
 
 def same(outside: Path, inside: Path) -> None:
     """What the image gets equals what is outside: files, modes, `git status`, history."""
-    ignored = git(outside, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
-    left_out = [os.fsencode(name.rstrip("/")) for name in ignored.split("\0") if name]
+    ignored_names = git(outside, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")
+    left_out = [os.fsencode(name.rstrip("/")) for name in ignored_names.split("\0") if name]
     expected = {
-        path: what
-        for path, what in listing(outside).items()
+        path: entry
+        for path, entry in listing(outside).items()
         if not any(path == out or path.startswith(out + b"/") for out in left_out)
     }
     assert listing(inside) == expected

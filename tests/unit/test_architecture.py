@@ -30,6 +30,7 @@ SIDE_PACKAGES: Final = {
 }
 #: Imports at use, and why: what is heavy, or not installed in every session.
 LATE_IMPORTS: Final = {
+    ("tasks.base.envfile", "dotenv.parser.parse_stream"): "25 ms for each shell of a sandbox",
     ("tasks.base.http", "tasks.base.transport"): "urllib3 is not installed in every session",
     ("tasks.base.transport", "certifi"): "only for a Python that finds no certificates",
     ("tasks.engine.engine", "docker.tls.TLSConfig"): "only for an engine behind TLS",
@@ -42,6 +43,7 @@ LATE_IMPORTS: Final = {
     ("tasks.commands.lint", "tasks.github.workflows"): "PyYAML is not installed in every session",
     ("tasks.commands.local_test", "pytest"): "not installed in sessions that import this module",
     ("tasks.commands.bump_versions", "tasks.bump.bump_run"): "--help needs no urllib3",
+    ("tasks.commands.bump_pull_request", "tasks.bump.proposal"): "--help needs no urllib3",
     ("tasks.commands.snapshots", "tasks.sandbox.providers.daytona"): "the SDK",
     ("tasks.commands.snapshot_daytona", "tasks.sandbox.providers.daytona"): "the SDK",
     ("tasks.daytona.connection", "daytona_api_client"): "0.4 s",

@@ -66,13 +66,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     option, provider = request.config.option, request.config.stash[PROVIDER]
     spec = Spec(image=option.image, purpose="web")
-    with Run(provider, keep=option.keep) as run, provider.create(spec, run) as started:
-        started.start()
-        started.wait_until_ready()
-        yield started
+    with Run(provider, keep=option.keep) as run, provider.create(spec, run) as web_sandbox:
+        web_sandbox.start()
+        web_sandbox.wait_until_ready()
+        yield web_sandbox
         if option.keep:
-            console.say(f"kept {started.name}: {started.how_to_reach()}")
-            console.say(f"to delete it: {started.how_to_delete()}")
+            console.say(f"kept {web_sandbox.name}: {web_sandbox.how_to_reach()}")
+            console.say(f"to delete it: {web_sandbox.how_to_delete()}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -89,7 +89,7 @@ def pytest_runtest_makereport(
             name = re.sub(r"[^\w.-]+", "-", item.name)
             picture = folder / f"{name}-{number}.png"
             visited.page.screenshot(path=picture, full_page=True)
-            report.sections.append(("the page", f"{picture}\n" + "\n".join(visited.said)))
+            report.sections.append(("the page", f"{picture}\n" + "\n".join(visited.messages)))
     return report
 
 
@@ -104,12 +104,12 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """What the API says, once every tool's version is known."""
 
-        def settled() -> dict[str, Any] | None:
-            said: dict[str, Any] = self.get("/api/status").json()
-            checking = any(tool["state"] == "checking" for tool in said["tools"])
-            return None if checking else said
+        def settled_status() -> dict[str, Any] | None:
+            status: dict[str, Any] = self.get("/api/status").json()
+            is_checking = any(tool["state"] == "checking" for tool in status["tools"])
+            return None if is_checking else status
 
-        return waiting.until(settled, what="the versions of all tools", timeout=60)
+        return waiting.until(settled_status, what="the versions of all tools", timeout=60)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         headers = headers or {"Authorization": f"Bearer {self.token}"}
@@ -135,20 +135,20 @@ class Visit:
     page: Page
     context: BrowserContext
     url: str
-    said: list[str] = field(default_factory=list)
-    requested: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     #: Console messages that the test brings about on purpose, as regular expressions.
     expected: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
         self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        self.context.on("request", lambda request: self.requested.append(request.url))
+        self.page.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
+        self.context.on("request", lambda request: self.requests.append(request.url))
         self.page.set_default_timeout(PATIENCE * 1000)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.said.append(f"{message.type}: {message.text}")
+            self.messages.append(f"{message.type}: {message.text}")
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.url + path)
@@ -162,10 +162,10 @@ class Visit:
 
     def check(self) -> None:
         unexpected = [
-            line for line in self.said if not any(re.search(e, line) for e in self.expected)
+            line for line in self.messages if not any(re.search(e, line) for e in self.expected)
         ]
         assert not unexpected, "the console has errors"
-        foreign = [url for url in self.requested if not url.startswith(f"{self.url}/")]
+        foreign = [url for url in self.requests if not url.startswith(f"{self.url}/")]
         assert not foreign, "requests left the page's own origin"
 
 

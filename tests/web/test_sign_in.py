@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from tests.web.conftest import Daemon, Visit, Visits
 
 #: Chromium writes every 401 to the console; here it is the point.
-REFUSED = r"401 \(Unauthorized\)"
+UNAUTHORIZED = r"401 \(Unauthorized\)"
 
 
-def test_a_wrong_token_is_told_and_the_right_one_opens(visit: Visits, daemon: Daemon) -> None:
+def test_a_wrong_token_is_reported_and_the_right_one_opens(visit: Visits, daemon: Daemon) -> None:
     visited = visit()
-    visited.expected.append(REFUSED)
+    visited.expected.append(UNAUTHORIZED)
     page = visited.open()
     expect(page.get_by_role("heading", name="Sign in to this sandbox")).to_be_visible()
     expect(page.get_by_label("Access token")).to_be_focused()
@@ -49,8 +49,8 @@ def test_the_session_cookie_is_out_of_reach_and_ends_with_sign_out(
     expect(page.get_by_label("Access token")).to_be_visible()
     page.reload()
     expect(page.get_by_label("Access token")).to_be_visible()
-    copied = daemon.get("/api/status", Cookie=f"{cookie['name']}={cookie['value']}")
-    assert copied.status_code == 401
+    response = daemon.get("/api/status", Cookie=f"{cookie['name']}={cookie['value']}")
+    assert response.status_code == 401
 
 
 def test_a_token_in_the_fragment_signs_in_and_vanishes(visit: Visits, daemon: Daemon) -> None:
@@ -60,12 +60,12 @@ def test_a_token_in_the_fragment_signs_in_and_vanishes(visit: Visits, daemon: Da
     assert page.url == f"{daemon.url}/?from=mail"
     assert page.evaluate("location.href + JSON.stringify(history.state)").count(daemon.token) == 0
     assert page.evaluate("history.length") == 2  # about:blank, and the page
-    assert not any(daemon.token in url for url in visited.requested)
+    assert not any(daemon.token in url for url in visited.requests)
 
 
 def test_a_wrong_token_in_the_fragment_vanishes_too(visit: Visits, daemon: Daemon) -> None:
     visited = visit()
-    visited.expected.append(REFUSED)
+    visited.expected.append(UNAUTHORIZED)
     page = visited.open("/#token=stale")
     expect(page.get_by_role("alert")).to_have_text("The token is wrong.")
     assert page.url == f"{daemon.url}/"
@@ -75,7 +75,7 @@ def test_a_wrong_token_in_the_fragment_vanishes_too(visit: Visits, daemon: Daemo
     assert page.url == f"{daemon.url}/"
 
 
-def test_the_keyboard_is_enough(visit: Visits, daemon: Daemon) -> None:
+def test_the_keyboard_alone_can_sign_in(visit: Visits, daemon: Daemon) -> None:
     visited = visit()
     page = visited.open()
     expect(page.get_by_label("Access token")).to_be_focused()

@@ -23,25 +23,31 @@ def tool(page: Page, command: str) -> Locator:
     return page.locator(f"[data-tool={command}]")
 
 
-def test_services_versions_and_provenance_are_what_the_daemon_says(
+def test_the_page_shows_services_versions_and_provenance(
     signed_in: Callable[..., Visit], daemon: Daemon
 ) -> None:
     page = signed_in().page
-    said = daemon.status()
-    for service in said["services"]:
+    status = daemon.status()
+    for service in status["services"]:
         card = page.locator(f"[data-service={service['name']}]")
         expect(card).to_contain_text(re.compile("Ready|Running"))
         expect(card).to_contain_text(service["version"])
         expect(card).to_contain_text(str(service["pid"]))
         expect(card).to_contain_text(re.compile(r"Up for\s*\d"))
-    assert {s["name"] for s in said["services"]} == {"iterate-daemon", "opencode"}
-    for each in said["tools"]:
-        row = tool(page, each["command"])
+    assert {s["name"] for s in status["services"]} == {"iterate-daemon", "opencode"}
+    for expected in status["tools"]:
+        row = tool(page, expected["command"])
         expect(row).to_contain_text("As pinned")
-        expect(row).to_contain_text(each["name"])
-        assert row.inner_text().count(each["pinned"]) == 2, "installed and pinned are both shown"
-    assert len(said["tools"]) == 7
-    for text in (said["source"]["sha"], said["image"]["identity"], said["image"]["base_image"]):
+        expect(row).to_contain_text(expected["name"])
+        assert row.inner_text().count(expected["pinned"]) == 2, (
+            "installed and pinned are both shown"
+        )
+    assert len(status["tools"]) == 7
+    for text in (
+        status["source"]["sha"],
+        status["image"]["identity"],
+        status["image"]["base_image"],
+    ):
         expect(page.get_by_role("main")).to_contain_text(text)
     expect(page.get_by_role("status")).to_have_text("Ready")
     expect(page).to_have_title("Ready · Sandbox")
@@ -49,17 +55,17 @@ def test_services_versions_and_provenance_are_what_the_daemon_says(
 
 @contextmanager
 def another_version(daemon: Daemon, command: str, script: str) -> Iterator[None]:
-    """`command` says something else in the sandbox, for a while."""
-    found = daemon.sandbox.exec(["sh", "-c", f"command -v {command}"]).stdout.strip()
+    """`command` prints another version in the sandbox, for a while."""
+    program = daemon.sandbox.exec(["sh", "-c", f"command -v {command}"]).stdout.strip()
     daemon.sandbox.exec(
-        f"mv {found} {found}.real && printf '#!/bin/sh\\n%s\\n' '{script}' >{found}"
-        f" && chmod 755 {found}",
+        f"mv {program} {program}.real && printf '#!/bin/sh\\n%s\\n' '{script}' >{program}"
+        f" && chmod 755 {program}",
         user="root",
     )
     try:
         yield
     finally:
-        daemon.sandbox.exec(f"mv {found}.real {found}", user="root")
+        daemon.sandbox.exec(f"mv {program}.real {program}", user="root")
 
 
 def test_a_version_that_differs_from_its_pin_is_marked(
@@ -80,15 +86,15 @@ def test_a_version_that_differs_from_its_pin_is_marked(
 
 @contextmanager
 def state(daemon: Daemon, **changes: Any) -> Iterator[None]:
-    before = daemon.sandbox.read(STATE_FILE)
-    daemon.sandbox.write(STATE_FILE, json.dumps(json.loads(before) | changes).encode())
+    original = daemon.sandbox.read(STATE_FILE)
+    daemon.sandbox.write(STATE_FILE, json.dumps(json.loads(original) | changes).encode())
     try:
         yield
     finally:
-        daemon.sandbox.write(STATE_FILE, before)
+        daemon.sandbox.write(STATE_FILE, original)
 
 
-def test_problems_of_the_start_are_told(signed_in: Callable[..., Visit], daemon: Daemon) -> None:
+def test_a_problem_at_the_start_is_shown(signed_in: Callable[..., Visit], daemon: Daemon) -> None:
     page = signed_in().page
     message = 'src/app.tsx:1:1 <b>"Unexpected"</b> token'
     with state(daemon, problems=[{"step": "ui", "message": message}]):
@@ -100,17 +106,17 @@ def test_problems_of_the_start_are_told(signed_in: Callable[..., Visit], daemon:
 
 def test_local_mode_shows_both_sources(signed_in: Callable[..., Visit], daemon: Daemon) -> None:
     page = signed_in().page
-    built = daemon.status()["image"]["sha"]
+    image_sha = daemon.status()["image"]["sha"]
     source = {"sha": "ab" * 20, "branch": "topic", "dirty": True}
     with state(daemon, mode="local", source=source):
-        about = page.get_by_role("main")
-        expect(about).to_contain_text("ab" * 20)
-        expect(about).to_contain_text("from the host")
-        expect(about).to_contain_text("uncommitted changes")
-        expect(about).to_contain_text(built)
+        main = page.get_by_role("main")
+        expect(main).to_contain_text("ab" * 20)
+        expect(main).to_contain_text("from the host")
+        expect(main).to_contain_text("uncommitted changes")
+        expect(main).to_contain_text(image_sha)
 
 
-def test_it_says_when_the_daemon_is_away_and_recovers(
+def test_the_page_shows_an_outage_and_recovers(
     signed_in: Callable[..., Visit], daemon: Daemon
 ) -> None:
     visited = signed_in()
@@ -121,19 +127,19 @@ def test_it_says_when_the_daemon_is_away_and_recovers(
     daemon.stop()
     try:
         banner = page.get_by_role("region", name="The daemon cannot be reached.")
-        expect(banner).to_contain_text("What you see is from before.")
-        expect(page.get_by_role("status")).to_have_text("Daemon away")
+        expect(banner).to_contain_text("This is the last known state.")
+        expect(page.get_by_role("status")).to_have_text("Daemon unreachable")
     finally:
         daemon.start()
     page.get_by_role("button", name="Try now").click()
     expect(banner).to_have_count(0)
     expect(page.get_by_role("status")).to_have_text("Ready")
-    now = daemon.status()["daemon"]["pid"]
-    assert now != pid
-    expect(page.locator("[data-service=iterate-daemon]")).to_contain_text(str(now))
+    new_pid = daemon.status()["daemon"]["pid"]
+    assert new_pid != pid
+    expect(page.locator("[data-service=iterate-daemon]")).to_contain_text(str(new_pid))
 
 
-def test_signing_out_without_the_daemon_does_not_pretend(
+def test_sign_out_without_the_daemon_reports_the_failure(
     signed_in: Callable[..., Visit], daemon: Daemon
 ) -> None:
     visited = signed_in()
@@ -146,18 +152,18 @@ def test_signing_out_without_the_daemon_does_not_pretend(
         daemon.start()
 
 
-def test_it_recovers_by_itself(signed_in: Callable[..., Visit], daemon: Daemon) -> None:
+def test_the_page_recovers_by_itself(signed_in: Callable[..., Visit], daemon: Daemon) -> None:
     visited = signed_in()
     visited.expected.append(UNREACHABLE)
     daemon.stop()
     try:
-        expect(visited.page.get_by_role("status")).to_have_text("Daemon away")
+        expect(visited.page.get_by_role("status")).to_have_text("Daemon unreachable")
     finally:
         daemon.start()
     expect(visited.page.get_by_role("status")).to_have_text("Ready", timeout=20_000)
 
 
-def test_a_page_that_was_open_before_the_daemon_came_back_signs_in_again_only_if_it_must(
+def test_an_open_page_survives_a_restart_of_the_daemon(
     signed_in: Callable[..., Visit], daemon: Daemon
 ) -> None:
     visited = signed_in()
@@ -169,7 +175,9 @@ def test_a_page_that_was_open_before_the_daemon_came_back_signs_in_again_only_if
 
 
 @pytest.mark.parametrize("width", [320, 400, 700, 1200])
-def test_nothing_sticks_out(signed_in: Callable[..., Visit], daemon: Daemon, width: int) -> None:
+def test_the_page_fits_every_width(
+    signed_in: Callable[..., Visit], daemon: Daemon, width: int
+) -> None:
     long = "a-branch-name-that-goes-on/" * 4
     problem = {"step": "ui", "message": "x" * 200}
     source = {"sha": "ab" * 20, "branch": long, "dirty": True}
@@ -219,18 +227,20 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read(signed_in: Callable[..., Visit], daemon: Daemon, scheme: str) -> None:
+def test_every_text_has_enough_contrast(
+    signed_in: Callable[..., Visit], daemon: Daemon, scheme: str
+) -> None:
     problem = {"step": "ui", "message": "vite build failed"}
     with state(daemon, problems=[problem]), another_version(daemon, "bun", "echo 0.0.1"):
         page = signed_in(color_scheme=scheme).page
         expect(tool(page, "bun")).to_contain_text("Differs from pin")
         expect(page.get_by_role("region", name="1 problem")).to_be_visible()
-        found = page.evaluate(CONTRAST)
-        assert len(found) > 40
-        assert [text for ratio, text in found if ratio < 4.5] == []
+        contrasts = page.evaluate(CONTRAST)
+        assert len(contrasts) > 40
+        assert [text for ratio, text in contrasts if ratio < 4.5] == []
 
 
-def test_it_asks_less_often_while_the_daemon_is_away(
+def test_the_page_polls_less_often_during_an_outage(
     signed_in: Callable[..., Visit], daemon: Daemon
 ) -> None:
     visited = signed_in()
@@ -238,15 +248,15 @@ def test_it_asks_less_often_while_the_daemon_is_away(
     page = visited.page
     daemon.stop()
     try:
-        expect(page.get_by_role("status")).to_have_text("Daemon away")
-        before = len(visited.requested)
+        expect(page.get_by_role("status")).to_have_text("Daemon unreachable")
+        count = len(visited.requests)
         page.wait_for_timeout(8_000)
-        assert 1 <= len(visited.requested) - before <= 4
+        assert 1 <= len(visited.requests) - count <= 4
     finally:
         daemon.start()
 
 
-def test_inline_scripts_do_not_run(signed_in: Callable[..., Visit]) -> None:
+def test_an_inline_script_does_not_run(signed_in: Callable[..., Visit]) -> None:
     visited = signed_in()
     visited.expected.append("Content Security Policy")
     page = visited.page

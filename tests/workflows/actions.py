@@ -43,9 +43,9 @@ def _checkout(job: WorkflowJob, options: Options) -> None:
     if branch and ref != job.event.ref:
         listed = repos.git(folder, "ls-remote", "origin", f"refs/heads/{branch}")
         sha = listed.partition("\t")[0]
-    everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+    all_refs = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
     depth = options.get("fetch-depth", "1")
-    refspecs = everything if depth == "0" else ()
+    refspecs = all_refs if depth == "0" else ()
     limit = () if depth == "0" else (f"--depth={depth}",)
     repos.git(folder, "fetch", "--quiet", *limit, "origin", *refspecs, sha)
     repos.git(folder, "checkout", "--quiet", *(("-B", branch) if branch else ("--detach",)), sha)

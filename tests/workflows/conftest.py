@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import standin
-from tests.support import github
+from tests.support import github, standin
 from tests.workflows.rehearsal import Rehearsal, make_origin
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     folder = tmp_path_factory.mktemp("rehearsal")
     make_origin(folder / "origin.git")
-    settings = standin.Settings(pace=0.1, removal=0.5, check_every=0.3)
-    with standin.running(settings) as stand_in, github.serving(folder / "origin.git") as hub:
+    settings = {"transition_seconds": 0.1, "removal_seconds": 0.5, "clock_interval_seconds": 0.3}
+    with standin.running(**settings) as stand_in, github.serving(folder / "origin.git") as hub:
         hub.workflows = {"ci.yml": {"name": "CI", "state": "active"}}
         rehearsed = Rehearsal(folder, stand_in, hub)
         try:

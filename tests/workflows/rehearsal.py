@@ -20,8 +20,8 @@ from tests.workflows.runner import Machine, Webhook
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tasks.standin import StandIn
     from tests.support.github_hub import GitHub
+    from tests.support.standin import StandInClient
     from tests.workflows.runner import WorkflowJob, WorkflowRun
 
 REPOSITORY: Final = "iterate/iterate"
@@ -37,7 +37,7 @@ HOSTILE_TITLE: Final = (
 COMMANDS: Final = {"group", "endgroup", "error", "warning", "notice", "debug", "add-mask"}
 LEDGER: Final = "refs/sandbox/ledger/"
 #: A row of the shim's table: the session fails.
-FAILED: Final[dict[str, Any]] = {"status": 1, "say": "something has failed"}
+FAILURE: Final[dict[str, Any]] = {"status": 1, "say": "something has failed"}
 #: A test that fails in a sandbox.
 FAILING_TEST: Final = {
     "tests/sandbox/test_rehearsed.py": (
@@ -51,7 +51,7 @@ FAILING_TEST: Final = {
 class Rehearsal:
     """The scenarios share all of it; each goes on where the one before ended."""
 
-    def __init__(self, folder: Path, stand_in: StandIn, hub: GitHub) -> None:
+    def __init__(self, folder: Path, stand_in: StandInClient, hub: GitHub) -> None:
         self.folder = folder
         self.stand_in = stand_in
         self.hub = hub
@@ -165,7 +165,7 @@ class Rehearsal:
         """What takes minutes, and what it is replaced with."""
         return {
             "tests -- lint": {"instead": ["lint", "deps"]},
-            "tests -- standin": {"add": ["-k", "test_pages or test_equal_content"]},
+            "tests -- standin": {"add": ["-k", "pages_hold or equal_content"]},
             "snapshot_local": {"add": ["--tag", self.tag]},  # not the one that people use
             "local_test": {
                 "add": ["--image", self.tag, "-k", "test_exec_takes_arguments"],
@@ -198,7 +198,10 @@ class Rehearsal:
         state = self.stand_in.state()
         first_lines = (c["body"].splitlines()[1:3] for c in self.hub.comments.values())
         facts = {
-            "snapshots": [f"{name} {at}" for name, at in sorted(state["snapshots"].items())],
+            "snapshots": [
+                f"{name} {snapshot['state']}"
+                for name, snapshot in sorted(state["snapshots"].items())
+            ],
             "stages": [f"{stage} → {name}" for stage, name in sorted(self.ledger().items())],
             "comments": [" ".join(lines).strip() for lines in first_lines],
             "pull requests": [

@@ -133,6 +133,12 @@ class WorkflowRun(WorkflowSteps):
         return {name: job.result for name, job in self.jobs.items()}
 
     @property
+    def failure(self) -> str:
+        """The end of the log of the first job that failed."""
+        logs = [job.log for job in self.jobs.values() if job.result == "failure"]
+        return next(iter(logs), "")[-6000:]
+
+    @property
     def result(self) -> Result:
         results = {*self.results.values()}
         if results <= {"skipped"}:
@@ -143,15 +149,15 @@ class WorkflowRun(WorkflowSteps):
 def run(text: str, event: Webhook, machine: Machine) -> WorkflowRun:
     """Run the workflow in `text` for `event`."""
     workflow = workflow_rules.parse(text)
-    finished = WorkflowRun(event=event)
+    workflow_run = WorkflowRun(event=event)
     if _is_triggered(workflow["on"], event):
         machine.runs += 1
         machine.artifacts.clear()
         for name, spec in workflow["jobs"].items():
-            job = WorkflowJob(name, spec, event, machine, finished.jobs).run()
-            finished.jobs[name] = job
-            finished.steps += job.steps
-    return finished
+            job = WorkflowJob(name, spec, event, machine, workflow_run.jobs).run()
+            workflow_run.jobs[name] = job
+            workflow_run.steps += job.steps
+    return workflow_run
 
 
 def _is_triggered(triggers: dict[str, Any], event: Webhook) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from tasks.base.project import DOCKERFILE, ROOT
 from tasks.bump import pins
 from tests.support import package_registry
-from tests.workflows.rehearsal import FAILED, FAILING_TEST, HOSTILE, sessions
+from tests.workflows.rehearsal import FAILING_TEST, FAILURE, HOSTILE, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(900)
 CI, BUMP, NIGHTLY = "ci.yml", "bump-versions.yml", "snapshots-gc.yml"
 CHECKS, STAND_IN = "tests -- lint", "tests -- standin"
 #: A row of the shim's table: another scenario runs these.
-ELSEWHERE: dict[str, Any] = {"status": 0, "say": "these run in another scenario"}
+OTHER_SCENARIO: dict[str, Any] = {"status": 0, "say": "these run in another scenario"}
 
 
 # ── ci.yml ──────────────────────────────────────────────────────────────────────────────────
@@ -44,12 +44,12 @@ def new_content(rehearsal: Rehearsal) -> str:
 def test_new_content_is_tested_once(rehearsal: Rehearsal, new_content: str) -> None:
     pull: dict[str, Any] = {"branch": HOSTILE, "sha": new_content, "number": 901}
     green = rehearsal.play(CI, "green", rehearsal.pull("opened", **pull))
-    assert set(green.results.values()) == {"success"}, green.log[-4000:]
+    assert set(green.results.values()) == {"success"}, green.failure
     assert green.jobs["plan"].outputs["changed"] == "true"
     assert sessions(green.jobs["sandbox"]) == ["setup", "snapshot_local", "local_test"]
 
     event = rehearsal.pull("synchronize", **pull)
-    repeated = rehearsal.play(CI, "same content again", event, **{CHECKS: ELSEWHERE})
+    repeated = rehearsal.play(CI, "same content again", event, **{CHECKS: OTHER_SCENARIO})
     assert repeated.results == {
         "checks": "success", "plan": "success", "sandbox": "skipped", "gate": "success",
     }  # fmt: skip
@@ -62,7 +62,7 @@ def unchanged_pull(rehearsal: Rehearsal) -> Webhook:
 
 def test_unchanged_content_is_not_tested(rehearsal: Rehearsal) -> None:
     event = unchanged_pull(rehearsal)
-    run = rehearsal.play(CI, "nothing new in the image", event, **{CHECKS: ELSEWHERE})
+    run = rehearsal.play(CI, "nothing new in the image", event, **{CHECKS: OTHER_SCENARIO})
     assert run.results["sandbox"] == "skipped"
     assert run.jobs["plan"].outputs["changed"] == "false"
     assert run.result == "success"
@@ -71,7 +71,7 @@ def test_unchanged_content_is_not_tested(rehearsal: Rehearsal) -> None:
 def test_failing_sandbox_tests_close_the_gate(rehearsal: Rehearsal) -> None:
     sha = rehearsal.commit("broken", rehearsal.tip("main"), FAILING_TEST)
     event = rehearsal.pull("opened", branch="broken", sha=sha, number=903)
-    rows = {"local_test": rehearsal.failing_tests, CHECKS: ELSEWHERE}
+    rows = {"local_test": rehearsal.failing_tests, CHECKS: OTHER_SCENARIO}
     run = rehearsal.play(CI, "failing tests", event, **rows)
     assert run.results == {
         "checks": "success", "plan": "success", "sandbox": "failure", "gate": "failure",
@@ -82,21 +82,21 @@ def test_failing_sandbox_tests_close_the_gate(rehearsal: Rehearsal) -> None:
 
 
 def test_failing_checks_close_the_gate(rehearsal: Rehearsal) -> None:
-    run = rehearsal.play(CI, "failing checks", unchanged_pull(rehearsal), **{CHECKS: FAILED})
+    run = rehearsal.play(CI, "failing checks", unchanged_pull(rehearsal), **{CHECKS: FAILURE})
     assert run.results["gate"] == "failure"
 
 
 def test_a_pull_request_of_a_fork_is_checked(rehearsal: Rehearsal, new_content: str) -> None:
     """Another pull request's cache is not within its reach: all is built and tested again."""
     event = rehearsal.pull("opened", branch=HOSTILE, sha=new_content, number=904, fork=True)
-    run = rehearsal.play(CI, "fork", event, **{CHECKS: ELSEWHERE})
-    assert set(run.results.values()) == {"success"}, run.log[-4000:]
+    run = rehearsal.play(CI, "fork", event, **{CHECKS: OTHER_SCENARIO})
+    assert set(run.results.values()) == {"success"}, run.failure
     assert sessions(run.jobs["sandbox"]) == ["setup", "snapshot_local", "local_test"]
 
 
 def test_ci_can_be_started_by_hand(rehearsal: Rehearsal) -> None:
     event = rehearsal.on_main("workflow_dispatch", inputs={})
-    run = rehearsal.play(CI, "by hand", event, **{CHECKS: ELSEWHERE})
+    run = rehearsal.play(CI, "by hand", event, **{CHECKS: OTHER_SCENARIO})
     assert run.results["gate"] == "success"
 
 
@@ -113,8 +113,8 @@ class Bumps:
 
     def offer(self, *versions: str) -> None:
         """These versions of Bun, beside the pinned one."""
-        offered = (self.versions["SANDBOX_BUN_VERSION"], *versions)
-        self.registry.npm("bun", {version: {} for version in offered})
+        all_versions = (self.versions["SANDBOX_BUN_VERSION"], *versions)
+        self.registry.npm("bun", {version: {} for version in all_versions})
 
 
 @pytest.fixture
@@ -142,27 +142,27 @@ def bumps() -> Iterator[Bumps]:
 def test_a_bump_opens_and_closes_a_pull_request(rehearsal: Rehearsal, bumps: Bumps) -> None:
     weekly = rehearsal.on_main("schedule", schedule="23 4 * * 1")
     run = rehearsal.play(BUMP, "nothing to bump", weekly, bump_versions=bumps.session)
-    assert run.result == "success", run.log[-6000:]
+    assert run.result == "success", run.failure
     assert not rehearsal.hub.runs
 
     bumps.offer("1.99.0")
     green = rehearsal.play(BUMP, "green", weekly, bump_versions=bumps.session)
-    assert green.result == "success", green.log[-6000:]
+    assert green.result == "success", green.failure
     (pull,) = [p for p in rehearsal.hub.pulls.values() if p.get("ours")]
     assert "1.99.0" in pull["title"]
     assert "bun" in pull["body"]
-    assert [started["file"] for started in rehearsal.hub.runs] == [CI]
+    assert [dispatch["file"] for dispatch in rehearsal.hub.runs] == [CI]
     assert pull["head"]["sha"] == rehearsal.tip("bump-versions")
 
     bumps.offer()
     run = rehearsal.play(BUMP, "nothing to bump any more", weekly, bump_versions=bumps.session)
-    assert run.result == "success", run.log[-6000:]
+    assert run.result == "success", run.failure
     assert pull["state"] == "closed"
 
 
 def test_a_failed_verification_fails_the_bump(rehearsal: Rehearsal) -> None:
     weekly = rehearsal.on_main("schedule", schedule="23 4 * * 1")
-    run = rehearsal.play(BUMP, "failing verification", weekly, bump_versions=FAILED)
+    run = rehearsal.play(BUMP, "failing verification", weekly, bump_versions=FAILURE)
     assert run.results == {"bump": "failure"}
     assert sessions(run.jobs["bump"])[-1] == "bump_versions!"
 
@@ -182,20 +182,20 @@ def nightly(rehearsal: Rehearsal) -> Webhook:
 
 def test_a_night_cleans_up_and_tests_the_newest_sdk(rehearsal: Rehearsal, nightly: Webhook) -> None:
     green = rehearsal.play(NIGHTLY, "green", nightly)
-    assert green.results == {"gc": "success", "sdk": "success"}, green.log[-6000:]
+    assert green.results == {"gc": "success", "sdk": "success"}, green.failure
     assert sessions(green.jobs["sdk"]) == ["setup", "tests"]
     assert "install --upgrade" in green.jobs["sdk"].log
     assert re.search(r"the SDK is daytona 0\.\d+", green.jobs["sdk"].log)
 
 
 def test_a_failed_clean_up_fails_its_job(rehearsal: Rehearsal, nightly: Webhook) -> None:
-    rehearsal.stand_in.fault("status", on="GET /api/snapshots*", status=403, times=-1)
-    run = rehearsal.play(NIGHTLY, "failing clean-up", nightly, **{STAND_IN: ELSEWHERE})
+    rehearsal.stand_in.inject("status", on="GET /api/snapshots*", status=403, times=-1)
+    run = rehearsal.play(NIGHTLY, "failing clean-up", nightly, **{STAND_IN: OTHER_SCENARIO})
     assert run.results["gc"] == "failure"
 
 
 def test_a_newer_sdk_that_fails_fails_its_job(rehearsal: Rehearsal, nightly: Webhook) -> None:
-    run = rehearsal.play(NIGHTLY, "failing tests", nightly, **{STAND_IN: FAILED})
+    run = rehearsal.play(NIGHTLY, "failing tests", nightly, **{STAND_IN: FAILURE})
     assert run.results == {"gc": "success", "sdk": "failure"}
 
 

@@ -31,14 +31,14 @@ def production(rehearsal: Rehearsal) -> tuple[str, str]:
     """A commit of main that is published, and its snapshot."""
     sha = rehearsal.commit("main", rehearsal.tip("main"), {"docs/rehearsed.md": "one\n"})
     green = rehearsal.play(PRODUCTION, "green", rehearsal.on_main("push"))
-    assert set(green.results.values()) == {"success"}, green.log[-6000:]
+    assert set(green.results.values()) == {"success"}, green.failure
     publish = green.jobs["publish"]
     assert publish.environment == "prd"
     assert sessions(publish) == ["setup", "snapshot_local", "local_test", "snapshot_daytona"]
     snapshot = rehearsal.ledger()["prd"]
     assert snapshot in green.summary
     state = rehearsal.stand_in.state()
-    assert state["snapshots"][snapshot] == "active"
+    assert state["snapshots"][snapshot]["state"] == "active"
     assert state["pushed"], "the image itself was to be pushed"
     return sha, snapshot
 
@@ -63,13 +63,13 @@ def test_production_stays_where_publishing_fails(
     """It gets as far as the look at a sandbox of it, at Daytona: none starts."""
     sha, snapshot = production
     rehearsal.commit("main", sha, {"docs/rehearsed.md": "two\n"})
-    rehearsal.stand_in.fault("failed-start", times=-1)
+    rehearsal.stand_in.inject("failed-start", times=-1)
     run = rehearsal.play(PRODUCTION, "failing publish", rehearsal.on_main("push"))
     assert run.results["publish"] == "failure"
     assert sessions(run.jobs["publish"])[-2:] == ["snapshot_daytona!", "snapshots"]
     assert rehearsal.ledger()["prd"] == snapshot
     assert f"prd is still {snapshot}" in run.log
-    states = list(rehearsal.stand_in.state()["snapshots"].values())
+    states = [snapshot.state for snapshot in rehearsal.stand_in.snapshots().values()]
     assert states.count("active") == 2, "the new one was made, and was not promoted"
 
 
@@ -122,7 +122,7 @@ def labelled(rehearsal: Rehearsal) -> LabelledBranch:
     assert rehearsal.play(BRANCH, "no label", event).results == UNPUBLISHED
     event = branch.pull(rehearsal, "labeled", label="sandbox")
     green = rehearsal.play(BRANCH, "green: label set", event)
-    assert green.results["publish"] == "success", green.log[-6000:]
+    assert green.results["publish"] == "success", green.failure
     branch.stage = green.jobs["plan"].outputs["stage"]
     branch.snapshot = rehearsal.ledger()[branch.stage]
     assert branch.snapshot in green.summary
@@ -139,7 +139,7 @@ def test_a_branch_keeps_its_sandbox_where_publishing_fails(
     rehearsal: Rehearsal, labelled: LabelledBranch
 ) -> None:
     sha = rehearsal.commit(labelled.name, labelled.sha, {"docs/rehearsed.md": "newer\n"})
-    rehearsal.stand_in.fault("build-fails")
+    rehearsal.stand_in.inject("build-fails")
     event = labelled.pull(rehearsal, "synchronize", sha=sha)
     run = rehearsal.play(BRANCH, "failing publish", event)
     assert run.results["publish"] == "failure"
@@ -152,9 +152,9 @@ def test_a_sandbox_is_retired_with_its_label(
 ) -> None:
     event = labelled.pull(rehearsal, "unlabeled", label="sandbox", labels=())
     run = rehearsal.play(BRANCH, "label removed", event)
-    assert run.results["retire"] == "success", run.log[-6000:]
+    assert run.results["retire"] == "success", run.failure
     assert labelled.stage not in rehearsal.ledger()
-    snapshots = rehearsal.stand_in.state()["snapshots"]
+    snapshots = rehearsal.stand_in.snapshots()
     assert not [name for name in snapshots if name.startswith(f"{labelled.stage}--")]
     assert labelled.snapshot not in labelled.comment(rehearsal)
 
@@ -164,14 +164,14 @@ def test_a_sandbox_is_published_by_hand_and_retired_with_its_branch(
 ) -> None:
     event = rehearsal.on_main("workflow_dispatch", inputs={"ref": labelled.name, "stage": "stg"})
     run = rehearsal.play(BRANCH, "by hand, with a ref, to stg", event)
-    assert run.results["publish"] == "success", run.log[-6000:]
+    assert run.results["publish"] == "success", run.failure
     assert rehearsal.ledger()["stg"].startswith("stg--")
 
     event = rehearsal.on_main("delete", ref=labelled.name, ref_type="branch")
     run = rehearsal.play(BRANCH, "branch deleted", event)
-    assert run.results["retire"] == "success", run.log[-6000:]
+    assert run.results["retire"] == "success", run.failure
     assert not {labelled.stage, "stg"} & rehearsal.ledger().keys()
-    snapshots = rehearsal.stand_in.state()["snapshots"]
+    snapshots = rehearsal.stand_in.snapshots()
     assert not [name for name in snapshots if name.startswith("stg--")]
 
     event = labelled.pull(rehearsal, "closed", state="closed")

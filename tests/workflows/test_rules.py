@@ -24,7 +24,7 @@ CACHE = "actions/cache/restore@55cc8345863c7cc4c66a329aec7e433d2d1c52a9 # v6.1.0
 KEY = "DAYTONA_API_KEY: ${{ secrets.DAYTONA_API_KEY }}"
 GUARD = "github.event.pull_request.head.repo.full_name == github.repository"
 BY_HAND = f"(github.event_name == 'workflow_dispatch' ||\n      {GUARD})"
-DELETED = f"(github.event_name == 'delete' ||\n      {GUARD})"
+BY_DELETION = f"(github.event_name == 'delete' ||\n      {GUARD})"
 TOP, READ = "permissions: {}\n", "    permissions:\n      contents: read\n"
 RUN = "run: nox -s local_test\n"
 
@@ -104,9 +104,10 @@ MUTATIONS = {
     "an environment where forks run": (CI, "    timeout-minutes: 60\n",
         "    timeout-minutes: 60\n    environment: dev\n", "guard"),
     "publishing without the guard": (BRANCH, f"&& {BY_HAND}", "", "guard"),
-    "retiring without the guard": (BRANCH, f"&& {DELETED}", "", "guard"),
+    "retiring without the guard": (BRANCH, f"&& {BY_DELETION}", "", "guard"),
     "a guard that any fork meets": (BRANCH, BY_HAND, BY_HAND.replace("==", "!=", 1), "guard"),
-    "a guard by the wrong name": (BRANCH, DELETED, DELETED.replace("head", "base"), "guard"),
+    "a guard by the wrong name": (BRANCH, BY_DELETION, BY_DELETION.replace("head", "base"),
+        "guard"),
     "always, whatever the guard says": (BRANCH, "needs.plan.outputs.action == 'retire' &&",
         "always() ||", "guard"),
     "a guard that trusts an output": (BRANCH, BY_HAND, "needs.plan.outputs.stage != ''", "guard"),
@@ -211,7 +212,7 @@ def test_a_finding_names_its_line() -> None:
     text = (ROOT / ".github/workflows" / CI).read_text()
     lines = enumerate(text.splitlines(), 1)
     number = next(number for number, line in lines if "timeout-minutes: 60" in line)
-    changed = text.replace("timeout-minutes: 60", "timeout-minutes: 999")
-    assert workflow_rules.check_workflow(changed) == [
+    long_text = text.replace("timeout-minutes: 60", "timeout-minutes: 999")
+    assert workflow_rules.check_workflow(long_text) == [
         workflow_rules.Violation(number, "timeout", "job `sandbox` may run 999 minutes")
     ]

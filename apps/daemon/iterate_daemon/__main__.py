@@ -22,7 +22,7 @@ EX_CONFIG: Final = 78
 _log = logging.getLogger("iterate_daemon")
 
 
-class _Server(uvicorn.Server):
+class _NotifyingServer(uvicorn.Server):
     """Tells the supervisor once connections are accepted."""
 
     def __init__(self, config: uvicorn.Config, *, notify_fd: int | None) -> None:
@@ -39,8 +39,8 @@ class _Server(uvicorn.Server):
                 _log.warning("cannot notify on descriptor %d: %s", self._notify_fd, error)
 
 
-class _Redact(logging.Formatter):
-    """The token in no line, whoever wrote it there: a path, an exception, a library."""
+class _RedactingFormatter(logging.Formatter):
+    """Keeps the token out of every line, whatever would write it: a path, an exception, …"""
 
     def __init__(self, token: str) -> None:
         super().__init__("%(levelname)s %(message)s")
@@ -56,20 +56,20 @@ def main() -> int:
     except ConfigError as error:
         return _fail(str(error), EX_CONFIG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redact(config.token))
+    handler.setFormatter(_RedactingFormatter(config.token))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         listener = _listen(config)
     except OSError as error:
-        where = f"{config.host}:{config.port}"
+        address = f"{config.host}:{config.port}"
         return _fail(
-            f"cannot listen on {where}: {error.strerror} → end what uses it "
+            f"cannot listen on {address}: {error.strerror} → end what uses it "
             "(`ss -ltnp`), or set ITERATE_DAEMON_HOST and ITERATE_DAEMON_PORT",
             1,
         )
-    server = _Server(
+    server = _NotifyingServer(
         uvicorn.Config(
             create_app(config),
             access_log=False,
@@ -81,6 +81,7 @@ def main() -> int:
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=1,
+            workers=1,  # else uvicorn reads WEB_CONCURRENCY
             ws="none",
         ),
         notify_fd=config.notify_fd,

@@ -18,10 +18,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from iterate_daemon import opencode
-from iterate_daemon.auth import SESSION_SECONDS, Guesses, Sessions, same_secret
+from iterate_daemon.auth import SESSION_SECONDS, GuessBudget, Sessions, secrets_match
 from iterate_daemon.guard import Guard
 from iterate_daemon.health import Health
-from iterate_daemon.ui import Assets, Index
+from iterate_daemon.ui import Assets, IndexPage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,31 +34,31 @@ _log = logging.getLogger("iterate_daemon")
 
 _BODY_LIMIT: Final = 4096
 _BODY_SECONDS: Final = 5.0
-#: However many clients guess, the log has one line about it in this time.
+#: Seconds in which the log has at most one line about wrong tokens, however many clients guess.
 _WARN_SECONDS: Final = 60.0
 
 
 def create_app(config: Config) -> Starlette:
-    daemon = Daemon(config)
+    api = DaemonApi(config)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with opencode.client(config.opencode_url, config.opencode_password) as http:
-            daemon.health = Health(config, http)
+            api.health = Health(config, http)
             yield
-            await daemon.health.close()
+            await api.health.close()
 
     app = Starlette(
         routes=[
-            Route("/healthz", daemon.healthz),
-            Route("/readyz", daemon.readyz),
-            Route("/api/status", daemon.status),
-            Route("/api/session", daemon.session, methods=["GET", "POST", "DELETE"]),
-            Route("/", Index(config.ui_dir).__call__),
+            Route("/healthz", api.healthz),
+            Route("/readyz", api.readyz),
+            Route("/api/status", api.status),
+            Route("/api/session", api.session, methods=["GET", "POST", "DELETE"]),
+            Route("/", IndexPage(config.ui_dir).__call__),
             Mount("/assets", Assets(config.ui_dir)),
         ],
         middleware=[Middleware(Guard, allowed_hosts=config.allowed_hosts)],
-        exception_handlers={HTTPException: _plain_error},
+        exception_handlers={HTTPException: _error_as_json},
         lifespan=lifespan,
     )
     # `//evil.example/` would be redirected to that host.
@@ -66,13 +66,15 @@ def create_app(config: Config) -> Starlette:
     return app
 
 
-class Daemon:
+class DaemonApi:
+    """What each address answers."""
+
     health: Health
 
     def __init__(self, config: Config) -> None:
         self._token = config.token
         self._sessions = Sessions(config.token)
-        self._guesses = Guesses()
+        self._guess_budget = GuessBudget()
         self._warned_at = -math.inf
 
     async def healthz(self, _request: Request) -> Response:
@@ -83,7 +85,7 @@ class Daemon:
         return JSONResponse(answer, status_code=200 if ready else 503)
 
     async def status(self, request: Request) -> Response:
-        self._require(request)
+        self._authenticate(request)
         return JSONResponse(await self.health.status())
 
     async def session(self, request: Request) -> Response:
@@ -92,19 +94,19 @@ class Daemon:
                 return await self._sign_in(request)
             case "DELETE":
                 return self._sign_out(request)
-        # Without the 401 that a browser would show as an error.
+        # Not a 401: a browser would show that as an error.
         return JSONResponse({"signed_in": self._has_session(request)})
 
     async def _sign_in(self, request: Request) -> Response:
         token = await _token_in_body(request)
-        if not same_secret(token, self._token):
-            raise self._wrong(request)
+        if not secrets_match(token, self._token):
+            raise self._refuse_token(request)
         response = Response(status_code=204)
         response.set_cookie(
             self._sessions.cookie_name,
             self._sessions.start(),
             max_age=SESSION_SECONDS,
-            secure=_came_by_https(request),
+            secure=_is_https(request),
             httponly=True,
             samesite="strict",
         )
@@ -115,20 +117,20 @@ class Daemon:
         response = Response(status_code=204)
         response.delete_cookie(
             self._sessions.cookie_name,
-            secure=_came_by_https(request),
+            secure=_is_https(request),
             httponly=True,
             samesite="strict",
         )
         return response
 
-    def _require(self, request: Request) -> None:
-        """The token as a Bearer header, or a session's cookie; nothing else, no query string."""
+    def _authenticate(self, request: Request) -> None:
+        """By the token as a Bearer header or by a session's cookie; never by the query string."""
         if "authorization" in request.headers:
-            scheme, _, given = request.headers["authorization"].partition(" ")
+            scheme, _, token = request.headers["authorization"].partition(" ")
             # Starlette reads headers as Latin-1; a token may have been sent as UTF-8.
-            given = given.strip().encode("latin-1").decode(errors="replace")
-            if scheme.lower() != "bearer" or not same_secret(given, self._token):
-                raise self._wrong(request)
+            token = token.strip().encode("latin-1").decode(errors="replace")
+            if scheme.lower() != "bearer" or not secrets_match(token, self._token):
+                raise self._refuse_token(request)
             return
         if not self._has_session(request):
             raise _unauthorized("Sign in, or send the token as a Bearer header")
@@ -136,14 +138,14 @@ class Daemon:
     def _has_session(self, request: Request) -> bool:
         return self._sessions.is_valid(request.cookies.get(self._sessions.cookie_name, ""))
 
-    def _wrong(self, request: Request) -> HTTPException:
+    def _refuse_token(self, request: Request) -> HTTPException:
         client = request.client.host if request.client else "-"
-        wait = self._guesses.spend(client)
+        wait = self._guess_budget.spend(client)
         if wait <= 0:
             return _unauthorized("The token is wrong")
-        now = time.monotonic()
-        if now - self._warned_at >= _WARN_SECONDS:
-            self._warned_at = now
+        moment = time.monotonic()
+        if moment - self._warned_at >= _WARN_SECONDS:
+            self._warned_at = moment
             _log.warning("too many wrong tokens, just now from %s: answered with 429", client)
         return HTTPException(
             429, "Too many wrong tokens; wait", headers={"Retry-After": str(math.ceil(wait))}
@@ -154,7 +156,7 @@ def _unauthorized(text: str) -> HTTPException:
     return HTTPException(401, text, headers={"WWW-Authenticate": 'Bearer realm="iterate"'})
 
 
-def _plain_error(_request: Request, error: Exception) -> Response:
+def _error_as_json(_request: Request, error: Exception) -> Response:
     """Errors as JSON, which says what to do and nothing about the inside."""
     if not isinstance(error, HTTPException):
         raise error
@@ -172,7 +174,7 @@ async def _token_in_body(request: Request) -> str:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > _BODY_LIMIT:
-                    raise HTTPException(413, "That is no token", headers={"Connection": "close"})
+                    raise HTTPException(413, "That is not a token", headers={"Connection": "close"})
     except (TimeoutError, ClientDisconnect):
         raise HTTPException(408, "The request did not end", {"Connection": "close"}) from None
     try:
@@ -185,6 +187,6 @@ async def _token_in_body(request: Request) -> str:
     return token.strip()
 
 
-def _came_by_https(request: Request) -> bool:
-    """Only makes the sender's own cookie stricter, so a proxy's word needs no proof."""
+def _is_https(request: Request) -> bool:
+    """It only makes the sender's own cookie stricter, so a proxy's header may be believed."""
     return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto")}

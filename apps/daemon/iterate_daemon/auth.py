@@ -1,4 +1,4 @@
-"""Who may see the status: the daemon's token, or a session cookie that was got with it."""
+"""Who may see the status: the daemon's token, or a session cookie that the token gave."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Sessions:
     restart of the daemon and end with the token.
     """
 
-    def __init__(self, token: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, token: str, *, clock: Callable[[], float] = time.time) -> None:
         key = hashlib.sha256(b"iterate session\0" + token.encode(errors="surrogateescape")).digest()
-        self._signer = _Signer(key, now=now)
-        self._now = now
-        self._ended: dict[str, float] = {}
+        self._signer = _Signer(key, clock=clock)
+        self._clock = clock
+        self._ended_sessions: dict[str, float] = {}
         # Cookies do not know ports: with the key in the name, sandboxes on several ports of one
         # host do not sign each other out.
         self.cookie_name: Final = f"iterate_session_{hashlib.sha256(key).hexdigest()[:8]}"
@@ -37,15 +37,15 @@ class Sessions:
 
     def is_valid(self, cookie: str) -> bool:
         session = self._session(cookie)
-        return session is not None and session not in self._ended
+        return session is not None and session not in self._ended_sessions
 
     def end(self, cookie: str) -> None:
         """Refuse this session from now on, also to whoever has copied its cookie."""
-        now = self._now()
-        self._ended = {s: until for s, until in self._ended.items() if until > now}
+        moment = self._clock()
+        self._ended_sessions = {s: end for s, end in self._ended_sessions.items() if end > moment}
         session = self._session(cookie)
         if session is not None:
-            self._ended[session] = now + SESSION_SECONDS
+            self._ended_sessions[session] = moment + SESSION_SECONDS
 
     def _session(self, cookie: str) -> str | None:
         try:
@@ -55,18 +55,18 @@ class Sessions:
 
 
 class _Signer(TimestampSigner):
-    def __init__(self, key: bytes, *, now: Callable[[], float]) -> None:
+    def __init__(self, key: bytes, *, clock: Callable[[], float]) -> None:
         super().__init__(key, salt="session", digest_method=hashlib.sha256)
-        self._now = now
+        self._clock = clock
 
     def get_timestamp(self) -> int:
-        return int(self._now())
+        return int(self._clock())
 
 
-class Guesses:
+class GuessBudget:
     """A budget of wrong tokens for each client, refilled steadily.
 
-    Behind a published port all clients may share one address, so a right token always passes:
+    Behind a published port all clients may share one address. So the right token always passes:
     nobody can lock the owner out.
     """
 
@@ -76,21 +76,21 @@ class Guesses:
         burst: int = 10,
         seconds_each: float = 6.0,
         clients: int = 1024,
-        now: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._burst = burst
         self._seconds_each = seconds_each
         self._clients = clients
-        self._now = now
+        self._clock = clock
         #: client → when its budget will be full again; the longest unseen client is first.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def spend(self, client: str) -> float:
         """Count a wrong token; returns 0, or the seconds to wait when the budget is used up."""
         key = _network(client)
-        now = self._now()
-        full_at = max(self._full_at.get(key, now), now)
-        wait = full_at - now - (self._burst - 1) * self._seconds_each
+        moment = self._clock()
+        full_at = max(self._full_at.get(key, moment), moment)
+        wait = full_at - moment - (self._burst - 1) * self._seconds_each
         if wait <= 0:
             full_at += self._seconds_each
         self._full_at[key] = full_at
@@ -100,13 +100,13 @@ class Guesses:
         return max(wait, 0.0)
 
 
-def same_secret(given: str, wanted: str) -> bool:
+def secrets_match(candidate: str, secret: str) -> bool:
     """Compared through digests, so that neither content nor length shows in the time taken."""
 
     def digest(text: str) -> bytes:
         return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
 
-    return hmac.compare_digest(digest(given), digest(wanted))
+    return hmac.compare_digest(digest(candidate), digest(secret))
 
 
 def _network(client: str) -> str:

@@ -30,6 +30,7 @@ class Config:
     s6_dir: Path = Path("/run/service")
     build_info: Path = Path("/etc/sandbox-build.json")
     state_file: Path = Path("/run/iterate/state.json")
+    environment_file: Path = Path("/run/iterate/environment.json")
     ui_dir: Path = _UI_DIR
 
 
@@ -53,6 +54,7 @@ def from_env(env: Mapping[str, str]) -> Config:
         s6_dir=Path(env.get("ITERATE_S6_DIR") or Config.s6_dir),
         build_info=Path(env.get("ITERATE_BUILD_INFO") or Config.build_info),
         state_file=Path(env.get("ITERATE_STATE_FILE") or Config.state_file),
+        environment_file=Path(env.get("ITERATE_ENVIRONMENT_FILE") or Config.environment_file),
         ui_dir=Path(env.get("ITERATE_UI_DIR") or Config.ui_dir),
     )
 
@@ -62,16 +64,17 @@ def _number(env: Mapping[str, str], name: str, *, low: int, high: int) -> int | 
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,5}", text) or not low <= int(text) <= high:
-        raise ConfigError(f"{name} is {text[:40]!r} → set it to a number from {low} to {high}")
+        raise ConfigError(f"{name} is not a number from {low} to {high} → set it to one")
     return int(text)
 
 
 def _hosts(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
-    for name in names:
+    for number, name in enumerate(names, 1):
         if not _HOST_PATTERN.fullmatch(name):
             raise ConfigError(
-                f"ITERATE_ALLOWED_HOSTS has {name[:80]!r} → a comma list of host names without "
-                "scheme and port; `*.example.com` allows every name below example.com"
+                f"ITERATE_ALLOWED_HOSTS has an entry that is not a host name (number {number}) → "
+                "make it a comma list of host names without scheme and port; `*.example.com` "
+                "allows every name below example.com"
             )
     return names

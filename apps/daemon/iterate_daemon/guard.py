@@ -1,4 +1,4 @@
-"""The outermost layer: who may speak to the daemon at all, and what every answer carries."""
+"""The outermost layer: which requests reach the daemon, and which headers every answer carries."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ HEADERS: Final = {
     "X-Frame-Options": "DENY",
 }
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Asked every few seconds by health checks and open pages; the expected answers are not worth a
-#: line. That readiness changed is logged where it is found out.
+#: Health checks and open pages ask for these every few seconds, so their expected answers are not
+#: logged. A change of readiness is logged where it is noticed.
 _QUIET: Final = {
     "/healthz": {200},
     "/readyz": {200, 503},
@@ -54,7 +54,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # There is none. Before it is accepted, closing it answers the handshake with 403.
+            # The daemon has none. Closing it before it is accepted answers the handshake with 403.
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
@@ -84,7 +84,7 @@ class Guard:
                 )
                 await response(scope, receive, send_guarded)
         except asyncio.CancelledError:
-            # The server ends and waits no longer for this request.
+            # The server ends, and does not wait for this request any longer.
             if not status:
                 response = PlainTextResponse("The daemon is ending.\n", status_code=503)
                 await response(scope, receive, send_guarded)
@@ -93,8 +93,8 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
-        given = headers.getlist("host")
-        host = hosts.parse_authority(given[0]) if len(given) == 1 else None
+        values = headers.getlist("host")
+        host = hosts.parse_authority(values[0]) if len(values) == 1 else None
         if host is None:
             return 400, "Bad request: one well-formed Host header is needed."
         if not hosts.is_allowed(host, self._allowed_hosts):
@@ -119,7 +119,7 @@ def _is_odd(path: str, headers: Headers) -> bool:
 
 
 def _is_own_page(headers: Headers, host: hosts.Authority) -> bool:
-    """Browsers say where a writing request comes from; programs do not, and send no cookies."""
+    """Browsers tell where a writing request comes from; programs do not, and send no cookies."""
     origins = headers.getlist("origin")
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
@@ -132,7 +132,7 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     if status in _QUIET.get(scope["path"], ()):
         return
     if status == 429:
-        return  # Said once, when a client's budget of guesses was used up.
+        return  # It was logged when the client's budget of guesses was used up.
     client = (scope.get("client") or ("-",))[0]
     path = scope["path"].encode("unicode_escape").decode()[:200]
     _log.info("%s %s %s %d %.1fms", client, scope["method"], path, status, seconds * 1000)

@@ -6,19 +6,19 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from iterate_daemon import __version__, info, opencode, services
-from iterate_daemon.once import Once
+from iterate_daemon.shared_answer import SharedAnswer
 from iterate_daemon.versions import Versions
 
 if TYPE_CHECKING:
     import httpx
 
     from iterate_daemon.config import Config
-    from iterate_daemon.info import Problem, Source, State
+    from iterate_daemon.info import Problem, SourceInfo, StartInfo
     from iterate_daemon.services import Service
 
 _log = logging.getLogger("iterate_daemon")
@@ -39,11 +39,11 @@ class Health:
     def __init__(self, config: Config, http: httpx.AsyncClient) -> None:
         self._config = config
         self._http = http
-        self._built, self._built_problems = info.read_build_info(config.build_info)
-        self._services = Once(self._ask_services, seconds=_FRESH_SECONDS)
+        self._image, self._image_problems = info.read_build_info(config.build_info)
+        self._services = SharedAnswer(self._ask_services, seconds=_FRESH_SECONDS)
         self._versions = Versions()
-        self._said: str | None = "nobody has asked yet"
-        self._started = time.monotonic()
+        self._last_reason: str | None = "nobody has asked yet"
+        self._start = time.monotonic()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     async def close(self) -> None:
@@ -60,45 +60,47 @@ class Health:
         return answer | ({"problems": [asdict(p) for p in problems]} if problems else {})
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
-        state, now = await asyncio.gather(self._state(), self._services.get())
-        ready = now.opencode.ready
+        state, current = await asyncio.gather(self._state(), self._services.get())
+        ready = current.opencode.ready
         return ready, {
             "ready": ready,
             "sha": self._source(state).sha,
-            "identity": self._built.identity,
+            "identity": self._image.identity,
             "services": {
                 SELF: {"ready": True, "version": __version__},
                 OPENCODE: {
                     "ready": ready,
-                    "version": now.opencode.version,
-                    "reason": now.opencode.reason,
+                    "version": current.opencode.version,
+                    "reason": current.opencode.reason,
                 },
             },
             "problems": [asdict(p) for p in self._problems(state)],
         }
 
     async def status(self) -> dict[str, Any]:
-        state, now, tools = await asyncio.gather(
-            self._state(), self._services.get(), self._versions.read(self._built.pins)
+        state, current, tools = await asyncio.gather(
+            self._state(), self._services.get(), self._versions.read(self._image.pins)
         )
         return {
-            "ready": now.opencode.ready,
+            "ready": current.opencode.ready,
             "mode": state.mode,
             "source": asdict(self._source(state)),
             "image": {
-                **asdict(self._built.source),
-                "identity": self._built.identity,
-                "base_image": self._built.base_image,
-                "built_at": self._built.built_at,
+                **asdict(self._image.source),
+                "identity": self._image.identity,
+                "base_image": self._image.base_image,
+                "built_at": self._image.built_at,
             },
             "sandbox": {"started_at": state.started_at},
             "daemon": {
                 "version": __version__,
                 "pid": os.getpid(),
                 "started_at": self._started_at,
-                "uptime_seconds": int(time.monotonic() - self._started),
+                "uptime_seconds": int(time.monotonic() - self._start),
             },
-            "services": [_shown(service, now.opencode) for service in now.supervised],
+            "services": [
+                _service_json(service, current.opencode) for service in current.supervised
+            ],
             "tools": [
                 {
                     "name": tool.tool.name,
@@ -114,20 +116,26 @@ class Health:
             "problems": [asdict(p) for p in self._problems(state)],
         }
 
-    async def _state(self) -> State:
-        return await asyncio.to_thread(info.read_state, self._config.state_file)
+    async def _state(self) -> StartInfo:
+        """Of this start; its problems are joined by those of the services' own starts."""
+        return await asyncio.to_thread(self._read_state)
+
+    def _read_state(self) -> StartInfo:
+        state = info.read_state(self._config.state_file)
+        problems = info.read_environment_problems(self._config.environment_file)
+        return replace(state, problems=state.problems + problems)
 
     async def _ask_services(self) -> _Services:
         supervised, answer = await asyncio.gather(
             services.read_all(self._config.s6_dir), opencode.probe(self._http)
         )
         by_name = {service.name: service for service in supervised}
-        known = by_name.get(OPENCODE)
-        if not answer.ready and known and known.reason:
+        service = by_name.get(OPENCODE)
+        if not answer.ready and service and service.reason:
             # The supervisor knows why nobody answers.
-            answer = opencode.Opencode(ready=False, reason=f"the service {known.reason}")
-        if answer.reason != self._said:
-            self._said = answer.reason
+            answer = opencode.Opencode(ready=False, reason=f"the service {service.reason}")
+        if answer.reason != self._last_reason:
+            self._last_reason = answer.reason
             _log.info("opencode is %s", f"not ready: {answer.reason}" if answer.reason else "ready")
         return _Services(
             tuple(supervised)
@@ -138,19 +146,19 @@ class Health:
             answer,
         )
 
-    def _source(self, state: State) -> Source:
-        return state.source or self._built.source
+    def _source(self, state: StartInfo) -> SourceInfo:
+        return state.source or self._image.source
 
-    def _problems(self, state: State) -> tuple[Problem, ...]:
-        return self._built_problems + state.problems
+    def _problems(self, state: StartInfo) -> tuple[Problem, ...]:
+        return self._image_problems + state.problems
 
 
-def _shown(service: Service, answer: opencode.Opencode) -> dict[str, Any]:
+def _service_json(service: Service, answer: opencode.Opencode) -> dict[str, Any]:
     """A service with what is known beyond its supervisor: whether it answers, and its version."""
-    shown = asdict(service)
+    value = asdict(service)
     if service.name == SELF:
-        return shown | {"answers": True, "version": __version__}
+        return value | {"answers": True, "version": __version__}
     if service.name == OPENCODE:
         reason = service.reason or answer.reason
-        return shown | {"answers": answer.ready, "version": answer.version, "reason": reason}
-    return shown | {"answers": None, "version": None}
+        return value | {"answers": answer.ready, "version": answer.version, "reason": reason}
+    return value | {"answers": None, "version": None}

@@ -47,14 +47,14 @@ def parse_authority(text: str) -> Authority | None:
     return Authority(address.compressed, port, is_literal=True)
 
 
-def is_allowed(authority: Authority, allowed: Iterable[str]) -> bool:
+def is_allowed(authority: Authority, allowed_names: Iterable[str]) -> bool:
     if authority.is_literal or authority.host == "localhost":
         return True
     return any(
         authority.host.endswith(name[1:]) and len(authority.host) >= len(name)
         if name.startswith("*.")
         else authority.host == name
-        for name in allowed
+        for name in allowed_names
     )
 
 

@@ -1,4 +1,4 @@
-"""What the image and this start of the sandbox say about themselves, in two JSON files."""
+"""What the image, this start of the sandbox and its services note for us, in JSON files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceInfo:
     sha: str | None = None
     branch: str | None = None
     dirty: bool | None = None
@@ -29,7 +29,7 @@ class Problem:
 class BuildInfo:
     """/etc/sandbox-build.json: what was built into the image."""
 
-    source: Source = Source()
+    source: SourceInfo = SourceInfo()
     identity: str | None = None
     pins: dict[str, str] = field(default_factory=dict)
     base_image: str | None = None
@@ -37,12 +37,12 @@ class BuildInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class StartInfo:
     """/run/iterate/state.json: what runs since this start; in local mode not what was built."""
 
     mode: str | None = None
     started_at: str | None = None
-    source: Source | None = None
+    source: SourceInfo | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -51,7 +51,7 @@ def read_build_info(path: Path) -> tuple[BuildInfo, tuple[Problem, ...]]:
     pins = data.get("pins")
     return (
         BuildInfo(
-            source=_source(data) or Source(),
+            source=_source(data) or SourceInfo(),
             identity=_text(data, "identity"),
             pins={k: v for k, v in pins.items() if isinstance(v, str)}
             if isinstance(pins, dict)
@@ -63,19 +63,28 @@ def read_build_info(path: Path) -> tuple[BuildInfo, tuple[Problem, ...]]:
     )
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path) -> StartInfo:
     data, problems = _read(path, step="state")
-    listed = data.get("problems")
-    return State(
+    return StartInfo(
         mode=_text(data, "mode"),
         started_at=_text(data, "started_at"),
         source=_source(data.get("source")),
-        problems=problems
-        + tuple(
-            Problem(_text(item, "step") or "start", _text(item, "message") or "no message")
-            for item in (listed if isinstance(listed, list) else [])
-            if isinstance(item, dict)
-        ),
+        problems=problems + _listed_problems(data),
+    )
+
+
+def read_environment_problems(path: Path) -> tuple[Problem, ...]:
+    """What was wrong with the run-time settings when a service last started."""
+    data, problems = _read(path, step="environment")
+    return problems + _listed_problems(data)
+
+
+def _listed_problems(data: dict[str, Any]) -> tuple[Problem, ...]:
+    listed = data.get("problems")
+    return tuple(
+        Problem(_text(item, "step") or "start", _text(item, "message") or "no message")
+        for item in (listed if isinstance(listed, list) else [])
+        if isinstance(item, dict)
     )
 
 
@@ -92,11 +101,11 @@ def _read(path: Path, *, step: str) -> tuple[dict[str, Any], tuple[Problem, ...]
     return data, ()
 
 
-def _source(data: object) -> Source | None:
+def _source(data: object) -> SourceInfo | None:
     if not isinstance(data, dict) or not _text(data, "sha"):
         return None
     dirty = data.get("dirty")
-    return Source(
+    return SourceInfo(
         sha=_text(data, "sha"),
         branch=_text(data, "branch"),
         dirty=dirty if isinstance(dirty, bool) else None,

@@ -27,24 +27,24 @@ def client(url: str, password: str | None) -> httpx.AsyncClient:
 
 
 async def probe(http: httpx.AsyncClient) -> Opencode:
-    where = http.base_url.netloc.decode()
+    address = http.base_url.netloc.decode()
     try:
         # Seen in opencode 1.18.33: {"healthy":true,"version":"1.18.33"}, and 401 without password.
         # Every path it does not know answers 200 with a web page, so the content decides.
         response = await http.get("/global/health")
         data = response.json() if response.status_code == httpx.codes.OK else None
     except httpx.TimeoutException:
-        return Opencode(ready=False, reason=f"no answer from {where} within {_SECONDS:g} s")
+        return Opencode(ready=False, reason=f"no answer from {address} within {_SECONDS:g} s")
     except httpx.HTTPError as error:
-        return Opencode(ready=False, reason=f"no answer from {where}: {error}")
+        return Opencode(ready=False, reason=f"no answer from {address}: {error}")
     except ValueError:
-        return Opencode(ready=False, reason=f"{where} does not answer as opencode does")
+        return Opencode(ready=False, reason=f"{address} does not answer as opencode does")
     if response.status_code == httpx.codes.UNAUTHORIZED:
         return Opencode(
-            ready=False, reason=f"{where} refuses the password in OPENCODE_SERVER_PASSWORD"
+            ready=False, reason=f"{address} refuses the password in OPENCODE_SERVER_PASSWORD"
         )
     if not isinstance(data, dict):
-        return Opencode(ready=False, reason=f"{where} answers {response.status_code}")
+        return Opencode(ready=False, reason=f"{address} answers {response.status_code}")
     version = data.get("version")
     return Opencode(
         ready=data.get("healthy") is True,

@@ -34,15 +34,15 @@ class Service:
 def names(s6_dir: Path) -> list[str]:
     """Folders of the scan directory; those with a dot in front are s6's own."""
     try:
-        found = [entry.name for entry in s6_dir.iterdir() if entry.is_dir()]
+        folders = [entry.name for entry in s6_dir.iterdir() if entry.is_dir()]
     except OSError:
         return []
-    return sorted(name for name in found if not name.startswith("."))
+    return sorted(name for name in folders if not name.startswith("."))
 
 
 async def read_all(s6_dir: Path) -> list[Service]:
-    found = await asyncio.to_thread(names, s6_dir)
-    return list(await asyncio.gather(*(read(s6_dir / name) for name in found)))
+    service_names = await asyncio.to_thread(names, s6_dir)
+    return list(await asyncio.gather(*(read(s6_dir / name) for name in service_names)))
 
 
 async def read(folder: Path) -> Service:
@@ -67,7 +67,7 @@ def parse(name: str, text: str, *, notifies: bool, restarts: int | None) -> Serv
     """Read one line of `s6-svstat -o`."""
     words = text.split()
     if len(words) != len(_FIELDS):
-        return Service(name=name, state="unknown", reason="s6-svstat said something unknown")
+        return Service(name=name, state="unknown", reason="s6-svstat printed something unknown")
     values = dict(zip(_FIELDS, words, strict=True))
     state: ServiceState
     reason = None
@@ -77,9 +77,9 @@ def parse(name: str, text: str, *, notifies: bool, restarts: int | None) -> Serv
         exitcode, signum = _number(values["exitcode"]), _number(values["signum"])
         crashed = exitcode not in _ASKED_TO_STOP if signum is None else signum != _SIGTERM
         state = "restarting" if values["wantedup"] == "true" else "failed" if crashed else "down"
-        ended = f"exited with {exitcode}" if signum is None else f"ended by signal {signum}"
+        end = f"exited with {exitcode}" if signum is None else f"ended by signal {signum}"
         gave_up = {"restarting": "restarting", "failed": "not restarted any more"}
-        reason = f"{ended}, {gave_up.get(state, 'stopped on request')}"
+        reason = f"{end}, {gave_up.get(state, 'stopped on request')}"
     return Service(
         name=name,
         state=state,
@@ -91,7 +91,7 @@ def parse(name: str, text: str, *, notifies: bool, restarts: int | None) -> Serv
 
 
 def _number(text: str) -> int | None:
-    """s6 says -1 for what does not apply."""
+    """s6 prints -1 for what does not apply."""
     try:
         value = int(text)
     except ValueError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NOT_BUILT = "The page is not built yet. Run: pnpm --filter @iterate/daemon-web build\n"
 
 
-class Index:
+class IndexPage:
     def __init__(self, ui_dir: Path) -> None:
         self._file = ui_dir / "index.html"
 
@@ -37,7 +37,7 @@ class Assets(StaticFiles):
         super().__init__(directory=ui_dir / "assets", check_dir=False)
 
     async def check_config(self) -> None:
-        """Not built yet is said by the index page; a missing asset is a plain 404."""
+        """No check: the index page reports a missing build, and a missing asset is a 404."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

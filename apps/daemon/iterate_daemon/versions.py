@@ -46,7 +46,7 @@ TOOLS: Final = (
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledVersion:
     version: str | None = None
     #: Why there is no version.
     state: Literal["missing", "error"] | None = None
@@ -63,21 +63,21 @@ class ToolVersion:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _CachedAnswer:
     #: (path, inode, size, mtime) of the executable behind all links.
     file: tuple[str, int, int, int] | None
-    at: float
-    installed: Installed
+    asked_at: float
+    answer: InstalledVersion
 
 
 class Versions:
-    """Asks each tool once and remembers. `read` never waits long: what is still being asked is
-    `checking`.
+    """Asks each tool once and remembers the answer. `read` never waits long: a tool that has not
+    answered yet is `checking`.
     """
 
     def __init__(self, tools: tuple[Tool, ...] = TOOLS) -> None:
         self._tools = tools
-        self._known: dict[str, _Known] = {}
+        self._cache: dict[str, _CachedAnswer] = {}
         self._refresh: asyncio.Task[None] | None = None
 
     async def read(self, pins: Mapping[str, str], *, patience: float = 3.0) -> list[ToolVersion]:
@@ -91,47 +91,50 @@ class Versions:
             self._refresh.cancel()
             await asyncio.wait([self._refresh])
 
-    def _compare(self, tool: Tool, pinned: str | None) -> ToolVersion:
-        known = self._known.get(tool.command)
-        if known is None:
-            return ToolVersion(tool, "checking", pinned)
-        answer = known.installed
+    def _compare(self, tool: Tool, pin: str | None) -> ToolVersion:
+        cached = self._cache.get(tool.command)
+        if cached is None:
+            return ToolVersion(tool, "checking", pin)
+        answer = cached.answer
         if answer.state is not None:
-            return ToolVersion(tool, answer.state, pinned, detail=answer.detail)
-        if pinned is None:
+            return ToolVersion(tool, answer.state, pin, detail=answer.detail)
+        if pin is None:
             return ToolVersion(tool, "unpinned", installed=answer.version)
-        state: ToolState = "match" if answer.version == pinned else "mismatch"
-        return ToolVersion(tool, state, pinned, answer.version)
+        state: ToolState = "match" if answer.version == pin else "mismatch"
+        return ToolVersion(tool, state, pin, answer.version)
 
     async def _ask_all(self) -> None:
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def ask(tool: Tool) -> None:
             file = await asyncio.to_thread(_executable, tool.command)
-            known = self._known.get(tool.command)
-            if known and known.file == file and time.monotonic() - known.at < _KEEP_SECONDS:
+            cached = self._cache.get(tool.command)
+            is_fresh = cached and time.monotonic() - cached.asked_at < _KEEP_SECONDS
+            if cached and cached.file == file and is_fresh:
                 return
             async with slots:
-                installed = await _ask(tool.command) if file else Installed(state="missing")
-            self._known[tool.command] = _Known(file, time.monotonic(), installed)
+                version = await _ask(tool.command) if file else InstalledVersion(state="missing")
+            self._cache[tool.command] = _CachedAnswer(file, time.monotonic(), version)
 
         await asyncio.gather(*(ask(tool) for tool in self._tools))
 
 
-async def _ask(command: str) -> Installed:
+async def _ask(command: str) -> InstalledVersion:
     try:
         answer = await children.output([command, "--version"], seconds=_SECONDS)
     except TimeoutError:
         detail = f"`{command} --version` did not end within {_SECONDS:g} s"
-        return Installed(state="error", detail=detail)
+        return InstalledVersion(state="error", detail=detail)
     except OSError as error:
-        return Installed(state="error", detail=f"`{command}` cannot be run: {error.strerror}")
+        return InstalledVersion(
+            state="error", detail=f"`{command}` cannot be run: {error.strerror}"
+        )
     version = parse(answer.stdout)
     if answer.status or version is None:
-        said = (answer.stderr or answer.stdout).strip().splitlines()
+        lines = (answer.stderr or answer.stdout).strip().splitlines()
         detail = f"`{command} --version` ended with {answer.status}"
-        return Installed(state="error", detail=": ".join([detail, *said[-1:]])[:300])
-    return Installed(version)
+        return InstalledVersion(state="error", detail=": ".join([detail, *lines[-1:]])[:300])
+    return InstalledVersion(version)
 
 
 def parse(text: str) -> str | None:
@@ -141,12 +144,12 @@ def parse(text: str) -> str | None:
 
 
 def _executable(command: str) -> tuple[str, int, int, int] | None:
-    found = shutil.which(command)
-    if found is None:
+    program = shutil.which(command)
+    if program is None:
         return None
     try:
-        path = Path(found).resolve(strict=True)
+        path = Path(program).resolve(strict=True)
         stat = path.stat()
     except OSError:
-        return (found, 0, 0, 0)
+        return (program, 0, 0, 0)
     return (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns)

@@ -5,14 +5,14 @@
 set -euo pipefail
 
 lib=/usr/local/lib/sandbox
-export HOME=${HOME:-/home/iterate} PYTHONPATH=$lib
+export HOME=${HOME:-/home/iterate}
 # shellcheck source=ca.sh
 . "$lib/ca.sh"
 
 # In the background, since bash acts on signals only between commands: `docker stop` must not
 # have to wait for an install.
 trap 'kill -TERM "$preparing" 2>/dev/null; wait "$preparing"; exit 143' TERM INT HUP
-python3 "$lib/prepare.py" &
+python3 -E -s "$lib/prepare.py" &
 preparing=$!
 wait "$preparing"
 trap - TERM INT HUP

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.base.redaction import MASK, names_a_secret, parse_env_file, redact, secrets_in
+from tasks.base.redaction import MASK, names_a_secret, redact, secrets_in
 
 SECRETS = st.text(string.ascii_letters + string.digits + "-_+/=.", min_size=6, max_size=40)
 
@@ -82,8 +82,3 @@ def test_other_names_do_not_say_that_their_value_is_a_secret(name: str) -> None:
 
 def test_secrets_of_an_environment_are_found_by_their_names() -> None:
     assert secrets_in({"A_TOKEN": "1", "PLAIN": "2"}) == {"1"}
-
-
-def test_env_files() -> None:
-    text = "# note\nA=1\nexport B='two words'\n\nnot a line\n C=\"x=y\"\n#D=4\n"
-    assert parse_env_file(text) == {"A": "1", "B": "two words", "C": "x=y"}

@@ -13,7 +13,7 @@ from iterate_daemon.app import create_app
 from iterate_daemon.config import Config
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
     from pathlib import Path
 
     from starlette.types import Message, Receive, Scope, Send
@@ -43,13 +43,14 @@ def config(folder: Path, **changes: Any) -> Config:
         "s6_dir": folder / "service",
         "build_info": folder / "build.json",
         "state_file": folder / "state.json",
+        "environment_file": folder / "environment.json",
         "ui_dir": folder / "dist",
     }
     return Config(**values | changes)
 
 
 @contextlib.asynccontextmanager
-async def served(config: Config, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def open_client(config: Config, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(config)
     transport = httpx.ASGITransport(app)
     async with (
@@ -65,13 +66,13 @@ def asgi_get(
     app: ASGIApp, target: str, *, headers: Sequence[tuple[bytes, bytes]] = LOCAL, **scope: Any
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """GET `target` as it stands, as uvicorn hands it on; headers and other parts at will."""
-    sent: list[Message] = []
+    messages: list[Message] = []
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        messages.append(message)
 
     request = {
         "type": "http",
@@ -88,8 +89,8 @@ def asgi_get(
         **scope,
     }
     asyncio.run(app(request, receive, send))
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    return sent[0]["status"], dict(sent[0]["headers"]), body
+    body = b"".join(message.get("body", b"") for message in messages[1:])
+    return messages[0]["status"], dict(messages[0]["headers"]), body
 
 
 def bearer(token: str = TOKEN) -> dict[str, str]:
@@ -106,3 +107,18 @@ def program(folder: Path, name: str, script: str) -> Path:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return path
+
+
+def ask(folder: Path, talk: Callable[[httpx.AsyncClient], Awaitable[Any]], **changes: Any) -> Any:
+    """What `talk` returns, with a client of the application."""
+
+    async def run() -> Any:
+        async with open_client(config(folder, **changes)) as client:
+            return await talk(client)
+
+    return asyncio.run(run())
+
+
+def get(folder: Path, path: str, **options: Any) -> httpx.Response:
+    response: httpx.Response = ask(folder, lambda client: client.get(path, **options))
+    return response

@@ -6,7 +6,7 @@ import pytest
 from iterate_daemon.config import ConfigError, from_env
 
 
-def test_the_contract_s_names() -> None:
+def test_the_environment_sets_every_field() -> None:
     config = from_env(
         {
             "ITERATE_DAEMON_TOKEN": " secret\n",
@@ -25,12 +25,12 @@ def test_the_contract_s_names() -> None:
     assert config.opencode_password == "pw"
 
 
-def test_alone_it_listens_on_loopback_only() -> None:
+def test_the_daemon_listens_on_loopback_by_default() -> None:
     assert from_env({"ITERATE_DAEMON_TOKEN": "t"}).host == "127.0.0.1"
 
 
 @pytest.mark.parametrize("env", [{}, {"ITERATE_DAEMON_TOKEN": ""}, {"ITERATE_DAEMON_TOKEN": " \n"}])
-def test_no_token_is_refused_with_what_to_do(env: dict[str, str]) -> None:
+def test_a_missing_token_is_refused_with_advice(env: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"ITERATE_DAEMON_TOKEN is not set → .*openssl"):
         from_env(env)
 
@@ -48,15 +48,18 @@ def test_no_token_is_refused_with_what_to_do(env: dict[str, str]) -> None:
         ("ITERATE_ALLOWED_HOSTS", "*"),
     ],
 )
-def test_nonsense_is_named_with_its_variable(name: str, value: str) -> None:
+def test_an_invalid_value_is_refused_with_its_variable(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         from_env({"ITERATE_DAEMON_TOKEN": "t", name: value})
-    assert str(caught.value).startswith(f"{name} ")
-    assert " → " in str(caught.value)
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(f"{name} ")
+    assert " → " in message
+    assert "\n" not in message
+    # It may have come from a file of secrets.
+    assert len(value) < 3 or value not in message
 
 
-def test_secrets_are_not_in_its_repr() -> None:
-    shown = repr(from_env({"ITERATE_DAEMON_TOKEN": "s3cret", "OPENCODE_SERVER_PASSWORD": "pa55"}))
-    assert "s3cret" not in shown
-    assert "pa55" not in shown
+def test_the_repr_of_a_config_hides_secrets() -> None:
+    text = repr(from_env({"ITERATE_DAEMON_TOKEN": "s3cret", "OPENCODE_SERVER_PASSWORD": "pa55"}))
+    assert "s3cret" not in text
+    assert "pa55" not in text

@@ -25,12 +25,12 @@ def status(headers: Sequence[tuple[bytes, bytes]], *, target: str = "/") -> int:
     return asgi_get(GUARDED, target, headers=headers)[0]
 
 
-def test_the_plain_case_goes_through() -> None:
+def test_an_ordinary_request_passes() -> None:
     assert status(LOCAL) == 200
 
 
 @pytest.mark.parametrize(
-    ("headers", "wanted"),
+    ("headers", "expected_status"),
     [
         ([], 400),
         ([(b"host", b"")], 400),
@@ -42,14 +42,16 @@ def test_the_plain_case_goes_through() -> None:
         ([(b"host", b"127.0.0.1.nip.io:3000")], 421),
     ],
 )
-def test_hosts(headers: list[tuple[bytes, bytes]], wanted: int) -> None:
-    assert status(headers) == wanted
+def test_a_foreign_or_malformed_host_is_refused(
+    headers: list[tuple[bytes, bytes]], expected_status: int
+) -> None:
+    assert status(headers) == expected_status
 
 
 @pytest.mark.parametrize(
     "target", ["http://evil.com/", "*", "", "evil.com:443", "/a%00b", "/a%5cb"]
 )
-def test_request_targets_that_are_no_plain_path(target: str) -> None:
+def test_a_target_that_is_not_a_plain_path_is_refused(target: str) -> None:
     assert status(LOCAL, target=target) == 400
 
 
@@ -65,21 +67,21 @@ def test_request_targets_that_are_no_plain_path(target: str) -> None:
         [(b"upgrade", b"websocket"), (b"origin", b"http://evil.com")],
     ],
 )
-def test_websocket_handshakes_as_plain_requests(headers: list[tuple[bytes, bytes]]) -> None:
+def test_a_websocket_handshake_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     assert status([*LOCAL, *headers]) == 403
 
 
-def test_websocket_scopes_are_closed_before_they_are_accepted() -> None:
-    sent: list[Message] = []
+def test_a_websocket_is_closed_before_it_is_accepted() -> None:
+    messages: list[Message] = []
 
     async def receive() -> Message:
         return {"type": "websocket.connect"}
 
     async def send(message: Message) -> None:
-        sent.append(message)
+        messages.append(message)
 
     asyncio.run(GUARDED({"type": "websocket", "path": "/", "headers": LOCAL}, receive, send))
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert messages == [{"type": "websocket.close", "code": 1008}]
 
 
 HEADERS = st.lists(
@@ -93,7 +95,7 @@ HEADERS = st.lists(
 
 
 @given(HEADERS, st.sampled_from(["GET", "POST", "DELETE", "BREW"]), st.text(max_size=8))
-def test_only_an_allowed_host_and_origin_ever_get_inside(
+def test_only_an_allowed_host_and_origin_pass(
     headers: list[tuple[bytes, bytes]], method: str, path: str
 ) -> None:
     answer, _, body = asgi_get(GUARDED, "/", headers=headers, method=method, path=path)

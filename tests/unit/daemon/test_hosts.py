@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iterate_daemon.hosts import Authority, is_allowed, is_same_origin, parse_authority
 
-ALLOWED = ("sandbox.example.com", "*.preview.example")
+ALLOWED_NAMES = ("sandbox.example.com", "*.preview.example")
 
 
 def answers(host: str) -> bool:
     authority = parse_authority(host)
-    return authority is not None and is_allowed(authority, ALLOWED)
+    return authority is not None and is_allowed(authority, ALLOWED_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def answers(host: str) -> bool:
         "3000-abc.b.preview.example",
     ],
 )
-def test_these_hosts_are_answered(host: str) -> None:
+def test_a_safe_host_is_allowed(host: str) -> None:
     assert answers(host)
 
 
@@ -49,7 +49,7 @@ def test_these_hosts_are_answered(host: str) -> None:
         *("sandbox.example.com.evil.com", "localhost\n", "localhost\x00", "a" * 300),
     ],
 )
-def test_these_are_not(host: str) -> None:
+def test_an_unsafe_host_is_not_allowed(host: str) -> None:
     assert not answers(host)
 
 
@@ -73,7 +73,7 @@ def test_every_ip_literal_is_read_back(
 
 
 @given(st.text(max_size=60) | st.text("localhost.:0123456789[]@%/\\ \t", max_size=30))
-def test_nothing_else_gets_through(text: str) -> None:
+def test_a_random_text_is_not_an_allowed_host(text: str) -> None:
     """Whatever is answered is localhost or an IP literal, with nothing before or after it."""
     authority = parse_authority(text)
     if authority is None or not is_allowed(authority, ()):
@@ -91,7 +91,7 @@ LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 
 
 @given(st.lists(LABELS, min_size=2, max_size=5).map(".".join), PORTS)
-def test_names_are_answered_only_when_allowed(name: str, port: int | None) -> None:
+def test_a_name_is_allowed_only_when_it_is_listed(name: str, port: int | None) -> None:
     authority = parse_authority(with_port(name, port))
     if authority is None:
         return  # such as 1.2.3.300 with a zero in front: not a name either
@@ -111,7 +111,7 @@ def test_names_are_answered_only_when_allowed(name: str, port: int | None) -> No
         ("https://sandbox.example.com", "sandbox.example.com:443"),
     ],
 )
-def test_its_own_page(origin: str, host: str) -> None:
+def test_the_daemons_own_page_has_the_same_origin(origin: str, host: str) -> None:
     assert is_same_origin(origin, Authority(*_parts(host)))
 
 
@@ -124,7 +124,7 @@ def test_its_own_page(origin: str, host: str) -> None:
         *("chrome-extension://localhost:3000", "http://localhost:3000/", "http://x@localhost:3000"),
     ],
 )
-def test_foreign_pages(origin: str) -> None:
+def test_a_foreign_page_has_another_origin(origin: str) -> None:
     assert not is_same_origin(origin, Authority("localhost", 3000))
 
 

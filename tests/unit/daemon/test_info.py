@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from iterate_daemon.info import BuildInfo, Problem, Source, State, read_build_info, read_state
+from iterate_daemon.info import (
+    BuildInfo,
+    Problem,
+    SourceInfo,
+    StartInfo,
+    read_build_info,
+    read_environment_problems,
+    read_state,
+)
 
 from tests.unit.daemon.support import BUILD_INFO, SHA, write_json
 
@@ -13,17 +21,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_build_info(tmp_path: Path) -> None:
+def test_build_info_is_read(tmp_path: Path) -> None:
     write_json(tmp_path / "build.json", BUILD_INFO)
-    built, problems = read_build_info(tmp_path / "build.json")
+    build_info, problems = read_build_info(tmp_path / "build.json")
     assert problems == ()
-    assert built.source == Source(SHA, "main", dirty=False)
-    assert built.identity == "8d" * 32
-    assert built.pins["SANDBOX_BUN_VERSION"] == "1.4.4"
-    assert (built.base_image, built.built_at) == ("debian:trixie-slim", "2026-11-23T09:00:00Z")
+    assert build_info.source == SourceInfo(SHA, "main", dirty=False)
+    assert build_info.identity == "8d" * 32
+    assert build_info.pins["SANDBOX_BUN_VERSION"] == "1.4.4"
+    assert (build_info.base_image, build_info.built_at) == (
+        "debian:trixie-slim",
+        "2026-11-23T09:00:00Z",
+    )
 
 
-def test_state(tmp_path: Path) -> None:
+def test_the_state_of_the_start_is_read(tmp_path: Path) -> None:
     write_json(
         tmp_path / "state.json",
         {
@@ -33,17 +44,26 @@ def test_state(tmp_path: Path) -> None:
             "problems": [{"step": "ui", "message": "vite build failed"}],
         },
     )
-    assert read_state(tmp_path / "state.json") == State(
+    assert read_state(tmp_path / "state.json") == StartInfo(
         mode="local",
         started_at="2026-11-23T09:20:00Z",
-        source=Source(SHA, None, dirty=True),
+        source=SourceInfo(SHA, None, dirty=True),
         problems=(Problem("ui", "vite build failed"),),
     )
 
 
-def test_outside_a_sandbox_there_is_nothing_and_no_problem(tmp_path: Path) -> None:
+def test_problems_of_the_environment_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    assert read_environment_problems(path) == ()
+    write_json(path, {"problems": [{"step": "environment", "message": "line 3"}]})
+    assert read_environment_problems(path) == (Problem("environment", "line 3"),)
+    path.write_text("[]")
+    assert read_environment_problems(path)[0].step == "environment"
+
+
+def test_a_missing_file_is_not_a_problem(tmp_path: Path) -> None:
     assert read_build_info(tmp_path / "absent") == (BuildInfo(), ())
-    assert read_state(tmp_path / "absent") == State()
+    assert read_state(tmp_path / "absent") == StartInfo()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"', "[" * 5000, "\xff"])
@@ -74,10 +94,10 @@ JSON = st.recursive(
 
 @given(JSON)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_json_is_there_it_is_read(tmp_path: Path, value: object) -> None:
+def test_any_json_value_is_read_without_an_error(tmp_path: Path, value: object) -> None:
     path = tmp_path / "any.json"
     write_json(path, value)
-    state, (built, _) = read_state(path), read_build_info(path)
+    state, (build_info, _) = read_state(path), read_build_info(path)
     assert state.mode is None or isinstance(state.mode, str)
     assert all(isinstance(p.message, str) for p in state.problems)
-    assert all(isinstance(pin, str) for pin in built.pins.values())
+    assert all(isinstance(pin, str) for pin in build_info.pins.values())

@@ -21,7 +21,7 @@ def probe(answer: Callable[[httpx.Request], httpx.Response]) -> opencode.Opencod
     return asyncio.run(ask())
 
 
-def test_healthy() -> None:
+def test_a_healthy_opencode_is_ready() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/global/health"
         return httpx.Response(200, json={"healthy": True, "version": "1.18.33"})
@@ -40,10 +40,12 @@ def test_healthy() -> None:
         (httpx.Response(200, json={"healthy": "yes"}), "not healthy"),
     ],
 )
-def test_everything_else_is_not_ready_and_says_why(response: httpx.Response, reason: str) -> None:
-    seen = probe(lambda _request: response)
-    assert not seen.ready
-    assert reason in str(seen.reason)
+def test_any_other_answer_is_not_ready_and_gives_a_reason(
+    response: httpx.Response, reason: str
+) -> None:
+    answer = probe(lambda _request: response)
+    assert not answer.ready
+    assert reason in str(answer.reason)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,9 @@ def test_everything_else_is_not_ready_and_says_why(response: httpx.Response, rea
         (httpx.RemoteProtocolError("odd"), "no answer from 127.0.0.1:4096: odd"),
     ],
 )
-def test_no_answer(error: httpx.TransportError, reason: str) -> None:
+def test_an_opencode_without_an_answer_is_not_ready(
+    error: httpx.TransportError, reason: str
+) -> None:
     def answer(_request: httpx.Request) -> httpx.Response:
         raise error
 
@@ -68,6 +72,6 @@ def test_the_password_is_sent_as_basic_auth_and_no_proxy_is_asked(
     http = opencode.client("http://127.0.0.1:4096", "pw")
     assert not http.trust_env
     request = next(http.auth.sync_auth_flow(http.build_request("GET", "/")))  # type: ignore[union-attr]
-    wanted = base64.b64encode(b"opencode:pw").decode()
-    assert request.headers["Authorization"] == f"Basic {wanted}"
+    credentials = base64.b64encode(b"opencode:pw").decode()
+    assert request.headers["Authorization"] == f"Basic {credentials}"
     asyncio.run(http.aclose())

@@ -24,13 +24,13 @@ def sessions() -> set[str]:
     }
 
 
-def test_each_session_has_its_script_and_the_other_way_round() -> None:
+def test_every_session_has_a_script_and_every_script_a_session() -> None:
     # Some sessions have a second script, with its flags.
     form = r"nox -s (\w+) --( .+)?"
     scripts = {name: re.fullmatch(form, s) for name, s in PACKAGE["scripts"].items()}
     assert all(scripts.values()), "a script that is no session"
-    named = [match[1] for match in scripts.values() if match]
-    assert set(named) == sessions()
+    scripted = [match[1] for match in scripts.values() if match]
+    assert set(scripted) == sessions()
     assert scripts["snapshot:local-docker"]
     assert scripts["snapshot:local-docker:test"]
 
@@ -42,7 +42,15 @@ def test_pnpm_is_the_one_the_image_has() -> None:
     assert PACKAGE["packageManager"] == f"pnpm@{pin[1]}"
 
 
-@pytest.mark.parametrize("lock", ["pnpm-lock.yaml", "apps/daemon/requirements.txt"])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "pnpm-lock.yaml",
+        "apps/daemon/requirements.txt",
+        "apps/daytona-standin/requirements.txt",
+        "apps/os/sandbox/requirements.txt",
+    ],
+)
 def test_lock_files_name_no_host_and_hash_every_package(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
@@ -58,7 +66,7 @@ def test_lock_files_name_no_host_and_hash_every_package(lock: str) -> None:
         assert all(line.endswith("\\") for line in entries), "a package without a hash"
 
 
-def test_what_the_daemon_declares_is_locked() -> None:
+def test_every_dependency_of_the_daemon_is_locked() -> None:
     declared = re.findall(
         r'^  "([a-z-]+)[<>=]', (ROOT / "apps/daemon/pyproject.toml").read_text(), re.MULTILINE
     )

@@ -53,23 +53,23 @@ class Running:
 
     def wait_until_notified(self) -> bytes:
         """All that was written to the descriptor before it was closed."""
-        said = b""
+        text = b""
         deadline = time.monotonic() + 20
         while select.select([self.notified], [], [], deadline - time.monotonic())[0]:
             chunk = os.read(self.notified, 100)
             if not chunk:
-                return said
-            said += chunk
-        raise AssertionError(f"not ready after 20 s: {self.said}")
+                return text
+            text += chunk
+        raise AssertionError(f"not ready after 20 s: {self.output}")
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
     @property
     def port(self) -> int:
-        match = re.search(r"listens on \S+:(\d+)", self.said)
-        assert match is not None, self.said
+        match = re.search(r"listens on \S+:(\d+)", self.output)
+        assert match is not None, self.output
         return int(match[1])
 
     def end(self, signum: int = signal.SIGTERM) -> float:
@@ -112,16 +112,16 @@ def status(answer: bytes) -> int:
     return int(match[1])
 
 
-def test_it_serves_once_notified_and_ends_at_once(tmp_path: Path) -> None:
+def test_the_daemon_serves_once_it_has_notified(tmp_path: Path) -> None:
     with running(tmp_path) as daemon:
         answer = httpx.get(f"http://127.0.0.1:{daemon.port}/healthz", trust_env=False)
         assert answer.status_code == 200
         assert daemon.end() < 6
         assert daemon.process.returncode == -signal.SIGTERM
-        assert "Traceback" not in daemon.said
+        assert "Traceback" not in daemon.output
 
 
-def test_it_ends_at_once_with_clients_that_do_not_let_go(tmp_path: Path) -> None:
+def test_the_daemon_ends_although_clients_stay_connected(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "claude").write_text("#!/bin/sh\nsleep 60\n")
     (tmp_path / "bin" / "claude").chmod(0o755)
@@ -140,57 +140,57 @@ def test_it_ends_at_once_with_clients_that_do_not_let_go(tmp_path: Path) -> None
         )
         daemon_itself = psutil.Process(daemon.process.pid)
 
-        def asked() -> list[psutil.Process]:
+        def questions() -> list[psutil.Process]:
             children = daemon_itself.children(recursive=True)
             return children if any("sleep" in child.name() for child in children) else []
 
-        children = waiting.until(lambda: asked() or None, what="the question", timeout=20)
+        children = waiting.until(lambda: questions() or None, what="the question", timeout=20)
         assert daemon.end() < 6
-        gone, alive = psutil.wait_procs(children, timeout=10)
-        assert not alive
-        assert len(gone) == len(children)
+        ended_processes, survivors = psutil.wait_procs(children, timeout=10)
+        assert not survivors
+        assert len(ended_processes) == len(children)
         assert b" 503 " in idle[2].recv(4096)
-        assert "Traceback" not in daemon.said
+        assert "Traceback" not in daemon.output
         for connection in idle:
             connection.close()
 
 
-def test_without_a_token_it_says_so_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_token_ends_the_daemon_with_one_line(tmp_path: Path) -> None:
     daemon = Running(tmp_path, ITERATE_DAEMON_TOKEN="")
     try:
         assert daemon.wait_until_notified() == b""
         assert daemon.process.wait(timeout=10) == 78
-        assert daemon.said.count("\n") == 1
-        assert "ITERATE_DAEMON_TOKEN is not set →" in daemon.said
+        assert daemon.output.count("\n") == 1
+        assert "ITERATE_DAEMON_TOKEN is not set →" in daemon.output
     finally:
         daemon.close()
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_taken_port_ends_the_daemon_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         daemon = Running(tmp_path, port=port)
         try:
             assert daemon.wait_until_notified() == b""
             assert daemon.process.wait(timeout=10) == 1
-            assert daemon.said.count("\n") == 1
-            assert f"cannot listen on 127.0.0.1:{port}: Address already in use →" in daemon.said
+            assert daemon.output.count("\n") == 1
+            assert f"cannot listen on 127.0.0.1:{port}: Address already in use →" in daemon.output
         finally:
             daemon.close()
 
 
 def test_two_daemons_cannot_share_a_port(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
+    (tmp_path / "second").mkdir()
     with running(tmp_path) as daemon:
-        other = Running(tmp_path / "other", port=daemon.port)
+        second = Running(tmp_path / "second", port=daemon.port)
         try:
-            assert other.process.wait(timeout=10) == 1
-            assert "Address already in use" in other.said
+            assert second.process.wait(timeout=10) == 1
+            assert "Address already in use" in second.output
         finally:
-            other.close()
+            second.close()
 
 
-def test_it_can_be_started_again_at_once(tmp_path: Path) -> None:
+def test_the_daemon_restarts_at_once(tmp_path: Path) -> None:
     with running(tmp_path) as first:
         port = first.port
         httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
@@ -209,7 +209,7 @@ HOST = b"Host: localhost:3000\r\n"
 
 
 @pytest.mark.parametrize(
-    ("request_text", "wanted"),
+    ("request_text", "expected_status"),
     [
         (b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n", 200),
         (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
@@ -235,8 +235,10 @@ HOST = b"Host: localhost:3000\r\n"
         ),
     ],
 )
-def test_requests_no_browser_would_send(daemon: Running, request_text: bytes, wanted: int) -> None:
-    assert status(raw(daemon.port, request_text)) == wanted
+def test_a_request_that_no_browser_sends_is_refused(
+    daemon: Running, request_text: bytes, expected_status: int
+) -> None:
+    assert status(raw(daemon.port, request_text)) == expected_status
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_requests_no_browser_would_send(daemon: Running, request_text: bytes, wa
         *(b"Origin: http://localhost:3001\r\n", b"Origin: http://localhost:3000\r\n"),
     ],
 )
-def test_websocket_handshakes_are_refused(daemon: Running, origin: bytes) -> None:
+def test_a_websocket_handshake_is_refused(daemon: Running, origin: bytes) -> None:
     answer = raw(
         daemon.port,
         b"GET /api/status HTTP/1.1\r\n" + HOST + origin + b"Upgrade: websocket\r\n"
@@ -270,6 +272,6 @@ def test_the_token_is_in_no_log(tmp_path: Path) -> None:
         raw(daemon.port, b"GET " + TOKEN.encode() + b" HTTP/1.1\r\n" + HOST + b"\r\n")
         raw(daemon.port, TOKEN.encode() + b"\r\n\r\n")
         daemon.end()
-        assert "GET /api/status 401" in daemon.said
-        assert TOKEN not in daemon.said
-        assert "?" not in daemon.said
+        assert "GET /api/status 401" in daemon.output
+        assert TOKEN not in daemon.output
+        assert "?" not in daemon.output

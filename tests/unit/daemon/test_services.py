@@ -37,20 +37,22 @@ GAVE_UP = "not restarted any more"
         ("false false false -1 -1 15 9", True, "down", "ended by signal 15, stopped on request"),
     ],
 )
-def test_what_s6_says(line: str, notifies: bool, state: str, reason: str | None) -> None:
+def test_the_state_of_a_service_follows_s6(
+    line: str, notifies: bool, state: str, reason: str | None
+) -> None:
     service = parse("opencode", line, notifies=notifies, restarts=2)
     assert (service.state, service.reason, service.restarts) == (state, reason, 2)
     assert service.pid == (71 if line.startswith("true") else None)
 
 
 @pytest.mark.parametrize("line", ["", "true", "a b c d e f g h"])
-def test_what_s6_never_said_is_unknown(line: str) -> None:
+def test_an_unknown_line_gives_an_unknown_state(line: str) -> None:
     service = parse("opencode", line, notifies=True, restarts=None)
     assert service.state == "unknown"
     assert service.reason
 
 
-def test_s6_s_own_folders_and_files_are_no_services(tmp_path: Path) -> None:
+def test_hidden_folders_and_files_are_not_services(tmp_path: Path) -> None:
     for folder in ("opencode", "iterate-daemon", ".s6-svscan"):
         (tmp_path / folder).mkdir()
     (tmp_path / "README").touch()
@@ -58,7 +60,7 @@ def test_s6_s_own_folders_and_files_are_no_services(tmp_path: Path) -> None:
     assert names(tmp_path / "absent") == []
 
 
-def test_each_service_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_service_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = tmp_path / "scan"
     for name in ("good", "gone"):
         (scan / name).mkdir(parents=True)
@@ -71,13 +73,13 @@ def test_each_service_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     program(tmp_path / "bin", "s6-svdt", "echo one; echo two")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    gone, good = asyncio.run(read_all(scan))
-    assert good == Service(name="good", state="ready", pid=7, since_seconds=42, restarts=2)
-    assert gone.state == "unknown"
-    assert "unable to read status" in str(gone.reason)
+    missing, ready = asyncio.run(read_all(scan))
+    assert ready == Service(name="good", state="ready", pid=7, since_seconds=42, restarts=2)
+    assert missing.state == "unknown"
+    assert "unable to read status" in str(missing.reason)
 
 
-def test_without_s6_the_state_is_unknown_and_says_why(
+def test_a_missing_s6_gives_an_unknown_state_and_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "scan" / "opencode").mkdir(parents=True)

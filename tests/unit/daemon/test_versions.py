@@ -37,12 +37,12 @@ def bin_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("no version here", None),
     ],
 )
-def test_versions_as_tools_print_them(text: str, version: str | None) -> None:
+def test_the_version_is_found_in_what_a_tool_prints(text: str, version: str | None) -> None:
     assert parse(text) == version
 
 
 @pytest.mark.parametrize(
-    ("script", "state", "installed", "detail"),
+    ("script", "state", "version", "detail"),
     [
         ("echo 1.4.4", "match", "1.4.4", None),
         ("echo 1.4.40", "mismatch", "1.4.40", None),
@@ -51,16 +51,16 @@ def test_versions_as_tools_print_them(text: str, version: str | None) -> None:
         ("echo none", "error", None, "`bun --version` ended with 0: none"),
     ],
 )
-def test_against_the_pin(
-    bin_dir: Path, script: str, state: str, installed: str | None, detail: str | None
+def test_a_version_is_compared_with_its_pin(
+    bin_dir: Path, script: str, state: str, version: str | None, detail: str | None
 ) -> None:
     program(bin_dir, "bun", script)
-    (seen,) = asyncio.run(Versions((BUN,)).read(PINS))
-    assert (seen.state, seen.installed, seen.pinned) == (state, installed, "1.4.4")
-    assert seen.detail == detail
+    (tool,) = asyncio.run(Versions((BUN,)).read(PINS))
+    assert (tool.state, tool.installed, tool.pinned) == (state, version, "1.4.4")
+    assert tool.detail == detail
 
 
-def test_without_a_pin_and_without_the_tool(bin_dir: Path) -> None:
+def test_a_missing_pin_and_a_missing_tool_are_shown(bin_dir: Path) -> None:
     program(bin_dir, "bun", "echo 1.4.4")
     absent = Tool("Pi", "pi", "SANDBOX_PI_CODING_AGENT_VERSION")
     bun, pi = asyncio.run(Versions((BUN, absent)).read({}))
@@ -71,12 +71,12 @@ def test_without_a_pin_and_without_the_tool(bin_dir: Path) -> None:
 def test_a_file_that_cannot_be_executed_is_an_error(bin_dir: Path) -> None:
     path = program(bin_dir, "bun", "")
     path.write_bytes(b"\x7fELF, but not really")
-    (seen,) = asyncio.run(Versions((BUN,)).read(PINS))
-    assert seen.state == "error"
-    assert "cannot be run" in str(seen.detail)
+    (version,) = asyncio.run(Versions((BUN,)).read(PINS))
+    assert version.state == "error"
+    assert "cannot be run" in str(version.detail)
 
 
-def test_it_is_asked_once_and_again_when_the_file_changes(bin_dir: Path) -> None:
+def test_a_tool_is_asked_again_when_its_file_changes(bin_dir: Path) -> None:
     count = bin_dir / "count"
     program(bin_dir, "bun", f"echo . >>{count}; echo 1.4.4")
 
@@ -92,30 +92,30 @@ def test_it_is_asked_once_and_again_when_the_file_changes(bin_dir: Path) -> None
     assert len(count.read_text().split()) == 2
 
 
-def test_a_slow_tool_holds_nobody_up_and_is_killed(
+def test_a_slow_tool_delays_nothing_and_is_killed(
     bin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(versions, "_SECONDS", 1.5)
-    left = bin_dir / "left"
-    program(bin_dir, "bun", f"(sleep 4; touch {left}) & sleep 30")
+    trace = bin_dir / "trace"
+    program(bin_dir, "bun", f"(sleep 4; touch {trace}) & sleep 30")
 
     async def read_twice() -> tuple[str, str, float, str | None]:
         all_versions = Versions((BUN,))
         start = time.monotonic()
         (first,) = await all_versions.read(PINS, patience=0.1)
-        waited = time.monotonic() - start
+        seconds = time.monotonic() - start
         (second,) = await all_versions.read(PINS, patience=10)
         await asyncio.sleep(3)
-        return first.state, second.state, waited, second.detail
+        return first.state, second.state, seconds, second.detail
 
-    first, second, waited, detail = asyncio.run(read_twice())
+    first, second, seconds, detail = asyncio.run(read_twice())
     assert (first, second) == ("checking", "error")
-    assert waited < 1.4
+    assert seconds < 1.4
     assert "did not end within 1.5 s" in str(detail)
-    assert not left.exists(), "the tool's own children are ended with it"
+    assert not trace.exists(), "the tool's own children are ended with it"
 
 
-def test_tools_do_not_see_the_daemon_s_secrets(
+def test_a_tool_does_not_see_the_daemons_secrets(
     bin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ITERATE_DAEMON_TOKEN", "do-not-tell")
@@ -125,7 +125,7 @@ def test_tools_do_not_see_the_daemon_s_secrets(
     assert "do-not-tell" not in (bin_dir / "env").read_text()
 
 
-def test_close_ends_what_is_still_being_asked(bin_dir: Path) -> None:
+def test_close_ends_a_tool_that_is_still_asked(bin_dir: Path) -> None:
     program(bin_dir, "bun", "sleep 30")
 
     async def read_and_close() -> float:

@@ -25,7 +25,7 @@ def api(hub: GitHub, naps: list[float] | None = None, token: str = TOKEN) -> Git
     return GitHubApi(access, sleep=([] if naps is None else naps).append)
 
 
-def refused(hub: GitHub, path: str = "{repo}/pulls", **options: Any) -> RemoteFailed:
+def refusal(hub: GitHub, path: str = "{repo}/pulls", **options: Any) -> RemoteFailed:
     with pytest.raises(RemoteFailed) as caught:
         api(hub, **options).get("looking", path)
     assert "\n" not in str(caught.value)
@@ -53,7 +53,7 @@ def test_a_token_is_not_led_to_another_server(hub: GitHub) -> None:
     assert rest._next_page('<http://evil.example/?page=2>; rel="next"', hub.url) is None
     assert rest._next_page(f'<{hub.url}/?page=2>; rel="next"', hub.url) == f"{hub.url}/?page=2"
     hub.fail("GET", "pulls", 302, headers={"Location": "http://127.0.0.1:9/"})
-    assert "redirects to another place" in str(refused(hub))
+    assert "redirects to another place" in str(refusal(hub))
 
 
 def test_a_renamed_repository_is_followed(hub: GitHub) -> None:
@@ -66,21 +66,21 @@ def test_a_renamed_repository_is_followed(hub: GitHub) -> None:
 
 
 def test_a_wrong_token_names_its_variable(hub: GitHub) -> None:
-    error = refused(hub, token="ghs_wrong")
+    error = refusal(hub, token="ghs_wrong")
     assert (error.kind, error.status) == ("auth", 401)
     assert "GITHUB_TOKEN" in error.fix
 
 
 def test_a_missing_permission_is_named(hub: GitHub) -> None:
     hub.token("ghs_poor", {"contents": "read"})
-    error = refused(hub, token="ghs_poor")
+    error = refusal(hub, token="ghs_poor")
     assert (error.kind, error.status) == ("scope", 403)
     assert "pull_requests=read" in error.fix
 
 
 def test_what_does_not_exist_is_not_found(hub: GitHub) -> None:
-    assert refused(hub, "{repo}/pulls/9").kind == "not-found"
-    assert refused(hub, "/repos/iterate/other").kind == "not-found"
+    assert refusal(hub, "{repo}/pulls/9").kind == "not-found"
+    assert refusal(hub, "/repos/iterate/other").kind == "not-found"
     assert api(hub).find("looking", "{repo}/labels/none") is None
 
 
@@ -104,7 +104,7 @@ SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "headers", "least"),
+    ("status", "body", "headers", "shortest_nap"),
     [
         (403, SECONDARY, {"Retry-After": "30"}, 30),
         (429, SECONDARY, {"Retry-After": "7"}, 7),
@@ -120,20 +120,20 @@ SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a
     ],
 )  # fmt: skip
 def test_passing_failures_are_waited_for(
-    hub: GitHub, status: int, body: Any, headers: Mapping[str, str], least: float
+    hub: GitHub, status: int, body: Any, headers: Mapping[str, str], shortest_nap: float
 ) -> None:
     naps: list[float] = []
     hub.fail("GET", "pulls", status, body=body, headers=headers, times=2)
     assert api(hub, naps).get("looking", "{repo}/pulls") == []
     assert len(naps) == 2
-    assert all(nap >= least for nap in naps)
+    assert all(nap >= shortest_nap for nap in naps)
 
 
 def test_a_limit_of_an_hour_is_not_waited_for(hub: GitHub) -> None:
     """Of the primary limit. A job would pay for an hour of sleep."""
     naps: list[float] = []
-    spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(2**33)}
-    hub.fail("GET", "pulls", 403, body={"message": "API rate limit exceeded"}, headers=spent)
+    exhausted = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(2**33)}
+    hub.fail("GET", "pulls", 403, body={"message": "API rate limit exceeded"}, headers=exhausted)
     with pytest.raises(RemoteFailed) as caught:
         api(hub, naps).get("looking", "{repo}/pulls")
     assert caught.value.kind == "rate"
@@ -171,11 +171,11 @@ def test_create_makes_one_thing_when_an_answer_is_lost(
     hub.fail("POST", "comments", status, carried_out=carried_out)
     client = api(hub)
     path = f"{{repo}}/issues/{issue}/comments"
-    created = client.create(
+    comment = client.create(
         "commenting", path, {"body": "x"},
         existing=lambda: next(iter(client.pages("reading", path)), None),
     )  # fmt: skip
-    assert [c["id"] for c in hub.comments.values()] == [created["id"]]
+    assert [c["id"] for c in hub.comments.values()] == [comment["id"]]
 
 
 # ── the environment ─────────────────────────────────────────────────────────────────────────

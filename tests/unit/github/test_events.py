@@ -87,11 +87,11 @@ def test_a_branch_has_one_stage_whatever_happens_to_it() -> None:
     for name in ("work", '"; touch pwned #', "$(id)", "ünïcode/日本", "a\nb", "-evil"):
         labelled = pull("labeled", label="sandbox", ref=name)
         unlabelled = pull("unlabeled", label="sandbox", ref=name)
-        deleted = deletion(ref=name, ref_type="branch")
-        plans = (labelled, unlabelled, deleted)
+        deletion_plan = deletion(ref=name, ref_type="branch")
+        plans = (labelled, unlabelled, deletion_plan)
         assert {plan.stage for plan in plans} == {labelled.stage}
         assert {plan.branch for plan in plans} == {name}
-        assert deleted.action == "retire"
+        assert deletion_plan.action == "retire"
 
 
 def test_a_commit_that_is_not_an_id_is_refused() -> None:

@@ -82,11 +82,11 @@ def test_a_log_group_ends_when_its_content_fails(capsys: pytest.CaptureFixture[s
 @given(st.one_of(st.sampled_from(COMMANDS), st.text(alphabet="#[]error ::x")))
 def test_json_is_no_command_and_keeps_its_value(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        written: list[str] = []
-        patch.setattr("builtins.print", lambda line, **_: written.append(line))
+        lines: list[str] = []
+        patch.setattr("builtins.print", lambda line, **_: lines.append(line))
         console.emit_json({text: [text]})
-    assert json.loads(written[0]) == {text: [text]}
-    assert github_runner.commands(written[0]) == []
+    assert json.loads(lines[0]) == {text: [text]}
+    assert github_runner.commands(lines[0]) == []
 
 
 def run(job: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

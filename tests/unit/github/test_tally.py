@@ -1,4 +1,4 @@
-"""What pytest reports, counted: a real run of it, with every outcome."""
+"""What pytest reports, tally_record: a real run of it, with every outcome."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_expected(): assert False
 
 
 @pytest.fixture(scope="module")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def tally_record(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("tally")
     (folder / "conftest.py").write_text(CONFTEST.replace("ROOT", str(ROOT)))
     (folder / "test_x.py").write_text(TESTS)
@@ -66,18 +66,18 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(process.stderr.splitlines()[-1])
 
 
-def test_each_test_is_counted_once(counted: Any) -> None:
+def test_each_test_is_counted_once(tally_record: Any) -> None:
     def short(names: Any) -> list[str]:
         return sorted(name.rpartition("::test_")[2] for name in names)
 
-    assert counted["tests"] == 7
-    assert short(counted["passed"]) == ["good"]
-    assert short(counted["skipped"]) == ["expected", "skipped"]
-    assert short(counted["failed"]) == ["bad", "both", "end", "set_up"]
+    assert tally_record["tests"] == 7
+    assert short(tally_record["passed"]) == ["good"]
+    assert short(tally_record["skipped"]) == ["expected", "skipped"]
+    assert short(tally_record["failed"]) == ["bad", "both", "end", "set_up"]
 
 
-def test_failed_tests_name_their_diagnostics(counted: Any) -> None:
-    folders = {name.rpartition("::")[2]: at for name, at in counted["failed"].items()}
+def test_failed_tests_name_their_diagnostics(tally_record: Any) -> None:
+    folders = {name.rpartition("::")[2]: at for name, at in tally_record["failed"].items()}
     assert folders == {
         "test_bad": ".sandbox/test_bad", "test_both": ".sandbox/test_both",
         "test_end": "", "test_set_up": "",

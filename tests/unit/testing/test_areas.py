@@ -12,8 +12,8 @@ from tasks.testing import areas
 
 def names(*arguments: str) -> list[str]:
     options = command.parse([*arguments])
-    chosen = areas.choose(options.areas, [o for o in command.options_in(options) if o != "x"])
-    return [area.name for area in chosen]
+    selection = areas.choose(options.areas, [o for o in command.options_in(options) if o != "x"])
+    return [area.name for area in selection]
 
 
 def options_of(name: str, *arguments: str) -> list[str]:

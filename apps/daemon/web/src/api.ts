@@ -47,20 +47,20 @@ export interface Status {
   problems: Problem[];
 }
 
-/** `signed-out`: there is no session. `refused`: said no, for good reasons. `away`: no usable answer. */
+/** `signed-out`: there is no session. `refused`: the daemon refuses. `unreachable`: there is no usable answer. */
 export class ApiError extends Error {
   constructor(
-    readonly kind: "signed-out" | "refused" | "away",
+    readonly kind: "signed-out" | "refused" | "unreachable",
     message: string,
   ) {
     super(message);
   }
 }
 
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
-async function ask(path: string, init: RequestInit = {}, signal?: AbortSignal): Promise<Response> {
-  const timeout = AbortSignal.timeout(PATIENCE_MS);
+async function request(path: string, init: RequestInit = {}, signal?: AbortSignal): Promise<Response> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
   try {
     response = await fetch(path, {
@@ -70,7 +70,7 @@ async function ask(path: string, init: RequestInit = {}, signal?: AbortSignal): 
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch {
-    throw new ApiError("away", timeout.aborted ? "The daemon does not answer in time." : "The daemon cannot be reached.");
+    throw new ApiError("unreachable", timeout.aborted ? "The daemon does not answer in time." : "The daemon cannot be reached.");
   }
   if (response.ok) return response;
   if (response.status === 429) {
@@ -78,26 +78,26 @@ async function ask(path: string, init: RequestInit = {}, signal?: AbortSignal): 
     throw new ApiError("refused", `Too many wrong tokens. Try again in ${seconds} s.`);
   }
   if (response.status === 401) throw new ApiError("signed-out", "The token is wrong.");
-  throw new ApiError("away", `The daemon answered ${response.status}.`);
+  throw new ApiError("unreachable", `The daemon answered ${response.status}.`);
 }
 
 export async function getStatus(signal: AbortSignal): Promise<Status> {
-  const response = await ask("/api/status", {}, signal);
+  const response = await request("/api/status", {}, signal);
   const data = (await response.json().catch(() => null)) as Partial<Status> | null;
   if (!data || !Array.isArray(data.services) || !Array.isArray(data.tools) || !Array.isArray(data.problems)) {
-    throw new ApiError("away", "The answer is not a status. Is the page older than the daemon? Reload it.");
+    throw new ApiError("unreachable", "The answer is not a status. Is the page older than the daemon? Reload it.");
   }
   return data as Status;
 }
 
 export async function isSignedIn(): Promise<boolean> {
-  const response = await ask("/api/session");
+  const response = await request("/api/session");
   const data = (await response.json().catch(() => null)) as { signed_in?: boolean } | null;
   return data?.signed_in === true;
 }
 
 export async function signIn(token: string): Promise<void> {
-  await ask("/api/session", {
+  await request("/api/session", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ token }),
@@ -105,5 +105,5 @@ export async function signIn(token: string): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
-  await ask("/api/session", { method: "DELETE" });
+  await request("/api/session", { method: "DELETE" });
 }

@@ -6,7 +6,7 @@ import { poll } from "./poll";
 import { SignIn } from "./sign-in";
 import { StatusPage } from "./status-page";
 
-export interface Away {
+export interface Outage {
   message: string;
   retryAt: number;
 }
@@ -14,27 +14,27 @@ export interface Away {
 type View =
   | { kind: "opening" }
   | { kind: "signed-out"; message: string | null }
-  | { kind: "signed-in"; status: Status | null; at: number; away: Away | null };
+  | { kind: "signed-in"; status: Status | null; receivedAt: number; outage: Outage | null };
 
-const WAITING: View = { kind: "signed-in", status: null, at: 0, away: null };
+const LOADING: View = { kind: "signed-in", status: null, receivedAt: 0, outage: null };
 
 export function App({ token }: { token: string | null }) {
   const [view, setView] = useState<View>({ kind: "opening" });
-  const askNow = useRef<() => void>(() => {});
+  const retryNow = useRef<() => void>(() => {});
 
-  const enter = useCallback(async (given: string) => {
+  const enter = useCallback(async (token: string) => {
     try {
-      await signIn(given);
-      setView(WAITING);
+      await signIn(token);
+      setView(LOADING);
     } catch (error) {
       setView({ kind: "signed-out", message: error instanceof ApiError ? error.message : String(error) });
     }
   }, []);
 
   const resume = useCallback(async () => {
-    // While the daemon is away nobody knows; polling says so, and goes on when it is back.
+    // An unreachable daemon does not tell: polling shows the outage, and goes on when the daemon is back.
     const signedIn = await isSignedIn().catch(() => true);
-    setView(signedIn ? WAITING : { kind: "signed-out", message: null });
+    setView(signedIn ? LOADING : { kind: "signed-out", message: null });
   }, []);
 
   const leave = useCallback(async () => {
@@ -42,7 +42,7 @@ export function App({ token }: { token: string | null }) {
       await signOut();
       setView({ kind: "signed-out", message: null });
     } catch {
-      // Only the daemon can end the session and take its cookie back.
+      // Only the daemon can end the session and remove its cookie.
       setView({ kind: "signed-out", message: "The daemon did not answer: this browser is still signed in." });
     }
   }, []);
@@ -51,8 +51,8 @@ export function App({ token }: { token: string | null }) {
     if (token !== null) void enter(token);
     else void resume();
     const onHash = () => {
-      const given = takeToken();
-      if (given !== null) void enter(given);
+      const linkedToken = takeToken();
+      if (linkedToken !== null) void enter(linkedToken);
     };
     addEventListener("hashchange", onHash);
     return () => removeEventListener("hashchange", onHash);
@@ -61,35 +61,35 @@ export function App({ token }: { token: string | null }) {
   useEffect(() => {
     if (view.kind !== "signed-in") return;
     const polling = poll({
-      onStatus: (status) => setView({ kind: "signed-in", status, at: performance.now(), away: null }),
-      onAway: (message, retryAt) =>
-        setView((old) => (old.kind === "signed-in" ? { ...old, away: { message, retryAt } } : old)),
+      onStatus: (status) => setView({ kind: "signed-in", status, receivedAt: performance.now(), outage: null }),
+      onOutage: (message, retryAt) =>
+        setView((view) => (view.kind === "signed-in" ? { ...view, outage: { message, retryAt } } : view)),
       onSignedOut: () => setView({ kind: "signed-out", message: null }),
     });
-    askNow.current = polling.now;
+    retryNow.current = polling.pollNow;
     return polling.stop;
   }, [view.kind]);
 
   switch (view.kind) {
     case "opening":
-      return <Waiting text={token === null ? "Loading…" : "Signing in…"} />;
+      return <Notice text={token === null ? "Loading…" : "Signing in…"} />;
     case "signed-out":
       return <SignIn message={view.message} onToken={enter} />;
     case "signed-in":
-      if (!view.status && !view.away) return <Waiting text="Loading…" />;
+      if (!view.status && !view.outage) return <Notice text="Loading…" />;
       return (
         <StatusPage
           status={view.status}
-          at={view.at}
-          away={view.away}
-          onRetry={() => askNow.current()}
+          receivedAt={view.receivedAt}
+          outage={view.outage}
+          onRetry={() => retryNow.current()}
           onSignOut={leave}
         />
       );
   }
 }
 
-function Waiting({ text }: { text: string }) {
+function Notice({ text }: { text: string }) {
   return (
     <main class="centre">
       <p class="quiet" role="status">

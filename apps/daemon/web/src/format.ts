@@ -14,6 +14,6 @@ export function moment(iso: string): string {
   return Number.isNaN(date.getTime()) ? iso : MOMENT.format(date);
 }
 
-export function plural(count: number, one: string, many = `${one}s`): string {
-  return `${count} ${count === 1 ? one : many}`;
+export function countOf(count: number, singular: string, plural = `${singular}s`): string {
+  return `${count} ${count === 1 ? singular : plural}`;
 }

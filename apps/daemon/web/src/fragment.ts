@@ -1,6 +1,6 @@
 /**
- * `/#token=…` signs in with one click. Browsers do not send the fragment to the server; it is taken out of the
- * address bar and the history entry before anything else happens.
+ * The token of `/#token=…`, which signs in with one click. Browsers do not send the fragment to the server; it is
+ * removed from the address bar and the history before anything else happens.
  */
 export function takeToken(): string | null {
   const match = /^#token=(.+)$/.exec(location.hash);

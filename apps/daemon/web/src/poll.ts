@@ -1,67 +1,67 @@
-/** Asks again and again: quickly while things change, ever more slowly while nobody answers. */
+/** Polls the status: quickly while something changes, ever more slowly while the daemon does not answer. */
 
 import { ApiError, getStatus, type Status } from "./api";
 
 const CALM_MS = 3_000;
 const BUSY_MS = 1_000;
-const LONGEST_MS = 15_000;
+const SLOWEST_MS = 15_000;
 
-export interface Listener {
+export interface StatusListener {
   onStatus(status: Status): void;
-  /** `retryAt` is when it is tried again, in `performance.now()` time. */
-  onAway(message: string, retryAt: number): void;
+  /** `retryAt` is the time of the next attempt, as of `performance.now()`. */
+  onOutage(message: string, retryAt: number): void;
   onSignedOut(): void;
 }
 
-/** Starts polling; returns a function that ends it and one that asks right now. */
-export function poll(listener: Listener): { stop(): void; now(): void } {
-  const end = new AbortController();
+/** Starts polling; returns a function that stops it and one that polls at once. */
+export function poll(listener: StatusListener): { stop(): void; pollNow(): void } {
+  const aborter = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failures = 0;
-  let asking = false;
+  let isPolling = false;
 
-  function later(ms: number): void {
+  function schedule(ms: number): void {
     clearTimeout(timer);
-    // A hidden page asks nothing; it asks at once when it is shown again.
-    if (!end.signal.aborted && !document.hidden) timer = setTimeout(ask, ms);
+    // A hidden page does not poll; it polls at once when it is shown again.
+    if (!aborter.signal.aborted && !document.hidden) timer = setTimeout(request, ms);
   }
 
-  async function ask(): Promise<void> {
-    if (asking || end.signal.aborted) return;
-    asking = true;
+  async function request(): Promise<void> {
+    if (isPolling || aborter.signal.aborted) return;
+    isPolling = true;
     clearTimeout(timer);
     try {
-      const status = await getStatus(end.signal);
-      if (end.signal.aborted) return;
+      const status = await getStatus(aborter.signal);
+      if (aborter.signal.aborted) return;
       failures = 0;
       listener.onStatus(status);
-      later(isChanging(status) ? BUSY_MS : CALM_MS);
+      schedule(isChanging(status) ? BUSY_MS : CALM_MS);
     } catch (error) {
-      if (end.signal.aborted) return;
+      if (aborter.signal.aborted) return;
       if (error instanceof ApiError && error.kind === "signed-out") {
         listener.onSignedOut();
         return;
       }
-      const wait = Math.min(BUSY_MS * 2 ** failures++, LONGEST_MS);
-      listener.onAway(error instanceof Error ? error.message : String(error), performance.now() + wait);
-      later(wait);
+      const wait = Math.min(BUSY_MS * 2 ** failures++, SLOWEST_MS);
+      listener.onOutage(error instanceof Error ? error.message : String(error), performance.now() + wait);
+      schedule(wait);
     } finally {
-      asking = false;
+      isPolling = false;
     }
   }
 
   const wake = () => {
-    if (!document.hidden) void ask();
+    if (!document.hidden) void request();
   };
-  document.addEventListener("visibilitychange", wake, { signal: end.signal });
-  addEventListener("online", wake, { signal: end.signal });
-  void ask();
+  document.addEventListener("visibilitychange", wake, { signal: aborter.signal });
+  addEventListener("online", wake, { signal: aborter.signal });
+  void request();
   return {
     stop: () => {
-      end.abort();
+      aborter.abort();
       clearTimeout(timer);
     },
-    now: () => void ask(),
+    pollNow: () => void request(),
   };
 }
 

@@ -1,8 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 
 import type { Service, Source, Status, Tool } from "./api";
-import type { Away } from "./app";
-import { duration, moment, plural } from "./format";
+import type { Outage } from "./app";
+import { countOf, duration, moment } from "./format";
 import { Badge, Banner, Fact, Mark, type Tone } from "./parts";
 
 const SERVICE: Record<Service["state"], [Tone, string]> = {
@@ -26,26 +26,26 @@ const TOOL: Record<Tool["state"], [Tone, string]> = {
 
 export function StatusPage({
   status,
-  at,
-  away,
+  receivedAt,
+  outage,
   onRetry,
   onSignOut,
 }: {
   status: Status | null;
-  at: number;
-  away: Away | null;
+  receivedAt: number;
+  outage: Outage | null;
   onRetry: () => void;
   onSignOut: () => void;
 }) {
-  const now = useSeconds();
-  const [tone, word] = overall(status, away);
+  const time = useSeconds();
+  const [tone, word] = overall(status, outage);
 
   useEffect(() => {
     document.title = `${word} · Sandbox`;
   }, [word]);
 
-  // Between two answers the clocks run on; while the daemon is away they stand still.
-  const elapsed = away ? 0 : Math.max(0, (now - at) / 1000);
+  // Between two answers the clocks go on; during an outage they stand still.
+  const elapsed = outage ? 0 : Math.max(0, (time - receivedAt) / 1000);
 
   return (
     <>
@@ -62,13 +62,13 @@ export function StatusPage({
           Sign out
         </button>
       </header>
-      <main class={away ? "stale" : undefined}>
-        {away && (
-          <Banner tone="bad" title={away.message}>
+      <main class={outage ? "stale" : undefined}>
+        {outage && (
+          <Banner tone="bad" title={outage.message}>
             <p>
-              {status ? "What you see is from before. " : ""}
-              {now < away.retryAt
-                ? `Trying again in ${Math.ceil((away.retryAt - now) / 1000)} s.`
+              {status ? "This is the last known state. " : ""}
+              {time < outage.retryAt
+                ? `Trying again in ${Math.ceil((outage.retryAt - time) / 1000)} s.`
                 : "Trying again…"}
             </p>
             <button type="button" class="plain" onClick={onRetry}>
@@ -77,7 +77,7 @@ export function StatusPage({
           </Banner>
         )}
         {status && status.problems.length > 0 && (
-          <Banner tone="warn" title={`${plural(status.problems.length, "problem")} at the start of this sandbox`}>
+          <Banner tone="warn" title={`${countOf(status.problems.length, "problem")} at the start of this sandbox`}>
             <ul>
               {status.problems.map((problem) => (
                 <li key={problem.step + problem.message}>
@@ -99,7 +99,7 @@ export function StatusPage({
             </section>
             <section aria-labelledby="versions">
               <h2 id="versions">Versions</h2>
-              <Tools tools={status.tools} />
+              <ToolTable tools={status.tools} />
             </section>
             <section aria-labelledby="about">
               <h2 id="about">About this sandbox</h2>
@@ -112,8 +112,8 @@ export function StatusPage({
   );
 }
 
-function overall(status: Status | null, away: Away | null): [Tone, string] {
-  if (away) return ["bad", "Daemon away"];
+function overall(status: Status | null, outage: Outage | null): [Tone, string] {
+  if (outage) return ["bad", "Daemon unreachable"];
   if (!status) return ["busy", "Loading"];
   if (status.services.some((service) => service.state === "failed")) return ["bad", "Service failed"];
   if (!status.ready) return ["warn", "Not ready"];
@@ -139,8 +139,8 @@ function SourceLine({ source }: { source: Source }) {
 }
 
 function ServiceCard({ service, elapsed }: { service: Service; elapsed: number }) {
-  const quiet = service.answers === false && (service.state === "ready" || service.state === "up");
-  const [tone, word] = quiet ? (["warn", "Not answering"] as const) : SERVICE[service.state];
+  const isSilent = service.answers === false && (service.state === "ready" || service.state === "up");
+  const [tone, word] = isSilent ? (["warn", "Not answering"] as const) : SERVICE[service.state];
   const isUp = service.pid !== null;
   return (
     <li class="card" data-service={service.name}>
@@ -161,8 +161,8 @@ function ServiceCard({ service, elapsed }: { service: Service; elapsed: number }
   );
 }
 
-function Tools({ tools }: { tools: Tool[] }) {
-  const ordered = [...tools].sort((a, b) => Number(b.agent) - Number(a.agent));
+function ToolTable({ tools }: { tools: Tool[] }) {
+  const agentsFirst = [...tools].sort((a, b) => Number(b.agent) - Number(a.agent));
   return (
     <div class="card table">
       <table>
@@ -175,7 +175,7 @@ function Tools({ tools }: { tools: Tool[] }) {
           </tr>
         </thead>
         <tbody>
-          {ordered.map((tool) => {
+          {agentsFirst.map((tool) => {
             const [tone, word] = TOOL[tool.state];
             return (
               <tr key={tool.command} class={tone} data-tool={tool.command} data-state={tool.state}>
@@ -239,12 +239,12 @@ function Commit({ source }: { source: Source }) {
   );
 }
 
-/** `performance.now()`, renewed each second. */
+/** `performance.now()`, renewed every second. */
 function useSeconds(): number {
-  const [now, setNow] = useState(() => performance.now());
+  const [time, setTime] = useState(() => performance.now());
   useEffect(() => {
-    const timer = setInterval(() => setNow(performance.now()), 1000);
+    const timer = setInterval(() => setTime(performance.now()), 1000);
     return () => clearInterval(timer);
   }, []);
-  return now;
+  return time;
 }

@@ -1,11 +1,6 @@
-# Login shells. Run-time secrets and settings come from ~/.iterate/.env, when it is there.
-. /usr/local/lib/sandbox/ca.sh
-if [ -r "$HOME/.iterate/.env" ]; then
-  set -a
-  . "$HOME/.iterate/.env"
-  set +a
-fi
-export S6DIR="$HOME/src/github.com/iterate/iterate/apps/os/sandbox/s6-daemons"
+# Login shells. Run-time secrets and settings come from ~/.iterate/.env, which is data: nothing in it
+# is run.
+. /usr/local/lib/sandbox/env.sh
 export EDITOR="${EDITOR:-nano}"
 case ":$PATH:" in
   *":$HOME/.local/bin:"*) ;;

@@ -10,8 +10,10 @@ build by hand from a plain clone the same code does both here.
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
+import py_compile
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -24,10 +26,11 @@ from tasks.build import context, source
 from tasks.git import gitdir
 
 PINS = Path("/pins")
+INSTALLED_LIB = "/usr/local/lib/sandbox"
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "base/__init__", "base/console", "base/errors", "base/files",
-    "base/liveness", "base/process", "base/project",
+    "__init__", "base/__init__", "base/console", "base/envfile", "base/errors", "base/files",
+    "base/liveness", "base/loopback", "base/process", "base/project",
     "build/__init__", "build/context_cache", "build/history_scan", "build/secret_scan",
     "git/__init__", "git/gitdir", "git/history", "git/indexfile", "git/isolation", "git/objects",
     "git/worktree",
@@ -55,8 +58,13 @@ def _lay_out_lib(tree: Path, lib: Path) -> None:
         file = f"tasks/{module}.py"
         (lib / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / file, lib / file)
-    for script in lib.glob("*.sh"):
+    for script in [*lib.glob("*.sh"), *lib.glob("shell/*")]:
         script.chmod(0o755)
+    # By hash: a time stamp would make two builds differ.
+    by_hash = py_compile.PycInvalidationMode.CHECKED_HASH
+    compileall.compile_dir(
+        lib, stripdir=lib, prependdir=INSTALLED_LIB, quiet=1, invalidation_mode=by_hash
+    )
 
 
 def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:

@@ -1,32 +1,13 @@
 # shellcheck shell=bash
-# Sourced by every service: where things are, run-time settings, secrets.
-export SANDBOX_REPO=$HOME/src/github.com/iterate/iterate
+# Sourced by every service, in its folder: certificates, run-time settings, the service's secrets.
 # shellcheck source=ca.sh
 . /usr/local/lib/sandbox/ca.sh
-
-if [ -r "$HOME/.iterate/.env" ]; then
-  set -a
-  # shellcheck source=/dev/null
-  . "$HOME/.iterate/.env"
-  set +a
-fi
-
-# secret VARIABLE FILE: from the environment, else from ~/.iterate/FILE, made at the first start.
-# Two services may come here at once; `ln` lets one of them win.
-secret() {
-  local file=$HOME/.iterate/$2 new
-  if [ -z "${!1:-}" ]; then
-    if [ ! -s "$file" ]; then
-      mkdir -p "$HOME/.iterate"
-      new=$(umask 077 && mktemp "$file.XXXXXX")
-      head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$new"
-      ln "$new" "$file" 2>/dev/null || true
-      rm -f "$new"
-    fi
-    printf -v "$1" %s "$(cat "$file")"
-  fi
-  export "${1?}"
-}
+# By itself first: in `eval "$(…)"` a failure would be lost, and the service would go without secrets.
+_environment=$(
+  /usr/bin/python3 -I -S /usr/local/lib/sandbox/environment.py service "${PWD##*/}"
+) || exit
+eval "$_environment"
+unset _environment
 
 # started_at PID: its start, in clock ticks since boot, so that a reused id is not mistaken.
 started_at() {
@@ -45,6 +26,3 @@ become() {
   fi
   echo "$$ $(started_at $$)" >"$file"
 }
-
-secret ITERATE_DAEMON_TOKEN daemon-token
-secret OPENCODE_SERVER_PASSWORD opencode-password
