@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from tests.support.regex_work import Mode
 
-FOLDERS = ("tasks", "apps/daemon/iterate_daemon", "apps/os/sandbox/lib")
+FOLDERS = (
+    "tasks", "apps/daemon/iterate_daemon", "apps/daytona-standin/daytona_standin",
+    "apps/os/sandbox/lib",
+)  # fmt: skip
 #: Steps may grow as the text does, and 2.5 times that; the square would be eight times that.
 SHORT, LONG, GROWTH = 40, 320, 2.5
 STEP_LIMIT = 10 * SHORT**2
@@ -122,7 +125,7 @@ def _module(path: Path) -> Any:
     relative = path.relative_to(ROOT)
     if relative.parts[0] == "tasks":
         dotted = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
-    elif relative.parts[1] == "daemon":
+    elif relative.parts[1] in {"daemon", "daytona-standin"}:
         dotted = ".".join(relative.with_suffix("").parts[2:]).removesuffix(".__init__")
     else:
         dotted = relative.stem
