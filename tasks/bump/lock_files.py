@@ -127,7 +127,8 @@ def _resolve(folder: Path, cutoff: datetime) -> None:
         "--loglevel=error", f"--before={cutoff:%Y-%m-%dT%H:%M:%SZ}",
     ]  # fmt: skip
     try:
-        process.capture(command, cwd=folder, timeout=RESOLVE_TIMEOUT)
+        environment = npm_program.npm_environment()
+        process.capture(command, cwd=folder, env=environment, timeout=RESOLVE_TIMEOUT)
     except CommandFailed as error:
         reason = explain_npm(error.output)
         if _NETWORK.search(error.output):
