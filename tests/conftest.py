@@ -39,8 +39,8 @@ def _end_with_cleanup(_signum: int, _frame: FrameType | None) -> NoReturn:
 
 TABLE = pytest.StashKey[cases.Table]()
 
-# A busy machine is not a fault, and the same commit gives the same result. New examples are searched
-# for on purpose: `pytest --hypothesis-profile=explore`.
+# A busy machine is not a fault, and a commit gives the same result on each run. New examples are
+# searched for on purpose: `pytest --hypothesis-profile=explore`.
 for profile, is_fixed in {"same": True, "explore": False}.items():
     hypothesis.settings.register_profile(
         profile,
