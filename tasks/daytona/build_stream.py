@@ -29,7 +29,7 @@ _PAUSE: Final = 2.0
 _TAIL: Final = 15
 #: Seconds between two steps that are shown: steps from the cache begin by the dozen.
 _QUIET: Final = 4.0
-_PROCESS: Final = re.compile(r'process "(?:/bin/\w*sh -c )?(.*?)" did not complete', re.DOTALL)
+_SHELL: Final = re.compile(r"/bin/\w{0,8}sh -c ")
 
 
 class LogLines:
@@ -113,10 +113,11 @@ class BuildLogFollower:
         """
         if self.build.failed:
             return self.build.failed.name
-        match = _PROCESS.search(reason)
-        if match is None:
+        text, end, _ = reason.partition('process "')[2].partition('" did not complete')
+        if not end:
             return ""
-        command = " ".join(match[1].split())
+        shell = _SHELL.match(text)
+        command = " ".join(text[shell.end() if shell else 0 :].split())
         for step in self.build.steps.values():
             if not step.internal and command in " ".join(step.name.split()):
                 return step.name

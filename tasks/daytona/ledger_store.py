@@ -34,8 +34,8 @@ class LedgerStore:
         self._folder = folder
         self.remote = remote
         if not (folder / "HEAD").exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            remotes.run(None, "init", "--quiet", "--bare", "--", str(folder))
+            remotes.create_store(folder)
+        self._git_dir = remotes.open_store(folder)
 
     @property
     def place(self) -> str:
@@ -134,4 +134,4 @@ class LedgerStore:
         )
 
     def _git(self, *args: str, stdin: str = "", author: str = "") -> str:
-        return remotes.run(self._folder, *args, stdin=stdin, who=author)
+        return remotes.run(self._git_dir, *args, stdin=stdin, who=author)

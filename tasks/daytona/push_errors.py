@@ -13,14 +13,13 @@ _RACES: Final = re.compile(
     r"stale info|fetch first|non-fast-forward|cannot lock ref|reference already exists"
     r"|failed to update ref|remote ref does not exist|fetch-first"
 )
-#: These lines tell nothing that the others do not.
-_USELESS: Final = re.compile(
-    r"error: failed to push some refs|please make sure you have the correct access rights"
-    r"|and the repository exists\.?$|^hint:|^to \S+$|^everything up-to-date|^warning: not sending"
-    r"|fatal: could not read from remote repository|^error: \w+ died of signal"
-    r"|resolve the|processing objects|counting objects|^total \d+",
-    re.IGNORECASE,
-)
+#: Lines with these words, or with these at their beginning, tell nothing that the others do not.
+_USELESS: Final = (
+    "error: failed to push some refs", "please make sure you have the correct access rights",
+    "and the repository exists", "fatal: could not read from remote repository",
+    " died of signal ", "resolve the", "processing objects", "counting objects",
+)  # fmt: skip
+_USELESS_BEGINNINGS: Final = ("hint:", "everything up-to-date", "warning: not sending", "total ")
 
 
 def is_lost_race(output: str) -> bool:
@@ -41,11 +40,21 @@ def explain(output: str) -> str:
             local_lines.append(match["reason"])
         elif line.lower().startswith("remote:"):
             remote_lines.append(re.sub(r"^(?:error|fatal):\s*", "", line[7:].strip()))
-        elif not _USELESS.search(line):
+        elif not _is_useless(line):
             local_lines.append(re.sub(r"^(?:error|fatal):\s*", "", line))
     useful_lines = [line for line in (*remote_lines, *local_lines) if re.search(r"\w", line)]
-    lines = list(dict.fromkeys(line for line in useful_lines if not _USELESS.search(line)))
+    lines = list(dict.fromkeys(line for line in useful_lines if not _is_useless(line)))
     if not lines:
         lines = [line.strip() for line in output.splitlines() if line.strip()][-1:]
     text = "; ".join(lines) or "git gives no reason"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _is_useless(line: str) -> bool:
+    text = line.lower()
+    is_address = text.startswith("to ") and len(text.split()) == 2
+    return (
+        is_address
+        or text.startswith(_USELESS_BEGINNINGS)
+        or any(words in text for words in _USELESS)
+    )

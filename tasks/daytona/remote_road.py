@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.base import console
 from tasks.base.project import state_dir
-from tasks.build import parts
+from tasks.build import context_cache, parts
 from tasks.daytona import content
 from tasks.daytona.storage import upload
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def pack(request: ResolvedRequest) -> Packed:
     """The context's parts; people are told what is in them."""
-    folder = parts.cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    context = parts.pack(request.source, folder)
+    context = parts.pack(request.source, context_cache.folder())
     console.step(
         f"context: {context.report.files} files, {console.size(context.report.file_bytes)};"
         f" {len(context.parts)} parts, {console.size(context.bytes)}"

@@ -20,7 +20,7 @@ from tasks.build import dockerfile, source
 from tasks.build.image import BUILD_ARGS
 from tasks.daytona import naming
 from tasks.daytona.resources import Resources, add_resources, from_options
-from tasks.git import refs
+from tasks.git import commits, refs
 
 if TYPE_CHECKING:
     import argparse
@@ -126,7 +126,7 @@ def read_request(
         via=options.via,
         untested=values.get("untested", False),
         name=values.get("name"),
-        rebuild=values.get("rebuild") or (newrebuild_id() if forced else ""),
+        rebuild=values.get("rebuild") or (new_rebuild_id() if forced else ""),
         timeout=values.get("timeout", DEADLINE),
         only_forward=values.get("only_forward", False),
         resources=from_options(options, ROOT / "pyproject.toml"),
@@ -134,7 +134,7 @@ def read_request(
     )
 
 
-def newrebuild_id() -> str:
+def new_rebuild_id() -> str:
     """Another one each second, and in a name as short as can be."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     number, text = int(time.time()), ""
@@ -198,7 +198,7 @@ def resolve(request: PublishRequest, environment: Mapping[str, str]) -> Resolved
     resolved_ref = refs.resolve(repo, choice.ref)
     source_of_ref = source.from_ref(repo, resolved_ref, build_args=BUILD_ARGS)
     console.step(f"source: {resolved_ref.describe()}, from {choice.said_by}")
-    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
+    changes = repo.count_changes()
     if changes:
         console.warn(f"{changes} uncommitted changes are not in it: a ref is published")
     for note in source_of_ref.tree.all_notes():
@@ -209,7 +209,7 @@ def resolve(request: PublishRequest, environment: Mapping[str, str]) -> Resolved
         repo=repo,
         source=source_of_ref,
         branch=request.branch or resolved_ref.branch or "",
-        committed=float(repo.line("show", "--no-patch", "--format=%ct", source_of_ref.sha)),
+        committed=float(commits.read(repo, source_of_ref.sha).committed),
         pins=dockerfile.pins(text),
         changes=changes,
     )

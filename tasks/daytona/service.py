@@ -43,14 +43,8 @@ DAYTONA: Final = Service(
 )
 
 #: "Disk request 10GB exceeds maximum allowed per sandbox (5GB)."
-_RESOURCE_LIMIT: Final = re.compile(
-    r"\b(cpu|memory|disk)\b.*?exceeds? maximum allowed per sandbox\s*\(?\s*(\d+)?",
-    re.IGNORECASE | re.DOTALL,
-)
-#: "Snapshot size (25.00GB) exceeds maximum allowed size of 20GB".
-_SIZE_LIMIT: Final = re.compile(r"snapshot size.*exceeds", re.IGNORECASE | re.DOTALL)
-#: "Total CPU limit exceeded. Maximum allowed: 10."
-_TOTAL_LIMIT: Final = re.compile(r"\btotal\b.*(?:limit|quota)", re.IGNORECASE | re.DOTALL)
+_RESOURCE: Final = re.compile(r"\b(cpu|memory|disk)\b")
+_MAXIMUM: Final = re.compile(r"maximum allowed per sandbox ?\(?(\d{1,9})")
 
 
 def failure(doing: str, response: Response, *, message: str, scope: str = "") -> RemoteFailed:
@@ -81,17 +75,21 @@ def failure(doing: str, response: Response, *, message: str, scope: str = "") ->
 
 def advise_on_limit(message: str) -> str:
     """What to do about a limit that a message of Daytona's names; "" for none of those."""
-    if match := _RESOURCE_LIMIT.search(message):
-        option, limit = match[1].lower(), match[2]
-        value = limit or "LESS"
+    text = message.lower()
+    resource = _RESOURCE.search(text)
+    if resource and "maximum allowed per sandbox" in text:
+        option, maximum = resource[1], _MAXIMUM.search(text)
+        value = maximum[1] if maximum else "LESS"
         return (
             f"ask for less with --{option} {value}, or for good with {option} = {value} below"
             " [tool.sandbox.resources] of pyproject.toml"
         )
-    if _SIZE_LIMIT.search(message):
+    # As in: snapshot size (25.00GB) exceeds maximum allowed size of 20GB.
+    if "snapshot size" in text and "exceeds" in text:
         return f"make the image smaller, or ask for a higher limit at {LIMITS_PAGE}"
-    if _TOTAL_LIMIT.search(message):
+    # As in: total CPU limit exceeded. Maximum allowed: 10.
+    if "total" in text and ("limit" in text or "quota" in text):
         return f"delete sandboxes that nobody uses, or ask for a higher limit at {LIMITS_PAGE}"
-    if "snapshot" in message.lower():
+    if "snapshot" in text:
         return f"nox -s snapshots -- gc shows which can go; the limits are at {LIMITS_PAGE}"
     return ""

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from tasks.base import console, process
 from tasks.daytona import content
-from tasks.sandbox import tested, verify
+from tasks.sandbox import providers, tested, verify
 from tasks.sandbox.providers.daytona import DaytonaProvider
-from tasks.sandbox.providers.docker import DockerProvider
 
 if TYPE_CHECKING:
     from tasks.build.image import Image
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def check_image(request: ResolvedRequest, image: Image) -> None:
     """A sandbox of it works, on the local engine: tried before any layer is sent."""
-    with contextlib.closing(DockerProvider.connect()) as provider:
+    with contextlib.closing(providers.connect("docker")) as provider:
         verify.verify(provider, image.id, _expected(request))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Seconds to connect; seconds without a byte. A slow line is not a fault.
 TIMEOUT: Final = (10.0, 60.0)
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE: Final = re.compile(r'\b(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, kw_only=True)
