@@ -1,4 +1,4 @@
-"""Check style: ruff, names, shellcheck, and for the workflows actionlint, zizmor and our own rules.
+"""Check style: ruff, names, the project's identity, shellcheck, and for the workflows actionlint, zizmor and our own rules.
 
 Nothing here asks the network.
 """
@@ -11,7 +11,7 @@ from tasks import git
 from tasks.base import process
 from tasks.base.options import Parser
 from tasks.base.project import ROOT, SANDBOX_DIR
-from tasks.testing import names
+from tasks.testing import identity_check, names
 
 #: Scripts without an ending are among the services.
 _SERVICES: Final = f"{SANDBOX_DIR}/s6-daemons"
@@ -19,11 +19,16 @@ _SERVICES: Final = f"{SANDBOX_DIR}/s6-daemons"
 
 def main(arguments: list[str]) -> None:
     parser = Parser(prog="nox -s lint --", description=__doc__)
-    parser.add_argument("--fix", action="store_true", help="mend what ruff can mend")
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="correct what ruff can correct, and the files that name another identity",
+    )
     fix = parser.parse_args(arguments).fix
     process.run(["ruff", "check", *(["--fix"] if fix else [])], cwd=ROOT)
     process.run(["ruff", "format", *([] if fix else ["--check"])], cwd=ROOT)
     names.check(ROOT)
+    identity_check.check(ROOT, fix=fix)
     process.run(["shellcheck", *shell_scripts()], cwd=ROOT)
     from tasks.github import workflows  # noqa: PLC0415 - PyYAML is a package of this session
 

@@ -30,7 +30,7 @@ INSTALLED_LIB = "/usr/local/lib/sandbox"
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
     "__init__", "base/__init__", "base/console", "base/envfile", "base/errors", "base/files",
-    "base/liveness", "base/loopback", "base/process", "base/project",
+    "base/identity", "base/liveness", "base/loopback", "base/process", "base/project",
     "build/__init__", "build/context_cache", "build/history_scan", "build/secret_scan",
     "git/__init__", "git/gitdir", "git/history", "git/indexfile", "git/isolation", "git/objects",
     "git/worktree",
@@ -58,6 +58,7 @@ def _lay_out_lib(tree: Path, lib: Path) -> None:
         file = f"tasks/{module}.py"
         (lib / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / file, lib / file)
+    shutil.copy(tree / "pyproject.toml", lib)  # tasks.base.project reads the identity in it
     for script in [*lib.glob("*.sh"), *lib.glob("shell/*")]:
         script.chmod(0o755)
     # By hash: a time stamp would make two builds differ.
