@@ -89,7 +89,7 @@ def parse(pyproject: str) -> Identity:
     settings = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if unknown := sorted(settings.keys() - keys):
         raise BadInput(
-            f"{TABLE}: unknown key `{unknown[0]}`", fix=f"keys are: {', '.join(sorted(keys))}"
+            f"{TABLE}: unknown key `{unknown[0]}`", fix=f"the keys are: {', '.join(sorted(keys))}"
         )
     values = {key.replace("-", "_"): _valid(key, value) for key, value in settings.items()}
     identity = Identity(**values)

@@ -1,6 +1,6 @@
-"""Check style: ruff, names, the project's identity, shellcheck, and for the workflows actionlint, zizmor and our own rules.
+"""Check style: ruff, names, shellcheck, and for the workflows actionlint, zizmor and our own rules.
 
-Nothing here asks the network.
+The identity of the project is compared with the files that cannot read it. No network is needed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ _SERVICES: Final = f"{SANDBOX_DIR}/s6-daemons"
 
 def main(arguments: list[str]) -> None:
     parser = Parser(prog="nox -s lint --", description=__doc__)
-    parser.add_argument(
-        "--fix",
-        action="store_true",
-        help="correct what ruff can correct, and the files that name another identity",
-    )
+    corrections = "correct what ruff can correct, and files that name another identity"
+    parser.add_argument("--fix", action="store_true", help=corrections)
     fix = parser.parse_args(arguments).fix
     process.run(["ruff", "check", *(["--fix"] if fix else [])], cwd=ROOT)
     process.run(["ruff", "format", *([] if fix else ["--check"])], cwd=ROOT)

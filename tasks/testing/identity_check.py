@@ -1,5 +1,5 @@
-"""Compares the project's identity, `[tool.sandbox]` in pyproject.toml, with the files that cannot read
-it: the Dockerfile, shell scripts, what agents find in their home, the documentation.
+"""Compares the project's identity, `[tool.sandbox]` in pyproject.toml, with the files that cannot
+read it: the Dockerfile, shell scripts, what agents find in their home, the documentation.
 
 A rule is a pattern whose group is a value of the identity, wherever it matches in the rule's files.
 A rule that matches nowhere in one of them is a fault, too: it would no longer check anything.
@@ -39,8 +39,9 @@ _HOME: Final = r"/home/(\w[\w-]*)"
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`key` is a field of `Identity`. `pattern` has one group or more, and each is that value. It has
-    to match in each of `paths`; with `in_documents` it may also match in any of the documentation.
+    """`key` is a field of `Identity`. `pattern` has one group or more, and each is that value.
+
+    It has to match in each of `paths`; with `in_documents` it may match in the documentation, too.
     """
 
     key: str
@@ -83,7 +84,7 @@ RULES: Final = (
     Rule(key="user", pattern=_HOME, paths=(_ENVIRONMENT, _CLAUDE_JSON), in_documents=True),
     Rule(
         key="user",
-        pattern=r"(?:--shell /bin/bash |printf '|/sudoers\.d/|-o |-g |runuser -u |^USER )(\w[\w-]*)",
+        pattern=r"(?:/bin/bash |printf '|/sudoers\.d/|-o |-g |runuser -u |^USER )(\w[\w-]*)",
         paths=(_DOCKERFILE,),
     ),
     Rule(key="uid", pattern=r"--uid (\d+)", paths=(_DOCKERFILE,)),

@@ -109,7 +109,7 @@ def test_a_missing_table_has_the_defaults() -> None:
         ("daemon-port = 80", "`daemon-port` is 80"),
         ("daemon-port = 4096", "daemon-port and opencode-port are the same"),
         ('label = "acme"', "`label`"),
-        ('usr = "acme"', "unknown key `usr` → keys are: "),
+        ('usr = "acme"', "unknown key `usr` → the keys are: "),
         ("user = ", "not valid TOML"),
     ],
 )
