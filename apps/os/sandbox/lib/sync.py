@@ -27,7 +27,7 @@ from tasks.base.errors import TaskError
 from tasks.git import gitdir, indexfile, worktree
 
 if TYPE_CHECKING:
-    from tasks.build.secret_scan import SecretFinding
+    from tasks.git.secrets.findings import SecretFinding
     from tasks.git.worktree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
