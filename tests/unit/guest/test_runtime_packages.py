@@ -28,6 +28,7 @@ def lay_out(folder: Path) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tree / name, ignore=ignored)
     shutil.copy(ROOT / SANDBOX_DIR / "entry.sh", tree / SANDBOX_DIR)
+    shutil.copy(ROOT / "pyproject.toml", tree)
     bake._lay_out_lib(tree, lib)
     return lib
 
