@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from tasks.base import console
 from tasks.base.project import state_dir
-from tasks.build import context_cache, parts
+from tasks.build import parts
 from tasks.daytona import content
 from tasks.daytona.storage import upload
+from tasks.git import object_cache
 
 if TYPE_CHECKING:
     from tasks.build.parts import Packed
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def pack(request: ResolvedRequest) -> Packed:
     """The context's parts; people are told what is in them."""
-    context = parts.pack(request.source, context_cache.folder())
+    context = parts.pack(request.source, object_cache.folder())
     console.step(
         f"context: {context.report.files} files, {console.size(context.report.file_bytes)};"
         f" {len(context.parts)} parts, {console.size(context.bytes)}"

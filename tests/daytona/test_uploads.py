@@ -182,7 +182,7 @@ UPLOADER = textwrap.dedent("""
     real = transfer.TransferProgress.add
     def add(self, count):
         real(self, count)
-        print(self.sent, flush=True)
+        print(self.bytes_sent, flush=True)
         import time; time.sleep(3)
     transfer.TransferProgress.add = add
     upload.upload([part], daytona.uploads.storage_access, unfinished=Path(sys.argv[2]))
