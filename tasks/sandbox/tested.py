@@ -1,6 +1,6 @@
-"""Which images have passed the whole sandbox suite here, so that what was tested is what ships.
+"""Which images have passed the whole sandbox suite on this machine: what was tested is published.
 
-One small file an image below .sandbox/tested/, named by the image's id: an image that is built
+Each image has a small file below .sandbox/tested/, named by the image's id: an image that is built
 anew has another id, and has to pass again.
 """
 
