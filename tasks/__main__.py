@@ -39,8 +39,10 @@ def _in_group(group: str, arguments: list[str]) -> int:
     name, *rest = arguments
     names = [c.removeprefix(f"{group} ") for c in COMMANDS if c.startswith(f"{group} ")]
     if name in {"-h", "--help"}:
-        usage = f"usage: nox -s {group} -- COMMAND [--help]\n\n{GROUPS[group]}"
-        print(f"{usage}\n\ncommands: {' '.join(names)}")
+        print(f"usage: nox -s {group} -- COMMAND [--help]\n\n{GROUPS[group]}\n\ncommands:")
+        for command in names:
+            module = importlib.import_module(f"tasks.commands.{COMMANDS[f'{group} {command}']}")
+            print(f"  {command:{max(map(len, names))}}  {(module.__doc__ or '').splitlines()[0]}")
         return 0
     return _run(f"{group} {name}", rest) if name in names else _unknown(name, names)
 

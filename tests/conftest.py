@@ -39,12 +39,17 @@ def _end_with_cleanup(_signum: int, _frame: FrameType | None) -> NoReturn:
 
 TABLE = pytest.StashKey[cases.Table]()
 
-# A machine that is busy is no fault. (Hypothesis says so itself where CI is set.)
-hypothesis.settings.register_profile(
-    "here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+# A busy machine is not a fault, and a commit gives the same result on each run. New examples are
+# searched for on purpose: `pytest --hypothesis-profile=explore`.
+for profile, is_fixed in {"same": True, "explore": False}.items():
+    hypothesis.settings.register_profile(
+        profile,
+        deadline=None,
+        derandomize=is_fixed,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 if hypothesis.settings.get_current_profile_name() == "default":
-    hypothesis.settings.load_profile("here")
+    hypothesis.settings.load_profile("same")
 
 #: By these a session knows that it is in a job, and writes into that job's files; or which ref and
 #: which ledger the user means; or pytest which options it has.

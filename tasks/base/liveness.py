@@ -11,13 +11,18 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Life = Literal["alive", "dead", "unknown"]
 _OWNER_FILE: Final = "owner"
@@ -93,6 +98,18 @@ def life_of(folder: Path) -> Life:
         return life(Owner.from_label((folder / _OWNER_FILE).read_text(errors="replace")))
     except OSError:
         return "unknown"
+
+
+def sweep(folders: Iterable[Path], *, stale: float) -> None:
+    """Remove those whose owners are dead, and those of which nobody can tell once they are `stale`
+    seconds old: the owner may be in another container that shares the place.
+    """
+    for folder in folders:
+        with suppress(OSError):  # another run sweeps, too
+            folder_life = life_of(folder)
+            age = time.time() - folder.stat().st_mtime
+            if folder_life == "dead" or (folder_life == "unknown" and age > stale):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(pid: int) -> str | None:

@@ -17,18 +17,17 @@ _SECRET_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 #: What looks like a secret wherever it stands; group 1, where there is one, is kept.
-_PATTERNS: Final = (
+PATTERNS: Final = (
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}"),
     re.compile(
-        r"(?i)(\b[\w-]*(?:token|password|passwd|secret|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
+        r"(?i)((?:token|password|passwd|secret|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
         r"[^\s\"'&,;{}<>]{6,}"
     ),
     re.compile(r"(://[^/\s:@]+:)[^@\s/]+(?=@)"),
     re.compile(r"()\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|npm_\w{20,})"),
-    re.compile(
-        r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
-    ),
 )
+#: The first and the last line of a key (RFC 7468).
+KEY_BOUNDARY: Final = re.compile(r"-----(?P<side>BEGIN|END) [A-Z ]{0,40}PRIVATE KEY-----")
 
 
 def names_a_secret(name: str) -> bool:
@@ -45,6 +44,19 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     # The longest first: one secret may be the beginning of another.
     for secret in sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    for pattern in _PATTERNS:
+    for pattern in PATTERNS:
         text = pattern.sub(rf"\1{MASK}", text)
-    return text
+    return _without_keys(text)
+
+
+def _without_keys(text: str) -> str:
+    """`text` without private keys, from the first line of each to its last."""
+    parts: list[str] = []
+    begin, at = None, 0
+    for boundary in KEY_BOUNDARY.finditer(text):
+        if boundary["side"] == "BEGIN":
+            begin = boundary.start() if begin is None else begin
+        elif begin is not None:
+            parts += [text[at:begin], MASK]
+            begin, at = None, boundary.end()
+    return "".join([*parts, text[at:]])

@@ -37,7 +37,7 @@ Kind = Literal[
 PASSING: Final[frozenset[Kind]] = frozenset({"rate", "transient", "network"})
 
 _QUOTA: Final = re.compile(
-    r"quota|maximum allowed|limit (?:exceeded|reached|of)|exceeds? .*limit", re.IGNORECASE
+    r"quota|maximum allowed|limit (?:exceeded|reached|of)|exceeds? .{0,300}limit", re.IGNORECASE
 )
 _FIXES: Final[dict[Kind, str]] = {
     "auth": "check DAYTONA_API_KEY; keys are made at https://app.daytona.io/dashboard/keys",

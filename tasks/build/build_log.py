@@ -16,7 +16,7 @@ CacheUse = Literal["read", "write"]
 
 _LINE: Final = re.compile(r"^#(\d+) (.*)$")
 _NAME: Final = re.compile(
-    r"^\[(?:(?P<stage>[^\]]*?) ?(?P<at>\d+/\d+)|(?P<other>[^\]]*))\] ?(?P<text>.*)$"
+    r"^\[(?:(?P<stage>[^\]]*?) ?(?P<at>\d{1,6}/\d{1,6})|(?P<other>[^\]]*))\] ?(?P<text>.*)$"
 )
 _DONE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _OUTPUT: Final = re.compile(r"^\d+\.\d+ ?(.*)$")

@@ -17,8 +17,9 @@ from typing import IO, TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.build import secret_scan
-from tasks.git import gitdir
+from tasks.build import context_cache, history_scan, secret_scan
+from tasks.build.secret_scan import SecretFinding
+from tasks.git import commits, gitdir, history, indexfile, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,28 +56,57 @@ def report(source: Source) -> Report:
     )
 
 
-def refuse_secrets(source: Source) -> None:
-    """Raise `BadInput` when a file is a secret by its name or its content."""
-    patterns = secret_scan.allowed_in(source.tree.repo.root)
-    tracked = set(_tracked(source.tree))
+def refuse_secrets(source: Source, into: Path | None = None) -> None:
+    """Raise `BadInput` when anything that lands in the image is a secret by its name or content:
+    a file, what the index holds, what the history of HEAD holds. `into` is the cache.
+    """
+    cache = into or context_cache.folder()
+    findings = [
+        finding for tree in source.tree.trees() for finding in _findings(source, tree, cache)
+    ]
+    secret_scan.refuse(findings, secret_scan.allowed_in(source.tree.repo.root))
+
+
+def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding]:
+    store = objects.unheld(tree.repo)  # `git gc` keeps what HEAD and the index reach
+    committed = history.blobs(store, tree.sha)
+    staged = {
+        os.fsdecode(tree.prefix + entry.path): entry.oid
+        for entry in tree.index.entries
+        if entry.mode != indexfile.GITLINK and entry.oid not in committed
+    }
+    scans = history_scan.scan_segments(store, history.segments(store, tree.sha), cache)
+    index_scan = history_scan.scan_staged(store, staged, cache)
+    unread = max((scan.unread for scan in [*scans, index_scan]), default=0)
+    if unread:
+        console.warn(f"{console.size(unread)} of old text was too much to read for secrets")
+    yield from history_scan.findings(scans, tree.entries, prefix=tree.prefix)
+    yield from history_scan.findings([index_scan], tree.entries, place="index")
+    scanned = committed | set(staged.values())
+    tracked = {tree.prefix + entry.path for entry in tree.index.entries}
     root = os.fsencode(source.tree.repo.root)
-    found: list[tuple[bytes, str]] = []
-    for entry in source.tree.everything():
-        if entry.kind == "directory" or secret_scan.is_allowed(entry.path, patterns):
-            continue
-        what = secret_scan.by_name(entry.path, tracked=entry.path in tracked)
-        if what is None and entry.kind != "symlink" and secret_scan.worth_reading(entry.size):
-            with open(os.path.join(root, entry.path), "rb") as file:
-                what = secret_scan.by_content(file.read())
-        if what:
-            found.append((entry.path, what))
-    secret_scan.refuse(found)
+    for entry in (entry for entry in tree.entries if entry.kind != "directory"):
+        kind = secret_scan.by_name(entry.path, tracked=entry.path in tracked)
+        if kind is None and entry.oid not in scanned:
+            kind = _by_content(os.path.join(root, entry.path), entry)
+        if kind:
+            yield SecretFinding(entry.path, kind, entry.oid, "file")
+
+
+def _by_content(path: bytes, entry: Entry) -> str | None:
+    if entry.kind == "symlink" or not secret_scan.worth_reading(entry.size):
+        return None
+    try:
+        with open(path, "rb") as file:
+            return secret_scan.by_content(file.read())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise _changed(entry) from error
 
 
 def write(source: Source, out: IO[bytes]) -> None:
     """Write the context's tar. Raises `FileChanged` when a file is not as it was listed."""
     root = os.fsencode(source.tree.repo.root)
-    mtime = int(source.tree.repo.line("show", "-s", "--format=%ct", source.sha))
+    mtime = commits.read(source.tree.repo, source.sha).committed
     with (
         tempfile.TemporaryDirectory(prefix="iterate-git-") as folder,
         tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8",
@@ -84,7 +114,7 @@ def write(source: Source, out: IO[bytes]) -> None:
     ):  # fmt: skip
         for entry in source.tree.everything():
             _add_entry(tar, root, entry, mtime)
-        for number, tree in enumerate(trees(source.tree)):
+        for number, tree in enumerate(source.tree.trees()):
             clean = Path(folder) / str(number)
             gitdir.export(tree, clean)
             if number == 0:
@@ -105,7 +135,10 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
         return
     if entry.kind == "symlink":
         info.type, info.mode = tarfile.SYMTYPE, 0o777
-        info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
+        try:
+            info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
+        except OSError as error:  # gone, or a file now
+            raise _changed(entry) from error
         tar.addfile(info)
         return
     info.mode = 0o755 if entry.kind == "executable" else 0o644
@@ -147,14 +180,3 @@ def _info(name: str, mtime: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.mtime = mtime
     return info
-
-
-def trees(tree: Tree) -> Iterator[Tree]:
-    yield tree
-    for nested in tree.nested:
-        yield from trees(nested)
-
-
-def _tracked(tree: Tree) -> Iterator[bytes]:
-    for part in trees(tree):
-        yield from (part.prefix + entry.path for entry in part.index.entries)

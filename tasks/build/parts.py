@@ -19,10 +19,8 @@ import io
 import json
 import os
 import re
-import shutil
 import tarfile
 import tempfile
-import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,16 +29,17 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from tasks.base import console, process
 from tasks.base.errors import BadInput
-from tasks.base.project import DOCKERFILE, SANDBOX_DIR, cache_dir
-from tasks.build import context, dockerfile, secret_scan
+from tasks.base.project import DOCKERFILE, SANDBOX_DIR
+from tasks.build import context, context_cache, dockerfile, history_scan, secret_scan
 from tasks.build.archive import Part, PartFile, Writer
-from tasks.git import gitdir, history, objects, reftree
+from tasks.git import commits, gitdir, history, objects, reftree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tasks.build.history_scan import Scan
     from tasks.build.source import Source
-    from tasks.git.history import Scan, Segment
+    from tasks.git.history import Segment
     from tasks.git.objects import Store
     from tasks.git.worktree import Entry
 
@@ -54,10 +53,7 @@ THIN: Final = "sandbox-packs"
 LIMIT: Final = 4 << 30
 
 _FORM: Final = re.compile(rb"^FORMAT = (\d+)$", re.MULTILINE)
-#: In `allow`, an object's id lets that very content through.
-_ID: Final = re.compile(r"[0-9a-f]{12,64}")
 _LARGE_FILE: Final = 1 << 20
-_KEPT_DAYS: Final = 14
 _ONE_IN: Final = 32
 _LARGEST: Final = 5
 
@@ -121,13 +117,8 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
     found = tuple(unique[digest] for digest in sorted(unique))
     report = _report(source, found, scans)
     _refuse_large(report, limit)
-    _forget_old(into)
+    context_cache.forget_old(into)
     return Packed(found, text, source, report)
-
-
-def cache() -> Path:
-    """The folder to pack into, where nothing speaks for another."""
-    return cache_dir() / "contexts"
 
 
 def check(source: Source, into: Path) -> None:
@@ -188,46 +179,17 @@ def _content(source: Source, store: Store, path: str) -> bytes | None:
 def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> list[Scan]:
     """Refuse secrets: names of the tree, names and content of all that the history holds."""
     pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
-    patterns = secret_scan.allowed(pyproject)
-    found = [(entry.path, what) for entry in source.tree.entries
-             if (what := secret_scan.by_name(entry.path, tracked=True))]  # fmt: skip
-    here = {entry.oid for entry in source.tree.entries}
-    scans = _scans(store, segments, into)
-    for scan in scans:
-        for path, what, oid in scan.secrets:
-            if not oid.startswith(tuple(pattern for pattern in patterns if _ID.fullmatch(pattern))):
-                known = what if oid in here else f"{what}, in the history as {oid[:12]}"
-                found.append((path.encode("utf-8", "surrogateescape"), known))
-    found = [(path, what) for path, what in found if not secret_scan.is_allowed(path, patterns)]
-    secret_scan.refuse(sorted(set(found)))
+    entries = source.tree.entries
+    by_name = (
+        secret_scan.SecretFinding(entry.path, kind, entry.oid, "file")
+        for entry in entries
+        if (kind := secret_scan.by_name(entry.path, tracked=True))
+    )
+    scans = history_scan.scan_segments(store, segments, into)
+    secret_scan.refuse(
+        [*by_name, *history_scan.findings(scans, entries)], secret_scan.allowed(pyproject)
+    )
     return scans
-
-
-def _scans(store: Store, segments: list[Segment], into: Path) -> list[Scan]:
-    """What each segment holds; nothing is read twice, neither today nor by a later run."""
-    caches = [into / f"{_key(store, one, *sorted(secret_scan.CONTENT))}.scan.json"
-              for one in segments]  # fmt: skip
-    known = [_load(cache) for cache in caches]
-    fresh = known.index(None) if None in known else len(segments)
-    if len(segments) - fresh > 1:
-        # All at once, which is faster; only where something is found it matters in which.
-        scan = history.scan(store, history.Segment(segments[fresh].base, segments[-1].tip))
-        if not scan.secrets:
-            for at in range(fresh, len(segments)):
-                known[at] = asdict(scan)
-                _save(caches[at], known[at])
-    for at, segment in enumerate(segments):
-        if known[at] is None:
-            known[at] = asdict(history.scan(store, segment))
-            _save(caches[at], known[at])
-    return [
-        history.Scan(
-            tuple((path, what, oid) for path, what, oid in one["secrets"]),
-            tuple((path, size) for path, size in one["largest"]),
-            one["unread"],
-        )
-        for one in known
-    ]
 
 
 def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Report:
@@ -270,7 +232,7 @@ def _segment(
 ) -> tuple[list[Part], dict[str, Any]]:
     """The parts of one segment, and the size and digest of each file in them."""
     cache = into / f"{_key(store, segment, *cut)}.packs.json"
-    known = _load(cache)
+    known = context_cache.load(cache)
     if known is not None:
         parts = [Part(**{**part, "path": into / f"{part['digest']}.tar"}) for part in known[0]]
         if all(part.path.exists() and part.path.stat().st_size == part.bytes for part in parts):
@@ -294,7 +256,7 @@ def _segment(
                     files[name] = [size, digest]
                     path.unlink()
             found.append(part.done())
-    _save(cache, [[{**asdict(part), "path": ""} for part in found], files])
+    context_cache.save(cache, [[{**asdict(part), "path": ""} for part in found], files])
     return found, files
 
 
@@ -309,12 +271,11 @@ def _git_data(
     }
     if cut:
         small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()
-    when = int(store.git("show", "--no-patch", "--format=%ct", source.sha))
     listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in small.items()}
     order = {
         "format": FORMAT,
         "sha": source.sha,
-        "time": when,
+        "time": commits.read(store, source.sha).committed,
         "files": {**files, **listed},
         "thin": [name for name in files if name.startswith(f"{THIN}/")],
     }
@@ -404,28 +365,5 @@ def _git_version() -> str:
     return process.capture(["git", "--version"]).stdout.decode()
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _save(path: Path, value: Any) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value))
-    beside.replace(path)
-
-
 def _json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True) + "\n").encode()
-
-
-def _forget_old(into: Path) -> None:
-    """Delete what no pack has used for a while, leftovers of killed ones too."""
-    oldest = time.time() - _KEPT_DAYS * 86400
-    for path in into.iterdir():
-        if path.name.startswith("packs-") and path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_file() and path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)

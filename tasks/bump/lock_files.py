@@ -41,6 +41,11 @@ _NETWORK: Final = re.compile(
     r"code (?:E(?:5\d\d|429|401|403)|ECONN\w+|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EPIPE|EPROTO|"
     r"ERR_SOCKET_TIMEOUT|\w*CERT\w*|UNABLE_TO_\w+)\b"
 )
+#: What npm says of a dependency that the registry does not have; group 1 is its name.
+_ABSENT: Final = (
+    re.compile(r"No matching version found for (\S+?)(?: with a date|\.?\s*$)", re.MULTILINE),
+    re.compile(r"'([^'\s]+)' (?:could not be found|is not in this)"),
+)
 
 
 class NotInstallable(TaskError):
@@ -122,7 +127,8 @@ def _resolve(folder: Path, cutoff: datetime) -> None:
         "--loglevel=error", f"--before={cutoff:%Y-%m-%dT%H:%M:%SZ}",
     ]  # fmt: skip
     try:
-        process.capture(command, cwd=folder, timeout=RESOLVE_TIMEOUT)
+        environment = npm_program.npm_environment()
+        process.capture(command, cwd=folder, env=environment, timeout=RESOLVE_TIMEOUT)
     except CommandFailed as error:
         reason = explain_npm(error.output)
         if _NETWORK.search(error.output):
@@ -137,11 +143,8 @@ def _resolve(folder: Path, cutoff: datetime) -> None:
 
 def explain_npm(output: str) -> str:
     """What npm's error says, in one line."""
-    for pattern in (
-        r"No matching version found for (\S+?)(?: with a date|\.?\s*$)",
-        r"'([^'\s]+)' (?:could not be found|is not in this)",
-    ):
-        if match := re.search(pattern, output, re.MULTILINE):
+    for pattern in _ABSENT:
+        if match := pattern.search(output):
             name = console.printable(match[1])[:160]
             return f"it needs {name}, which the registry does not have"
     lines = [line.removeprefix("npm error").strip() for line in output.splitlines()]

@@ -17,6 +17,7 @@ from tasks.base import ci, console, markdown, project
 from tasks.base.errors import BadInput
 from tasks.build import dockerfile
 from tasks.bump import edit, pins
+from tasks.git import indexfile
 
 if TYPE_CHECKING:
     from tasks.git import Repo
@@ -70,7 +71,9 @@ def prepare(repo: Repo) -> Proposal | None:
     with tempfile.TemporaryDirectory(prefix="iterate-bump-") as folder:
         index = Path(folder) / "index"
         repo.git("read-tree", head, index=index)
-        repo.git("add", "--all", "--force", "--", *paths, index=index)
+        names = repo.git("ls-files", "-z", "--cached", "--others", "--", *paths, index=index)
+        present = [name for name in names.split(b"\0") if name]
+        indexfile.update(repo, index, present=present, absent=())
         tree = os.fsdecode(repo.git("write-tree", index=index)).strip()
     if tree == repo.line("rev-parse", f"{head}^{{tree}}"):
         return None

@@ -138,7 +138,7 @@ def pins(text: str) -> dict[str, bool]:
     """`name==1.2 ; marker` → whether it has a hash."""
     hashed: dict[str, bool] = {}
     for line in text.replace("\\\n", " ").splitlines():
-        requirement, *hashes = re.split(r"\s+--hash=", line.split(" #")[0].strip())
+        requirement, *hashes = re.split(r"\s--hash=", line.split(" #")[0].strip())
         if requirement and not requirement.startswith("#"):
             hashed[requirement.strip()] = bool(hashes)
     return hashed

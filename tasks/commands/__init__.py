@@ -32,4 +32,4 @@ COMMANDS: Final = {
     "ci sandbox-plan": "sandbox_plan",
 }
 #: Commands that have commands of their own.
-GROUPS: Final = {"ci": "the workflows' steps; each also runs by hand"}
+GROUPS: Final = {"ci": "A step of the workflows; each of them also runs by hand."}

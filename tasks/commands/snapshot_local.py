@@ -9,7 +9,7 @@ from tasks import git
 from tasks.base import certificates, console, markdown
 from tasks.base.options import Parser, add_json, add_ref
 from tasks.base.project import LOCAL_IMAGE, ROOT, new_log
-from tasks.build import builder, context, image, layer_cache, parts, source
+from tasks.build import builder, context, context_cache, image, layer_cache, parts, source
 from tasks.engine import discovery
 from tasks.git import refs
 from tasks.github import job
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         "context": asdict(report),
     }
     if options.dry_run:
-        _refuse_secrets(found)
+        _refuse_secrets(found, result)
         console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
         console.good("dry run: nothing was built")
         _finish(result, json=options.json)
@@ -71,17 +71,33 @@ def _source(ref: str | None) -> Source:
         return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
     repo = git.open_repo(ROOT)
     found = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
-    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
+    changes = repo.count_changes()
     if changes:
         console.warn(f"{changes} uncommitted changes are not in {found.sha[:12]}")
     return found
 
 
-def _refuse_secrets(found: Source) -> None:
+def _refuse_secrets(found: Source, result: dict[str, Any]) -> None:
     if found.ref:
-        parts.check(found, parts.cache())
-    else:
-        context.refuse_secrets(found)
+        parts.check(found, context_cache.folder())
+        return
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            context.refuse_secrets(found)
+        except context.FileChanged as error:
+            found = _listed_again(error, result, last=attempt == _ATTEMPTS)
+        else:
+            return
+
+
+def _listed_again(error: context.FileChanged, result: dict[str, Any], *, last: bool) -> Source:
+    """The working tree as it is after a file has changed; raises `error` after the last attempt."""
+    if last:
+        raise error
+    console.warn(f"{error.what}; listing the files again")
+    found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+    result |= {**found.record(), "content": source.content(found.tree, image.BUILD_ARGS)}
+    return found
 
 
 def _build(
@@ -100,9 +116,9 @@ def _build(
         console.step(f"layer cache: {way.cache}")
     watch = console.Stopwatch()
     for attempt in range(1, _ATTEMPTS + 1):
-        if not found.ref:  # of a ref, packing does
-            context.refuse_secrets(found)
         try:
+            if not found.ref:  # of a ref, packing does
+                context.refuse_secrets(found)
             told = image.build(
                 there,
                 found,
@@ -115,12 +131,7 @@ def _build(
             )
             break
         except context.FileChanged as error:
-            if attempt == _ATTEMPTS:
-                raise
-            console.warn(f"{error.what}; listing the files again")
-            found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
-            content = source.content(found.tree, image.BUILD_ARGS)
-            result |= {**found.record(), "content": content}
+            found = _listed_again(error, result, last=attempt == _ATTEMPTS)
     built = image.find(there, tag)
     if built is None:
         raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")

@@ -25,7 +25,7 @@ examples:
   nox -s tests -- image -k refs -x      some tests of an area, to the first failure
   nox -s tests -- standin --newest-sdk  with the newest Daytona SDK that pyproject.toml allows
 
-More options for pytest: PYTEST_ADDOPTS="--pdb -n0" nox -s tests -- git
+More options for pytest: PYTEST_ADDOPTS="--lf -n0" nox -s tests -- git
 """
 
 

@@ -575,7 +575,7 @@ def _message(body: bytes) -> str:
 
 
 def _excerpt(body: bytes) -> str:
-    text = re.sub(r"<[^>]*>", " ", body[:2000].decode(errors="replace"))
+    text = re.sub(r"<[^<>]*>", " ", body[:2000].decode(errors="replace"))
     return console.printable(" ".join(text.split()))[:120] or "an empty reply"
 
 

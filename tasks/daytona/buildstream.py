@@ -28,7 +28,7 @@ _IDLE: Final = 30.0
 _PAUSE: Final = 2.0
 _TAIL: Final = 15
 _QUIET: Final = 4.0
-_PROCESS: Final = re.compile(r'process "(?:/bin/\w*sh -c )?(.*?)" did not complete', re.DOTALL)
+_SHELL: Final = re.compile(r"/bin/\w{0,8}sh -c ")
 
 
 class Lines:
@@ -111,10 +111,10 @@ class Follower:
         """
         if self.build.failed:
             return self.build.failed.name
-        said = _PROCESS.search(reason)
-        if said is None:
+        text, ended, _ = reason.partition('process "')[2].partition('" did not complete')
+        if not ended:
             return ""
-        command = " ".join(said[1].split())
+        command = " ".join(text[len(shell[0]) if (shell := _SHELL.match(text)) else 0 :].split())
         for step in self.build.steps.values():
             if not step.internal and command in " ".join(step.name.split()):
                 return step.name

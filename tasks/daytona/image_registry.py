@@ -57,7 +57,7 @@ _GONE: Final = frozenset({400, 404, 416})
 _LAST_WORD: Final = 5.0
 #: Registries take back by themselves what was begun a week ago.
 _SWEPT_DAYS: Final = 7
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE: Final = re.compile(r'\b(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,8 +97,8 @@ class Ledger:
         self._store = store
         self.remote = remote
         if not (store / "HEAD").exists():
-            store.parent.mkdir(parents=True, exist_ok=True)
-            remotes.run(None, "init", "--quiet", "--bare", "--", str(store))
+            remotes.create_store(store)
+        self._isolated = remotes.open_store(store)
 
     @property
     def place(self) -> str:
@@ -230,7 +230,7 @@ class Ledger:
         return listed.strip() or None
 
     def _git(self, *args: str, stdin: str = "", who: str = "") -> str:
-        return remotes.run(self._store, *args, stdin=stdin, who=who)
+        return remotes.run(self._isolated, *args, stdin=stdin, who=who)
 
 
 def open_ledger(

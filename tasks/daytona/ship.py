@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks import git
 from tasks.base import certificates, console
-from tasks.base.project import DOCKERFILE, ROOT, cache_dir, state_dir
-from tasks.build import dockerfile, image, parts, source
+from tasks.base.project import DOCKERFILE, ROOT, state_dir
+from tasks.build import context_cache, dockerfile, image, parts, source
 from tasks.build.image import BUILD_ARGS
 from tasks.daytona import snapshot, upload
 from tasks.daytona.publish import DEADLINE, Publisher, Wanted
-from tasks.git import refs
+from tasks.git import commits, refs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,7 +127,7 @@ def order(
     resolved = refs.resolve(repo, choice.ref)
     found = source.from_ref(repo, resolved, build_args=BUILD_ARGS)
     console.step(f"source: {resolved.describe()}, from {choice.said_by}")
-    changes = repo.git("status", "--porcelain", "--no-renames", "-z").count(b"\0")
+    changes = repo.count_changes()
     if changes:
         console.warn(f"{changes} uncommitted changes are not in it: a ref is published")
     for note in found.tree.all_notes():
@@ -137,7 +137,7 @@ def order(
         source=found,
         ref=choice.ref,
         stage=stage,
-        committed=float(repo.line("show", "--no-patch", "--format=%ct", found.sha)),
+        committed=float(commits.read(repo, found.sha).committed),
         pins=dockerfile.pins(repo.git("cat-file", "blob", f"{found.sha}:{DOCKERFILE}").decode()),
         changes=changes,
         via=via,
@@ -150,9 +150,7 @@ def order(
 
 def pack(wanted: Order) -> parts.Packed:
     """The context's parts, with what is in them said."""
-    into = cache_dir() / "contexts"
-    into.mkdir(parents=True, exist_ok=True)
-    packed = parts.pack(wanted.source, into)
+    packed = parts.pack(wanted.source, context_cache.folder())
     console.step(
         f"context: {packed.report.files} files, {console.size(packed.report.file_bytes)};"
         f" {len(packed.parts)} parts, {console.size(packed.bytes)}"

@@ -108,7 +108,7 @@ def buildx_version(cli: str, environment: Mapping[str, str] | None = None) -> st
         result = process.capture([cli, "buildx", "version"], env=environment, timeout=BUSY_TIMEOUT)
     except (CommandFailed, TimedOut):
         return None
-    match = re.search(rb"\d+\.\d+\.\d+\S*", result.stdout)
+    match = re.search(rb"(?<!\d)\d+\.\d+\.\d+\S*", result.stdout)
     return match[0].decode(errors="replace") if match else None
 
 

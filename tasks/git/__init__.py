@@ -1,7 +1,6 @@
 """Git, asked in a way that a hostile repository cannot turn into running its commands.
 
-A repository's own configuration names programs: fsmonitor, hooks, filters. Here only plumbing
-runs, with all of these switched off, and with the caller's GIT_* variables out of the way.
+Only plumbing runs here, and none of it reads the repository's configuration (`isolation`).
 """
 
 from __future__ import annotations
@@ -15,112 +14,202 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tasks.base import console, process
 from tasks.base.errors import BadInput, CommandFailed, TaskError
+from tasks.git import isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from tasks.git.isolation import IsolatedGitDir
 
-#: Switches off whatever a configuration could make git run, write, or leave out.
-OVERRIDES: Final = {
-    "core.fsmonitor": "false",
-    "core.hooksPath": "/dev/null",
-    "core.untrackedCache": "false",
-    "core.pager": "cat",
-    "core.alternateRefsCommand": "true",
-    "protocol.allow": "never",
-    "status.showUntrackedFiles": "normal",
-}
+#: What runs in a checkout. Porcelain does more than it is asked for: `add` and `status` look into
+#: submodules with the submodules' own configuration, `show` checks signatures.
+_PLUMBING: Final = frozenset({
+    "cat-file", "commit-tree", "config", "for-each-ref", "ls-files", "ls-remote", "ls-tree",
+    "read-tree", "rev-list", "rev-parse", "symbolic-ref", "update-index", "update-ref",
+    "write-tree",
+})  # fmt: skip
+#: Without looking into submodules: of those only the commit counts.
+_STATUS: Final = (
+    "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal",
+    "--ignore-submodules=dirty",
+)  # fmt: skip
+_TIMEOUT: Final = 600.0
 
 
 @dataclass(frozen=True)
 class Repo:
-    """A checkout: `root` is its working tree, `git_dir` the git directory of that tree."""
+    """A checkout: `root` is its working tree, `git_dir` the git directory of that tree,
+    `common_dir` the one it shares with linked worktrees. `settings` are those that are data;
+    `partial` is the filter of a partial clone, "" for a whole one.
+    """
 
     root: Path
     git_dir: Path
-    filters: tuple[str, ...] = ()
+    common_dir: Path
+    isolated: IsolatedGitDir
+    settings: tuple[tuple[str, str], ...] = ()
+    partial: str = ""
 
     def git(
-        self, *args: str, stdin: bytes = b"", check: bool = True, index: Path | None = None
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        check: bool = True,
+        index: Path | None = None,
+        settings: tuple[tuple[str, str], ...] = (),
     ) -> bytes:
         """The output of a git command in this checkout; a failure is `CommandFailed`.
 
-        `index` names another index file than the checkout's own.
+        `index` names another index file than the checkout's own; `settings` are added to the
+        checkout's.
         """
-        env = environment(self.root, self.filters)
+        if args[0] not in _PLUMBING:
+            raise ValueError(args[0])
+        env = self.environment(settings)
         if index is not None:
             env["GIT_INDEX_FILE"] = str(index)
+        return self._run(args, env, stdin=stdin, check=check)
+
+    def count_changes(self) -> int:
+        """How many paths `git status` lists; for a submodule, another commit is a change."""
+        return self._run(_STATUS, self.environment()).count(b"\0")
+
+    def _run(
+        self,
+        args: tuple[str, ...],
+        env: dict[str, str | None],
+        *,
+        stdin: bytes = b"",
+        check: bool = True,
+    ) -> bytes:
         command = ["git", "-C", str(self.root), *args]
-        return process.capture(command, env=env, stdin=stdin, check=check, timeout=600).stdout
+        return process.capture(command, env=env, stdin=stdin, check=check, timeout=_TIMEOUT).stdout
+
+    def environment(self, settings: tuple[tuple[str, str], ...] = ()) -> dict[str, str | None]:
+        """What is laid over the environment of a git command in this checkout."""
+        shared = isolation.environment([*self.settings, *settings])
+        return shared | self.isolated.environment(self.root)
 
     def line(self, *args: str, check: bool = True) -> str:
         """The one line that a git command prints, "" for none."""
         return os.fsdecode(self.git(*args, check=check).rstrip(b"\n"))
 
     def config(self, name: str) -> str:
-        return self.line("config", "--get", name, check=False)
+        """The value of a setting that is data (`isolation.DATA`), "" where it is not set."""
+        spelling = _canonical(name)
+        return next((value for key, value in reversed(self.settings) if key == spelling), "")
+
+    def flag(self, name: str) -> bool | None:
+        """A setting as git reads truth values (`yes`, `on`, `1`, …); None where it is not set."""
+        if not self.config(name):
+            return None
+        return self.line("config", "--type=bool", "--get", name) == "true"
 
     @property
     def index_path(self) -> Path:
-        return self.root / self.line("rev-parse", "--git-path", "index")
+        return self.git_dir / "index"
+
+    @property
+    def shallow_commits(self) -> tuple[str, ...]:
+        """The commits whose parents a shallow clone lacks."""
+        try:
+            return tuple((self.common_dir / "shallow").read_text().split())
+        except FileNotFoundError:
+            return ()
 
 
-def environment(root: Path | None, filters: tuple[str, ...] = ()) -> dict[str, str | None]:
-    """What is laid over the environment of every git command."""
-    settings = dict(OVERRIDES)
-    if root is not None:
-        # The overrides make a foreign owner's configuration harmless (a mount's owner differs).
-        settings["safe.directory"] = str(root)
-    settings |= {name: "false" if name.endswith(".required") else "" for name in filters}
-    env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("GIT_")}
-    env |= {
-        "LC_ALL": "C",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-    }
-    return env | configured(settings.items())
-
-
-def configured(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Settings as git takes them from its environment; a name may come more than once."""
-    env: dict[str, str] = {}
-    number = 0
-    for number, (name, value) in enumerate(settings, 1):
-        env |= {f"GIT_CONFIG_KEY_{number - 1}": name, f"GIT_CONFIG_VALUE_{number - 1}": value}
-    return env | {"GIT_CONFIG_COUNT": str(number)}
+def _canonical(name: str) -> str:
+    """As `git config --list` spells it: only a subsection keeps its case."""
+    section, _, rest = name.partition(".")
+    subsection, dot, key = rest.rpartition(".")
+    return f"{section.lower()}.{subsection}{dot}{key.lower()}"
 
 
 def open_repo(path: Path) -> Repo:
     """The checkout at `path`. Raises `BadInput` where there is none that can be built from."""
-    shown = console.printable(str(path))
-    bare = Repo(path.resolve(), path)
+    place = path.resolve()
     try:
-        root = bare.git("rev-parse", "--show-toplevel", "--absolute-git-dir")
+        root = Path(_ask(place, "rev-parse", "--show-toplevel"))
+        # Two lines without a line break in them (or the option itself, of a git that lacks it).
+        formats = _ask(
+            place, "rev-parse", "--show-object-format", "--show-ref-format", "--absolute-git-dir"
+        )
+        common_dir = (place / _ask(place, "rev-parse", "--git-common-dir")).resolve()
+        listed = isolation.listed(os.fsencode(_ask(place, "config", "--list", "-z")))
     except CommandFailed as error:
-        if "must be run in a work tree" in error.output:
-            raise BadInput(
-                f"{shown} is a bare repository, without files", fix="work in a clone of it"
-            ) from None
-        if not path.is_dir():
-            raise BadInput(f"{shown} is not a folder", fix="check the path") from None
-        link = path / ".git"
-        if link.is_file():
-            target = link.read_text(errors="replace").removeprefix("gitdir:").strip()
-            raise BadInput(
-                f"{shown} is a linked worktree whose git directory {console.printable(target)} "
-                "cannot be reached from here",
-                fix="mount that repository at the same path too, or use a plain clone",
-            ) from None
+        raise _unusable(path, error) from None
+    if not place.is_relative_to(root.resolve()):
         raise BadInput(
-            f"{shown} is not in a git repository", fix="git init && git add -A && git commit"
-        ) from None
-    top, git_dir = root.rstrip(b"\n").split(b"\n")[-2:]
-    repo = Repo(Path(os.fsdecode(top)), Path(os.fsdecode(git_dir)))
-    programs = r"^filter\..*\.(clean|smudge|process|required)$"
-    listed = repo.git("config", "-z", "--name-only", "--get-regexp", programs, check=False)
-    names = sorted({os.fsdecode(name) for name in listed.split(b"\0") if name})
-    return Repo(repo.root, repo.git_dir, tuple(names))
+            f"the repository at {_printable(path)} has its files elsewhere, in {_printable(root)}",
+            fix="git config --unset core.worktree, or build in that folder",
+        )
+    object_format, ref_format, git_dir = formats.split("\n", 2)
+    isolated = isolation.isolate(
+        Path(git_dir),
+        common_dir,
+        bare=False,
+        sha256=object_format == "sha256",
+        reftable=ref_format == "reftable",
+    )
+    return Repo(
+        root=root,
+        git_dir=Path(git_dir),
+        common_dir=common_dir,
+        isolated=isolated,
+        settings=tuple(isolation.data(listed)),
+        partial=isolation.partial_clone_filter(listed),
+    )
+
+
+def _ask(place: Path, *args: str) -> str:
+    """What git says of a repository, where it has to read the repository's configuration."""
+    command = ["git", "-C", str(place), *args]
+    result = process.capture(command, env=isolation.asking_environment(place), timeout=_TIMEOUT)
+    return os.fsdecode(result.stdout.removesuffix(b"\n"))
+
+
+def _unusable(path: Path, error: CommandFailed) -> BadInput:
+    """Why the folder at `path` is not a checkout that can be built from."""
+    location = _printable(path)
+    if "must be run in a work tree" in error.output:
+        return BadInput(
+            f"{location} is a bare repository, without files", fix="work in a clone of it"
+        )
+    if not path.is_dir():
+        return BadInput(f"{location} is not a folder", fix="check the path")
+    link = path / ".git"
+    if link.is_file():
+        target = link.read_text(errors="replace").removeprefix("gitdir:").strip()
+        return BadInput(
+            f"{location} is a linked worktree whose git directory {console.printable(target)} "
+            "cannot be reached from here",
+            fix="mount that repository at the same path too, or use a plain clone",
+        )
+    if "not a git repository" in error.output:
+        return BadInput(
+            f"{location} is not in a git repository", fix="git init && git add -A && git commit"
+        )
+    return BadInput(
+        f"git cannot read the repository at {location}: {console.printable(error.last_line)}",
+        fix="mend what git says there; `git status` says it, too",
+    )
+
+
+def _printable(path: Path) -> str:
+    return console.printable(str(path))
+
+
+def missing_objects(sha: str, *, partial: str, reason: str = "") -> TaskError:
+    """The error for a clone that lacks what `sha` needs; `partial` is `Repo.partial`."""
+    if partial:
+        return TaskError(
+            f"this is a partial clone ({console.printable(partial)}): objects that {sha[:12]} and "
+            "its history need are not in this clone, but on the remote",
+            fix="git fetch --refetch --no-filter gets them; then run this again",
+        )
+    detail = f": {console.printable(reason)}" if reason else ""
+    return TaskError(
+        f"objects that {sha[:12]} and its history need are not in this clone{detail}",
+        fix="git fsck names them; git fetch --refetch gets what the remote has",
+    )
 
 
 def origin_url(path: Path) -> str:

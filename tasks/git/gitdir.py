@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from tasks import git
 from tasks.base import process
-from tasks.base.errors import CommandFailed, TaskError
+from tasks.base.errors import CommandFailed
+from tasks.git import isolation
 from tasks.git.indexfile import GITLINK
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def export(tree: Tree, into: Path) -> None:
 
 def config(tree: Tree) -> bytes:
     """The new repository's configuration file."""
-    settings = {name: tree.repo.config(name) for name in _TRAVELS}
+    settings = {name: _travelling(tree.repo, name) for name in _TRAVELS}
     lines = _core(tree.sha, {k: v for k, v in settings.items() if v in _TRAVELS[k]})
     url = origin(tree)
     if url:
@@ -64,11 +65,21 @@ def config(tree: Tree) -> bytes:
     return os.fsencode("\n".join(lines) + "\n")
 
 
+def _travelling(repo: git.Repo, name: str) -> str:
+    """A setting's value in the one form that git writes itself: `true` for `yes`."""
+    value = repo.config(name).lower()
+    if not _TRAVELS[name] & {"true", "false"} or value == "input":
+        return value
+    return {True: "true", False: "false", None: ""}[repo.flag(name)]
+
+
 def origin(tree: Tree) -> str | None:
     """The address that the branch comes from, without credentials; None for none that travels."""
     remote = tree.branch and tree.repo.config(f"branch.{tree.branch}.remote")
     remote = remote if remote and remote != "." else "origin"
-    return git.clean_url(tree.repo.line("remote", "get-url", remote, check=False))
+    if not tree.repo.config(f"remote.{remote}.url"):
+        return None
+    return git.clean_url(tree.repo.line("ls-remote", "--get-url", "--", remote))
 
 
 def config_of_ref(sha: str, origin: str | None) -> bytes:
@@ -92,11 +103,8 @@ def _origin(url: str) -> list[str]:
 
 def shallow_commits(tree: Tree) -> list[str]:
     """The commits whose parents are missing (`git clone --depth`), of those that HEAD reaches."""
-    path = tree.repo.root / tree.repo.line("rev-parse", "--git-path", "shallow")
-    if not path.exists():
-        return []
-    cut = set(path.read_text().split())
-    return sorted(cut & set(tree.repo.line("rev-list", "HEAD").split()))
+    cut = set(tree.repo.shallow_commits)
+    return sorted(cut & set(tree.repo.line("rev-list", tree.sha).split())) if cut else []
 
 
 def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
@@ -105,23 +113,19 @@ def copy_objects(tree: Tree, into: Path, *, known: str | None = None) -> None:
     `known`, a commit that `into` has whole, leaves out what it reaches. Git runs in `into` and
     reads the checkout's objects as alternates, so that nothing is ever written to the checkout.
     """
-    wanted = [tree.sha, *sorted({e.oid for e in tree.index.entries if e.mode != GITLINK})]
-    if known:
-        wanted.append(f"^{known}")
-    objects = tree.repo.root / tree.repo.line("rev-parse", "--git-path", "objects")
-    environment = git.environment(None)
-    environment["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = git.quoted(str(objects.resolve()))
+    staged = sorted({entry.oid for entry in tree.index.entries if entry.mode != GITLINK})
+    revisions = [tree.sha, *staged, *([f"^{known}"] if known else [])]
+    isolated = isolation.isolate(into, into, bare=True, sha256=len(tree.sha) == 64)
+    objects = git.quoted(str(tree.repo.isolated.objects.resolve()))
+    environment = isolation.environment([("pack.writeReverseIndex", "false")])
+    environment |= isolated.environment() | {"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
     # One thread: of several, each run could give other bytes, and other bytes are built anew.
-    command = ["git", "--git-dir", str(into), "-c", "pack.writeReverseIndex=false",
-               "pack-objects", "--threads=1", "--revs", "--quiet", "--delta-base-offset",
+    command = ["git", "pack-objects", "--threads=1", "--revs", "--quiet", "--delta-base-offset",
                str(into / "objects/pack/pack")]  # fmt: skip
     try:
-        process.capture(
-            command, env=environment, stdin="".join(f"{oid}\n" for oid in wanted).encode(),
-            timeout=3600,
-        )  # fmt: skip
+        stdin = "".join(f"{revision}\n" for revision in revisions).encode()
+        process.capture(command, env=environment, stdin=stdin, timeout=3600)
     except CommandFailed as error:
-        raise TaskError(
-            f"git could not pack {tree.sha[:12]} and its history: {error.last_line}",
-            fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
+        raise git.missing_objects(
+            tree.sha, partial=tree.repo.partial, reason=error.last_line
         ) from None

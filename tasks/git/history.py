@@ -10,15 +10,13 @@ pack is made anew, by one thread, from the objects alone: how a clone has packed
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tasks.base.errors import CommandFailed, TaskError
-from tasks.build import secret_scan
+from tasks.base.errors import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tasks.git.objects import Store
@@ -27,9 +25,6 @@ _FIRST: Final = 64
 _LEVELS: Final = (12, 8, 4, 0)
 #: A beginning that is larger is split: an upload that is taken up again sends little twice.
 _PACK_LIMIT: Final = "64m"
-#: Of one segment, as much is read for secrets; the rest is reported as unread.
-SCAN_LIMIT: Final = 2 << 30
-_LARGEST: Final = 5
 
 
 @dataclass(frozen=True)
@@ -41,17 +36,6 @@ class Segment:
 
     def revisions(self) -> list[str]:
         return [self.tip, *([f"^{self.base}"] if self.base else [])]
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What was found in a segment's objects: `secrets` as path, kind and object id, the
-    `largest` as path and bytes; `unread` bytes of text were too many to read.
-    """
-
-    secrets: tuple[tuple[str, str, str], ...]
-    largest: tuple[tuple[str, int], ...]
-    unread: int
 
 
 def segments(store: Store, sha: str) -> list[Segment]:
@@ -95,51 +79,46 @@ def pack(store: Store, segment: Segment, into: Path) -> None:
             options = [f"--window={0 if single else 10}", f"--max-pack-size={_PACK_LIMIT}"]
             store.git(*common, *options, str(into / "pack"), stdin=stdin)
     except CommandFailed as error:
-        raise TaskError(
-            f"git could not pack {segment.tip[:12]} and its history: {error.last_line}",
-            fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
-        ) from None
+        raise store.missing(segment.tip, error.last_line) from None
 
 
-def scan(store: Store, segment: Segment) -> Scan:
-    """Look for secrets, by name and content, in every file and message of the segment."""
-    secrets: list[tuple[str, str, str]] = []
-    names: dict[str, str] = {}
-    largest: list[tuple[str, int]] = []
-    wanted = unread = 0
-    for oid, kind, size, path in _objects(store, segment):
-        if kind == "blob":
-            what = secret_scan.by_name(path.encode("utf-8", "surrogateescape"), tracked=True)
-            if what:
-                secrets.append((path, what, oid))
-                continue
-            if len(largest) < _LARGEST or size > largest[-1][1]:
-                largest = sorted([*largest, (path, size)], key=lambda one: -one[1])[:_LARGEST]
-        if kind not in {"blob", "commit", "tag"} or not secret_scan.worth_reading(size):
-            continue
-        wanted += size
-        if wanted > SCAN_LIMIT:
-            unread += size
-            continue
-        names[oid] = path or f"the message of {kind} {oid[:12]}"
-    for blob in store.blobs(names):
-        what = secret_scan.by_content(blob.read())
-        if what:
-            secrets.append((names[blob.oid], what, blob.oid))
-    return Scan(tuple(sorted(secrets)), tuple(largest), unread)
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of the history: `kind` is blob, tree, commit or tag, `size` in bytes; `path` is one
+    path that it has had, "" for what has none.
+    """
+
+    oid: str
+    kind: str
+    size: int
+    path: str
 
 
-def _objects(store: Store, segment: Segment) -> Iterator[tuple[str, str, int, str]]:
-    """Id, type, size and one path of each object."""
-    with tempfile.TemporaryFile(prefix="iterate-objects-") as listed:
-        for line in store.lines("rev-list", "--objects", *segment.revisions(), "--"):
-            listed.write(line + b"\n")
-        listed.seek(0)
-        form = "--batch-check=%(objectname) %(objecttype) %(objectsize) %(rest)"
+def reached(
+    store: Store, revisions: list[str], paths: Mapping[str, str] | None = None
+) -> Iterator[StoredObject]:
+    """The objects that `revisions` (as `git rev-list` takes them) reach; `paths` are those of blobs
+    that are named by their ids. Raises `TaskError` where one is missing, as in a partial clone.
+    """
+    blob_paths = paths or {}
+    listed = store.lines(
+        "rev-list", "--objects", "--stdin", stdin=(line.encode() for line in revisions)
+    )
+    form = "--batch-check=%(objectname) %(objecttype) %(objectsize) %(rest)"
+    try:
         for line in store.lines("cat-file", form, stdin=listed):
-            oid, kind, size, path = line.split(b" ", 3)
-            text = path.decode("utf-8", "surrogateescape")
-            yield oid.decode(), kind.decode(), int(size), text
+            oid, kind, rest = line.decode("utf-8", "surrogateescape").split(" ", 2)
+            size, _, path = rest.partition(" ")
+            yield StoredObject(oid, kind, int(size), path or blob_paths.get(oid, ""))
+    except (CommandFailed, ValueError) as error:  # an object of a pack that is gone has no size
+        reason = error.last_line if isinstance(error, CommandFailed) else ""
+        raise store.missing(revisions[0], reason) from None
+
+
+def blobs(store: Store, sha: str) -> set[str]:
+    """The ids of all files in the commit's own tree."""
+    raw = store.git("ls-tree", "-r", "-z", "--full-tree", sha)
+    return {line.split(b"\t", 1)[0].split()[2].decode() for line in raw.split(b"\0") if line}
 
 
 def _lines(values: list[str]) -> bytes:

@@ -80,11 +80,22 @@ def read(repo: Repo, *, sha256: bool) -> Index:
         copy.write_bytes(raw)
         plain = ["--index-version", "2", "--no-split-index", "--no-untracked-cache"]
         repo.git(
-            "-c", "index.sparse=false", "-c", "index.skipHash=false",
             "update-index", *plain, "--no-fsmonitor", "--force-write-index",
-            index=copy,
+            index=copy, settings=(("index.sparse", "false"), ("index.skipHash", "false")),
         )  # fmt: skip
         return parse(copy.read_bytes(), mtime_ns=mtime_ns, sha256=sha256)
+
+
+def update(repo: Repo, index: Path, *, present: Iterable[bytes], absent: Iterable[bytes]) -> None:
+    """Bring the index file `index` up to what is on disk: the paths that are there, those that are
+    not. As `git add --all` does it, which would ask submodules with their own configuration.
+    """
+    for options, paths in (
+        (("--force-remove",), absent),
+        (("--add", "--remove", "--replace"), present),
+    ):
+        names = b"".join(path + b"\0" for path in paths)
+        repo.git("update-index", *options, "-z", "--stdin", stdin=names, index=index)
 
 
 def compose(entries: Iterable[tuple[bytes, int, str]], *, sha256: bool) -> Index:

@@ -8,12 +8,9 @@ what git does in it depends on the objects alone, and writes nothing anywhere el
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,7 @@ from tasks import git
 from tasks.base import liveness, process
 from tasks.base.errors import CommandFailed, TaskError
 from tasks.base.project import cache_dir
+from tasks.git import isolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,14 +65,20 @@ class Blob:
 
 @dataclass(frozen=True)
 class Store:
-    """The held objects: `git_dir` is ours, `shallow` are the commits whose parents are missing."""
+    """Objects to read: `env` leads git to them, `shallow` are the commits whose parents are
+    missing. `git_dir` is the hold's own, or the repository's where nothing is held; `partial` is
+    `Repo.partial`. `repo` is kept, since what `env` names goes with it.
+    """
 
     git_dir: Path
     env: dict[str, str | None]
     shallow: tuple[str, ...]
+    partial: str
+    repo: git.Repo
 
-    def command(self, *args: str) -> list[str]:
-        return ["git", "--git-dir", str(self.git_dir), *args]
+    @staticmethod
+    def command(*args: str) -> list[str]:
+        return ["git", *args]
 
     def git(self, *args: str, stdin: bytes = b"", cwd: Path | None = None) -> bytes:
         """The output of a git command; a failure is `CommandFailed`."""
@@ -83,34 +87,39 @@ class Store:
 
     def write(self, *args: str, stdin: bytes, out: IO[bytes]) -> None:
         """Run a git command with its output in a file."""
-        with tempfile.TemporaryFile(prefix="iterate-stdin-") as given:
-            given.write(stdin)
-            given.seek(0)
+        with (
+            tempfile.TemporaryFile(prefix="iterate-stdin-") as source,
+            tempfile.TemporaryFile(prefix="iterate-stderr-") as errors,
+        ):
+            source.write(stdin)
+            source.seek(0)
             child = process.start(
-                self.command(*args), env=self.env, stdin=given.fileno(), stdout=out.fileno()
-            )
-            status = process.wait(child)
-        if status:
-            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
+                self.command(*args), env=self.env, stdin=source.fileno(), stdout=out.fileno(),
+                stderr=errors.fileno(),
+            )  # fmt: skip
+            _require_success(args, process.wait(child), errors)
 
-    def lines(self, *args: str, stdin: IO[bytes] | None = None) -> Iterator[bytes]:
-        """The lines that a git command prints, as they come."""
-        child = process.start(
-            self.command(*args),
-            env=self.env,
-            stdin=stdin.fileno() if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        with child:
-            try:
-                for line in child.stdout or ():
-                    yield line.rstrip(b"\n")
-                status = process.wait(child)
-            finally:
-                if child.poll() is None:
-                    process.stop(child)
-        if status:
-            raise CommandFailed(f"`git {args[0]}` failed with status {status}", status=status)
+    def lines(self, *args: str, stdin: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """The lines that a git command prints, as they come; `stdin` are those that it reads."""
+        with (
+            tempfile.TemporaryFile(prefix="iterate-stdin-") as source,
+            tempfile.TemporaryFile(prefix="iterate-stderr-") as errors,
+        ):
+            source.writelines(line + b"\n" for line in stdin)
+            source.seek(0)
+            child = process.start(
+                self.command(*args), env=self.env, stdin=source.fileno(), stdout=subprocess.PIPE,
+                stderr=errors.fileno(),
+            )  # fmt: skip
+            with child:
+                try:
+                    for line in child.stdout or ():
+                        yield line.rstrip(b"\n")
+                    status = process.wait(child)
+                finally:
+                    if child.poll() is None:
+                        process.stop(child)
+            _require_success(args, status, errors)
 
     def blobs(self, oids: Iterable[str]) -> Iterator[Blob]:
         """Objects in the order asked for, each to be read before the next is taken."""
@@ -129,40 +138,64 @@ class Store:
                     if child.poll() is None:
                         child.kill()
 
+    def sizes(self, oids: Iterable[str]) -> dict[str, int]:
+        """The bytes of each object. Raises `TaskError` where one is missing."""
+        sizes: dict[str, int] = {}
+        listed = (oid.encode() for oid in oids)
+        for line in self.lines(
+            "cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=listed
+        ):
+            oid, _, size = line.decode().partition(" ")
+            if not size.isdecimal():
+                raise self.missing(oid)
+            sizes[oid] = int(size)
+        return sizes
+
     def content(self, oid: str) -> bytes:
         """The whole of one object."""
         for blob in self.blobs([oid]):
             return blob.read()
-        raise missing(oid)
+        raise self.missing(oid)
 
-    @staticmethod
-    def _read(stream: IO[bytes] | None) -> Iterator[Blob]:
+    def missing(self, sha: str, reason: str = "") -> TaskError:
+        """The error where `sha`, or what it reaches, is not among the objects."""
+        return git.missing_objects(sha, partial=self.partial, reason=reason)
+
+    def _read(self, stream: IO[bytes] | None) -> Iterator[Blob]:
         while stream and (head := stream.readline()):
             oid, _, rest = head.decode().rstrip().partition(" ")
             if rest in {"missing", ""}:
-                raise missing(oid)
+                raise self.missing(oid)
             blob = Blob(oid, int(rest.rpartition(" ")[2]), stream)
             yield blob
             blob.drain()
             stream.read(1)
 
 
-def missing(what: str) -> TaskError:
-    return TaskError(
-        f"objects that {what[:12]} needs are not in this clone",
-        fix="git fsck; in a partial clone, git fetch --refetch --no-filter first",
-    )
+def _require_success(args: tuple[str, ...], status: int, errors: IO[bytes]) -> None:
+    if status:
+        errors.seek(0)
+        raise CommandFailed(
+            f"`git {args[0]}` failed with status {status}",
+            status=status,
+            output=errors.read().decode(errors="replace"),
+        )
+
+
+def unheld(repo: git.Repo) -> Store:
+    """The objects of `repo` as they are, for what nobody removes meanwhile."""
+    env = repo.environment(tuple(_FRUGAL.items()))
+    return Store(repo.git_dir, env, repo.shallow_commits, repo.partial, repo)
 
 
 @contextmanager
 def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
     """The objects of `repo`, from now to the end of the block. Raises `TaskError` without `sha`."""
-    objects = _path(repo, "objects").resolve()
-    shallow_file = _path(repo, "shallow")
-    cut = tuple(shallow_file.read_text().split()) if shallow_file.exists() else ()
+    objects = repo.isolated.objects.resolve()
+    cut = repo.shallow_commits
     holds = cache_dir() / "holds"
     holds.mkdir(parents=True, exist_ok=True)
-    _sweep(holds)
+    liveness.sweep(holds.glob("hold-*"), stale=_STALE)
     with tempfile.TemporaryDirectory(prefix="hold-", dir=holds) as folder:
         git_dir = Path(folder)
         liveness.sign(git_dir)
@@ -179,39 +212,16 @@ def hold(repo: git.Repo, sha: str) -> Iterator[Store]:
         if cut:
             (git_dir / "shallow").write_text("".join(f"{commit}\n" for commit in cut))
         _link(objects, git_dir / "objects")
-        store = Store(git_dir, _environment(objects), cut)
+        env = isolation.environment(_FRUGAL.items()) | {
+            "GIT_DIR": str(git_dir),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
+        }
+        store = Store(git_dir, env, cut, repo.partial, repo)
         try:
             store.git("cat-file", "-e", f"{sha}^{{tree}}")
         except CommandFailed:
-            raise missing(sha) from None
+            raise store.missing(sha) from None
         yield store
-
-
-def _sweep(holds: Path) -> None:
-    """Remove what dead runs left, and what nobody can tell of once it is a week old: the owner may
-    be in another container that shares the folder.
-    """
-    for hold_folder in holds.glob("hold-*"):
-        with contextlib.suppress(OSError):  # another run sweeps, too
-            life = liveness.life_of(hold_folder)
-            age = time.time() - hold_folder.stat().st_mtime
-            if life == "dead" or (life == "unknown" and age > _STALE):
-                shutil.rmtree(hold_folder, ignore_errors=True)
-
-
-def _path(repo: git.Repo, name: str) -> Path:
-    return repo.root / repo.line("rev-parse", "--git-path", name)
-
-
-def _environment(objects: Path) -> dict[str, str | None]:
-    env = git.environment(None)
-    settings = {**git.OVERRIDES, **_FRUGAL}
-    env |= {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": git.quoted(str(objects)),
-    }
-    return env | git.configured(settings.items())
 
 
 def _link(objects: Path, into: Path) -> None:

@@ -26,7 +26,6 @@ VARIABLE: Final = project.REF_VARIABLE
 
 Kind = Literal["HEAD", "branch", "remote branch", "tag", "ref", "commit"]
 
-_STEPS: Final = re.compile(r"(?P<name>.*?)(?P<steps>(?:[~^][0-9]*)*)", re.DOTALL)
 _HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 _CLOSE: Final = 3
 _LISTED: Final = 5
@@ -120,8 +119,8 @@ def _split(ref: str) -> tuple[str, str]:
         raise BadInput("the ref is empty", fix="name a branch, a tag or a commit")
     if any(ord(c) < 32 or ord(c) == 127 for c in ref):
         raise BadInput(f"{_quoted(ref)} holds control characters", fix="name a branch or a commit")
-    match = _STEPS.fullmatch(ref)
-    name, steps = (match["name"], match["steps"]) if match else (ref, "")
+    at = _end_of_name(ref)
+    name, steps = ref[:at], ref[at:]
     for form, what in {"..": "a range", ":": "a path or a search", "@{": "a reflog's entry",
                        "^": "a form of its own"}.items():  # fmt: skip
         if form in name:
@@ -129,6 +128,18 @@ def _split(ref: str) -> tuple[str, str]:
     if name == "@" or (not name and steps):
         name = "HEAD"
     return name, steps
+
+
+def _end_of_name(ref: str) -> int:
+    """Where the steps begin that a ref ends with: of `main~1^`, 4."""
+    end = at = len(ref)
+    while at:
+        at -= 1
+        if ref[at] in "~^":
+            end = at
+        elif ref[at] not in "0123456789":
+            break
+    return end
 
 
 def _candidates(repo: git.Repo, name: str) -> list[_Candidate]:

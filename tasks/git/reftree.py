@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
-from tasks.base.errors import BadInput
+from tasks.base.errors import BadInput, CommandFailed
 from tasks.git import indexfile, objects, worktree
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def shallow(store: Store, sha: str) -> list[str]:
 
 
 def _listed(store: Store, sha: str) -> Iterator[tuple[bytes, int, str, int]]:
-    raw = store.git("ls-tree", "-r", "-z", "--full-tree", "--long", sha)
+    try:
+        raw = store.git("ls-tree", "-r", "-z", "--full-tree", "--long", sha)
+    except CommandFailed as error:
+        raise store.missing(sha, error.last_line) from None
     for line in raw.split(b"\0"):
         if not line:
             continue

@@ -1,4 +1,6 @@
-"""Git that talks to a remote: how the user reaches it stays the user's affair, hooks do not run.
+"""Git that talks to a remote. How the user reaches it is the user's own affair, so git reads the
+user's configuration here; it does not read a repository's, which could name programs: what only
+that says of a proxy, an ssh command or a credential helper does not count.
 
 In a job of GitHub Actions the checkout keeps no credentials (`persist-credentials: false`); the
 job's token reaches git through its environment: it is in no argument, no file, no address, and it
@@ -12,41 +14,77 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks import git
 from tasks.base import addresses, ci, process, redaction
 from tasks.base.errors import CommandFailed
+from tasks.git import isolation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tasks.git import Repo
+    from tasks.git.isolation import IsolatedGitDir
+
 TOKEN: Final = "GITHUB_TOKEN"  # noqa: S105 - a variable's name
 SERVER: Final = "GITHUB_SERVER_URL"
 NAME: Final = "iterate-sandbox"
 _EMAIL: Final = "ledger@iterate-sandbox.invalid"
-_KEPT: Final = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_SSL_CAINFO")
+#: The user's own means of access, and transports that are allowed beside the usual ones.
+_USER_VARIABLES: Final = (
+    "GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_SSL_CAINFO", "GIT_ALLOW_PROTOCOL",
+    *isolation.USER_CONFIGURATION,
+)  # fmt: skip
+#: A remote's address chooses the program that reaches it: these are git's own, others are helpers.
+_TRANSPORTS: Final = "file:git:http:https:ssh"
+_SETTINGS: Final = (
+    ("core.hooksPath", os.devnull),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("commit.gpgSign", "false"),
+    ("color.ui", "false"),
+    # Submodules would be asked with their own configuration.
+    ("submodule.recurse", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("push.recurseSubmodules", "no"),
+)
 _TIMEOUT: Final = 60.0
 
 
+def create_store(path: Path) -> None:
+    """Make a bare repository of our own at `path`, without the user's templates."""
+    path.mkdir(parents=True, exist_ok=True)
+    formats = {"GIT_DEFAULT_HASH": "sha1", "GIT_DEFAULT_REF_FORMAT": "files"}
+    env = isolation.environment() | formats
+    command = ["git", "init", "--quiet", "--bare", "--template=", "--", str(path)]
+    process.capture(command, env=env, timeout=_TIMEOUT)
+
+
+def open_store(path: Path) -> IsolatedGitDir:
+    """The bare repository that `create_store` made at `path`."""
+    return isolation.isolate(path, path, bare=True)
+
+
 def run(
-    git_dir: Path | None, *args: str, stdin: str = "", who: str = NAME, email: str = _EMAIL
+    at: IsolatedGitDir | Repo, *args: str, stdin: str = "", who: str = NAME, email: str = _EMAIL
 ) -> str:
-    """The output of a git command; a failure is `CommandFailed`, without the token in it."""
-    env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("GIT_")}
-    env |= {name: os.environ[name] for name in _KEPT if name in os.environ}
+    """The output of a git command; a failure is `CommandFailed`, without the token in it.
+
+    In a checkout the names of its remotes can be used.
+    """
+    env = isolation.base_environment()
+    env |= {"GIT_ALLOW_PROTOCOL": _TRANSPORTS}
+    env |= {name: os.environ[name] for name in _USER_VARIABLES if name in os.environ}
     env |= {
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
         "GIT_AUTHOR_NAME": who or NAME,
         "GIT_AUTHOR_EMAIL": email,
         "GIT_COMMITTER_NAME": NAME,
         "GIT_COMMITTER_EMAIL": email,
     }
     access = authorization(os.environ)
-    env |= git.configured(access)
-    at = ["--git-dir", str(git_dir)] if git_dir else []
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0",
-               "-c", "commit.gpgSign=false", "-c", "color.ui=false", *at, *args]  # fmt: skip
+    isolated = at if isinstance(at, isolation.IsolatedGitDir) else at.isolated
+    settings = () if isinstance(at, isolation.IsolatedGitDir) else at.settings
+    env |= isolated.environment() | isolation.configured([*settings, *_SETTINGS, *access])
+    command = ["git", *args]
     try:
         result = process.capture(command, env=env, stdin=stdin.encode(), timeout=_TIMEOUT)
     except CommandFailed as error:

@@ -16,6 +16,7 @@ from tasks.base.errors import BadInput
 from tasks.git import indexfile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Kind = Literal["file", "executable", "symlink", "directory"]
@@ -26,6 +27,8 @@ _GIT_MODE: Final[dict[Kind, int]] = {
     "directory": 0o40000,
 }
 _SHOWN: Final = 10
+#: What the system says of a path that another program has just removed, or put another kind at.
+_GONE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _LFS: Final = b"version https://git-lfs.github.com/spec/v1"
 
 
@@ -63,6 +66,12 @@ class Tree:
     nested: tuple[Tree, ...] = ()
     notes: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+
+    def trees(self) -> Iterator[Tree]:
+        """The tree itself, then all that are nested in it."""
+        yield self
+        for tree in self.nested:
+            yield from tree.trees()
 
     def everything(self) -> list[Entry]:
         """All entries, those of nested repositories included, in order of their paths."""
@@ -114,7 +123,7 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
         tracked={entry.path: entry for entry in index.entries if entry.stage in {0, 2}},
         index=index,
         trust_index=trust_index and not _converts(repo, index),
-        trust_modes=repo.config("core.fileMode") != "false",
+        trust_modes=repo.flag("core.fileMode") is not False,
         sha256=sha256,
     )
     _folder(walk, b"")
@@ -123,8 +132,8 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
         _scan(git.open_repo(repo.root / os.fsdecode(name)), prefix + name + b"/",
               trust_index=trust_index)
         for name in walk.nested
+        if os.path.lexists(repo.root / os.fsdecode(name) / ".git")  # else gone since it was listed
     )  # fmt: skip
-    status = repo.git("status", "--porcelain", "-z", "--ignore-submodules=dirty")
     return Tree(
         repo=repo,
         prefix=prefix,
@@ -132,7 +141,7 @@ def _scan(repo: git.Repo, prefix: bytes, *, trust_index: bool) -> Tree:
         branch=branch,
         index=index,
         entries=tuple(walk.entries),
-        changes=status.count(b"\0") + sum(tree.changes for tree in nested),
+        changes=repo.count_changes() + sum(tree.changes for tree in nested),
         nested=nested,
         notes=tuple(walk.notes),
     )
@@ -142,19 +151,23 @@ def _converts(repo: git.Repo, index: indexfile.Index) -> bool:
     """Whether checked-out bytes may differ from the blob's: line ends, filters, ident."""
     if any(entry.path.rpartition(b"/")[2] == b".gitattributes" for entry in index.entries):
         return True
-    if (repo.git_dir / "info/attributes").exists() or repo.config("core.attributesFile"):
+    if (repo.common_dir / "info/attributes").exists() or repo.config("core.attributesFile"):
         return True
-    return repo.config("core.autocrlf") in {"true", "input"}
+    return repo.config("core.autocrlf").lower() == "input" or bool(repo.flag("core.autocrlf"))
 
 
-def _folder(walk: _Walk, folder: bytes) -> bool:
-    """Gather what is in `folder` ("" or `a/b/`); whether anything is there at all."""
+def _folder(walk: _Walk, folder: bytes) -> bool | None:
+    """Gather what is in `folder` ("" or `a/b/`); whether anything is there at all, None where the
+    folder itself is gone since it was listed.
+    """
     at = os.path.join(os.fsencode(walk.repo.root), folder)
     try:
         found = sorted(os.scandir(at), key=lambda item: item.name)
     except PermissionError:
         walk.unreadable.append(_shown(walk, folder))
         return True
+    except _GONE:
+        return None
     something = False
     for item in found:
         path = folder + item.name
@@ -171,7 +184,7 @@ def _folder(walk: _Walk, folder: bytes) -> bool:
 def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
     try:
         status = item.stat(follow_symlinks=False)
-    except FileNotFoundError:
+    except _GONE:
         return False  # gone since the folder was read
     if stat.S_ISDIR(status.st_mode):
         known = walk.tracked.get(path)
@@ -183,17 +196,21 @@ def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
             walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
         elif os.path.lexists(item.path + b"/.git"):
             walk.nested.append(path)
-        elif not _folder(walk, path + b"/"):
-            walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
+        else:
+            filled = _folder(walk, path + b"/")
+            if filled is False:
+                entry = Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns)
+                walk.entries.append(entry)
+            return filled is not None
         return True
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
         walk.notes.append(f"{_shown(walk, path)} is neither file, link nor folder: left out")
         return False
-    _file(walk, item, path, status)
-    return True
+    return _file(walk, item, path, status)
 
 
-def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_result) -> None:
+def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_result) -> bool:
+    """Gather a file or link; whether it is still there."""
     known = walk.tracked.get(path)
     kind: Kind
     if stat.S_ISLNK(status.st_mode):
@@ -204,26 +221,31 @@ def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_re
         kind = "executable" if known.mode == 0o100755 else "file"
     if known and walk.trust_index and known.unchanged(status, walk.index.mtime_ns):
         oid = known.oid
-        if kind != "symlink" and not os.access(item.path, os.R_OK):
+        unreadable = kind != "symlink" and not os.access(item.path, os.R_OK)
+        if unreadable and os.path.lexists(item.path):
             walk.unreadable.append(_shown(walk, path))
     else:
         try:
             oid = blob_id(item.path, status, sha256=walk.sha256)
         except PermissionError:
             walk.unreadable.append(_shown(walk, path))
-            return
-        except FileNotFoundError:
-            return
+            return True
+        except _GONE:
+            return False
     walk.entries.append(Entry(walk.prefix + path, kind, oid, status.st_size, status.st_ctime_ns))
     if kind != "symlink" and _is_lfs_pointer(item.path, status):
         walk.notes.append(lfs_note(_shown(walk, path)))
+    return True
 
 
 def _is_lfs_pointer(path: bytes, status: os.stat_result) -> bool:
     if not may_be_lfs_pointer(status.st_size):
         return False
-    with open(path, "rb") as file:
-        return is_lfs_pointer(file.read(len(_LFS)))
+    try:
+        with open(path, "rb") as file:
+            return is_lfs_pointer(file.read(len(_LFS)))
+    except _GONE:
+        return False  # a file that vanishes now is noticed when it is packed
 
 
 def may_be_lfs_pointer(size: int) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from tasks.base import console
 from tasks.base.errors import BadInput, CommandFailed, TaskError
 from tasks.base.retry import RemoteFailed
-from tasks.git import remotes
+from tasks.git import commits, remotes
 from tasks.github.rest import segment
 
 if TYPE_CHECKING:
@@ -92,12 +92,12 @@ class ProposalBranch:
         tree and parent stays. Raises `TaskError` where somebody else has committed to the branch.
         """
         tip = self._own_tip()
-        if tip and self._repo.line("show", "--no-patch", "--format=%T %P", tip) == (
-            f"{change.tree} {change.parent}"
-        ):
-            return tip, False
+        if tip:
+            existing = commits.read(self._repo, tip)
+            if (existing.tree, existing.parents) == (change.tree, (change.parent,)):
+                return tip, False
         commit = remotes.run(
-            self._repo.git_dir, "commit-tree", change.tree, "-p", change.parent,
+            self._repo, "commit-tree", change.tree, "-p", change.parent,
             stdin=change.title + "\n", who=_AUTHOR, email=_EMAIL,
         ).strip()  # fmt: skip
         self._push(tip, f"{commit}:{self._ref}")
@@ -116,7 +116,7 @@ class ProposalBranch:
         tip = self._fetch(self._ref)
         if not tip:
             return ""
-        committer = self._repo.line("show", "--no-patch", "--format=%cn", tip)
+        committer = commits.read(self._repo, tip).committer
         if committer != remotes.NAME:
             raise TaskError(
                 f"the branch {self.name} has a commit of {console.printable(committer)} on top:"
@@ -136,7 +136,7 @@ class ProposalBranch:
 
     def _remote(self, *args: str) -> str:
         try:
-            return remotes.run(self._repo.git_dir, *args)
+            return remotes.run(self._repo, *args)
         except CommandFailed as error:
             raise TaskError(
                 f"git {args[0]}: {_refusal(error)}", fix=self._advice(error.output)

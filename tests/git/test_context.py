@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -304,6 +306,57 @@ def test_a_file_that_changes_while_packed_is_noticed(tmp_path: Path) -> None:
         context.write(found, io.BytesIO())
 
 
+def test_a_folder_that_vanishes_while_it_is_listed_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = repos.new(tmp_path / "repo", **{"doomed/a/b.txt": "x", "kept/c.txt": "y"})
+    real = os.scandir
+
+    def scandir(at: bytes | int) -> object:
+        if isinstance(at, bytes) and at.rstrip(b"/").endswith((b"doomed", b"doomed/a")):
+            shutil.rmtree(at, ignore_errors=True)
+        return real(at)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = source.from_working_tree(repo, build_args={})
+    monkeypatch.undo()
+    assert [e.path for e in found.tree.everything()] == [b"kept/c.txt", b"readme.txt"]
+    context.write(found, io.BytesIO())
+
+
+@pytest.mark.parametrize("replace", [True, False])
+@pytest.mark.parametrize("name", ["link", "folder/file.txt", "new.txt"])
+def test_what_vanishes_before_it_is_read_is_noticed(
+    tmp_path: Path, name: str, replace: bool
+) -> None:
+    repo = repos.new(tmp_path / "repo", **{"folder/file.txt": "x"})
+    (repo / "link").symlink_to("folder")
+    repos.write(repo, {"new.txt": "n"})
+    found = source.from_working_tree(repo, build_args={})
+    (repo / name).unlink()
+    if replace:
+        (repo / name).mkdir()
+    with pytest.raises(context.FileChanged, match="changed while it was read"):
+        context.write(found, io.BytesIO())
+    if name == "new.txt":  # its content is read for secrets first
+        with pytest.raises(context.FileChanged, match="changed while it was read"):
+            context.refuse_secrets(found)
+
+
+def test_another_program_that_makes_and_deletes_folders(tmp_path: Path) -> None:
+    repo = repos.new(tmp_path / "repo", **{"kept.txt": "x"})
+    loop = "while :; do mkdir -p d/e/f; echo x > d/e/f/g; ln -s x d/l; rm -rf d; done"
+    with subprocess.Popen(["sh", "-c", loop], cwd=repo, stderr=subprocess.DEVNULL) as busy:
+        try:
+            for _ in range(20):
+                found = source.from_working_tree(repo, build_args={})
+                with suppress(context.FileChanged):
+                    context.refuse_secrets(found)
+                    context.write(found, io.BytesIO())
+        finally:
+            busy.kill()
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [
@@ -365,7 +418,7 @@ def test_an_unreadable_file_is_refused(short_path: Path) -> None:
     subprocess.run(["chmod", "-R", "a+rX", str(short_path)], check=True)
     (repo / "secretive").chmod(0)
     script = (
-        "import os, sys, pathlib; from tasks import source;"
+        "import os, sys, pathlib; from tasks.build import source;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "source.from_working_tree(pathlib.Path(sys.argv[1]), build_args={})"
     )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tasks import git
 from tasks.base import liveness
-from tasks.git import objects
+from tasks.base.project import ROOT
+from tasks.git import isolation, objects
 from tests.support import pid_namespace, repos
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -64,3 +64,34 @@ def test_a_run_in_another_pid_namespace_leaves_a_hold_alone(repo: git.Repo) -> N
         os.utime(store.git_dir, (time.time() - 2 * 86400,) * 2)
         assert pid_namespace.run_python(program, str(repo.root), sha) == "2"
         assert store.git("cat-file", "-t", sha) == b"commit\n"
+
+
+def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder that stands in for a repository's common directory goes with its process."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    repo = repos.new(tmp_path / "repo")
+    script = (
+        "import os, pathlib, signal; from tasks import git;"
+        f"repo = git.open_repo(pathlib.Path({str(repo)!r}));"
+        "print(repo.isolated.common, flush=True);"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+
+    def run(rest: str) -> Path:
+        command = [sys.executable, "-c", script + rest]
+        result = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+        return Path(result.stdout.strip())
+
+    assert not run("").exists(), "an ordinary end"
+    killed = run("os.kill(os.getpid(), signal.SIGKILL)")
+    assert killed.is_dir()
+    opened = git.open_repo(repo)
+    isolation._sweep.cache_clear()
+    another = git.open_repo(repo)
+    assert not killed.exists()
+    assert opened.isolated.common.is_dir()
+    folder = another.isolated.common
+    del another
+    assert not folder.exists()

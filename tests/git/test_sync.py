@@ -250,6 +250,36 @@ def test_a_repository_made_in_the_sandbox_is_left_alone(tmp_path: Path) -> None:
     assert (inside / "x").exists()
 
 
+def test_secrets_of_the_hosts_history_are_said_and_the_start_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host, inside = pair(tmp_path)
+    token = "ghp_" + "a1B2" * 9
+    repos.write(host, {"old.env": "A=1", "notes.txt": f"use {token}\n"})
+    repos.commit(host)
+    (host / "old.env").unlink()
+    repos.write(host, {"notes.txt": "clean\n", "staged.txt": token})
+    repos.commit(host)
+    repos.write(host, {"staged.txt": "clean\n"})
+    capsys.readouterr()
+    sync.mirror(host, inside)
+    same(host, inside)
+    log = capsys.readouterr().err
+    for name in ("old.env (environment file, in the history as", "notes.txt (GitHub token",
+                 "staged.txt (GitHub token", "docker commit"):  # fmt: skip
+        assert name in log
+    assert token not in log
+    sync.mirror(host, inside)
+    assert "secrets" not in capsys.readouterr().err, "what was there before is not new"
+    oid = repos.git(host, "rev-parse", "HEAD~1:notes.txt").strip()
+    for allow in (f'["*.env", "staged.txt", "{oid}"]', "3"):
+        repos.write(host, {"pyproject.toml": f"[tool.sandbox.secrets]\nallow = {allow}\n"})
+        repos.git(host, "commit", "-q", "--amend", "-a", "-m", "amended")
+        sync.mirror(host, inside)
+        same(host, inside)
+    assert "is not a list of strings" in capsys.readouterr().err
+
+
 def test_a_damaged_state_file_costs_nothing(tmp_path: Path, state_file: Path) -> None:
     host, inside = pair(tmp_path)
     sync.mirror(host, inside)

@@ -122,15 +122,18 @@ class Workshop:
         return told
 
     def by_hand(self, tag: str) -> None:
+        result = self.attempt_by_hand(tag)
+        assert result.returncode == 0, result.stderr[-3000:]
+
+    def attempt_by_hand(self, tag: str) -> subprocess.CompletedProcess[str]:
         """`docker build` as a person would type it, in a plain clone."""
         labels = [f"--label={name}={value}" for name, value in self.run.labels("hand").items()]
         bundle = certificates.find_ca_bundle()
         secret = [f"--secret=id=ca_bundle,src={bundle}"] if bundle else []
         command = ["docker", "build", "-t", tag, "-f", project.DOCKERFILE, *labels, *secret, "."]
-        result = subprocess.run(
+        return subprocess.run(
             command, cwd=self.root, check=False, capture_output=True, text=True, timeout=900
         )
-        assert result.returncode == 0, result.stderr[-3000:]
 
 
 @pytest.fixture(scope="session")

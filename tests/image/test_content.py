@@ -116,6 +116,31 @@ def test_secrets_are_refused_before_the_build(workshop: Workshop, name: str) -> 
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("place", ["history", "index"])
+def test_deleted_and_staged_secrets_are_refused_by_either_way(
+    workshop: Workshop, place: str
+) -> None:
+    repos.write(workshop.root, {"old.env": "TOKEN=s3cr3t\n"})
+    repos.git(workshop.root, "add", "--force", "old.env")
+    if place == "history":
+        repos.git(workshop.root, "commit", "-q", "-m", "oops")
+        repos.git(workshop.root, "rm", "-q", "old.env")
+        repos.commit(workshop.root)
+    else:
+        (workshop.root / "old.env").unlink()
+    for result in (
+        workshop.attempt(workshop.tag("secret")),
+        workshop.attempt_by_hand(workshop.tag("secret-by-hand")),
+    ):
+        assert result.returncode != 0
+        line = next(line for line in result.stderr.splitlines() if "secrets must not" in line)
+        assert "old.env (environment file, " in line
+        assert {"history": "in the history as", "index": "staged as"}[place] in line
+        assert "[tool.sandbox.secrets] allow" in line
+        assert "s3cr3t" not in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_no_program_is_in_the_image_twice(run: object, tmp_path: Path) -> None:  # noqa: ARG001
     built = Built(project.LOCAL_IMAGE)
     listed = built.run("find", "/opt", "/usr", "/home", "-xdev", "-type", "f", "-size", "+5M",

@@ -8,40 +8,41 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.server
 import socket
 import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trustme
 
 from tests.support import loopback
+from tests.support.loopback import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.loopback import Answer, Request
+    from tests.support.loopback import Request
 
-USER: Final = "worker"
-PASSWORD: Final = "p@ss: word"
-_EXPECTED: Final = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+_CREDENTIALS: Final = "worker:p%40ss%3A%20word"
+_EXPECTED: Final = "Basic " + base64.b64encode(b"worker:p@ss: word").decode()
 
 
 @dataclass
 class Network:
     """`environment` is that of a machine which reaches nothing but the proxy; `bundle` the
     authority's certificate. `requests` are what the servers behind the proxy got, by host;
-    `tunnels` what the proxy was asked for; `leaks` are headers for the proxy that went past it.
+    `tunnels` and `forwards` what the proxy was asked for.
     """
 
     bundle: Path
     proxy: str = ""
+    scheme: str = "http"
     answers: dict[str, Callable[[Request], Answer]] = field(default_factory=dict)
     requests: list[tuple[str, Request]] = field(default_factory=list)
     tunnels: list[str] = field(default_factory=list)
+    forwards: list[str] = field(default_factory=list)
     refusals: int = 0
     _authority: trustme.CA = field(default_factory=trustme.CA)
     _hosts: dict[str, str] = field(default_factory=dict)
@@ -50,20 +51,26 @@ class Network:
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "HTTPS_PROXY": f"http://{USER}:p%40ss%3A%20word@{self.proxy}",
+            "HTTPS_PROXY": f"{self.scheme}://{_CREDENTIALS}@{self.proxy}",
             "SANDBOX_CA_BUNDLE": str(self.bundle),
         }
 
     def serve(self, name: str, answer: Callable[[Request], Answer]) -> None:
         """Let `https://NAME` answer, for those who come through the proxy."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert(name).configure_cert(context)
 
         def record(request: Request) -> Answer:
             self.requests.append((name, request))
             return answer(request)
 
-        self._hosts[name] = self._open.enter_context(loopback.answering(record, tls=context))
+        self._hosts[name] = self._open.enter_context(
+            loopback.answering(record, tls=self.tls_context(name))
+        )
+
+    def tls_context(self, name: str) -> ssl.SSLContext:
+        """With a certificate for that name."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(name).configure_cert(context)
+        return context
 
     def alias(self, name: str, target: str) -> None:
         """Let a name lead to the server of another."""
@@ -77,24 +84,29 @@ class Network:
 
 
 @contextmanager
-def network(folder: Path) -> Iterator[Network]:
+def network(folder: Path, *, is_proxy_encrypted: bool = False) -> Iterator[Network]:
     company = Network(bundle=folder / "company.pem")
     company._authority.cert_pem.write_to_path(str(company.bundle))
     handler = type("_Handler", (_ProxyHandler,), {"network": company})
-    with company._open, loopback.serving(handler) as host:
+    tls = company.tls_context("127.0.0.1") if is_proxy_encrypted else None
+    with company._open, loopback.serving(handler, tls=tls) as host:
         company.proxy = host
+        company.scheme = "https" if tls else "http"
         yield company
 
 
-class _ProxyHandler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _ProxyHandler(loopback.AnsweringHandler):
     network: Network
 
-    def do_CONNECT(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        """A request of plain HTTP: its path is a whole URL."""
+        self.network.forwards.append(self.path)
+        if self._is_authorized():
+            self.reply(Answer(b"forwarded"))
+
+    def do_CONNECT(self) -> None:  # noqa: N802 - the base class's name
         self.network.tunnels.append(self.path)
-        if self.headers.get("Proxy-Authorization") != _EXPECTED:
-            self.network.refusals += 1
-            self._refuse(407, "Proxy Authentication Required")
+        if not self._is_authorized():
             return
         address = self.network.address(self.path)
         if address is None:
@@ -104,14 +116,19 @@ class _ProxyHandler(http.server.BaseHTTPRequestHandler):
         with socket.create_connection((host, int(port))) as server:
             self.send_response_only(200)
             self.end_headers()
+            self.wfile.flush()
             loopback.relay(self.connection, server)
         self.close_connection = True
+
+    def _is_authorized(self) -> bool:
+        if self.headers.get("Proxy-Authorization") == _EXPECTED:
+            return True
+        self.network.refusals += 1
+        self._refuse(407, "Proxy Authentication Required")
+        return False
 
     def _refuse(self, status: int, reason: str) -> None:
         self.send_response_only(status, reason)
         self.send_header("Content-Length", "0")
         self.end_headers()
         self.close_connection = True
-
-    def log_message(self, *_: Any) -> None:
-        pass

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ToolState = Literal["match", "mismatch", "unpinned", "missing", "error", "checking"]
 
-_VERSION: Final = re.compile(r"\d+\.\d+\.\d+[-+.0-9A-Za-z]*")
+_VERSION: Final = re.compile(r"(?<!\d)\d+\.\d+\.\d+[-+.0-9A-Za-z]*")
 #: An agent's start takes a second on an idle machine, several on a busy one.
 _SECONDS: Final = 30.0
 #: An answer is kept while the executable stays as it is, and at most this long.

@@ -16,7 +16,7 @@ _NAME: Final = re.compile(
     r"[A-Za-z0-9_.\-:]+(?:/[A-Za-z0-9_.\-:]+)*(?:@sha256:[0-9a-f]{64})?"  # one digest at the end
 )
 _FORBIDDEN_TEXT: Final = re.compile(
-    r"<[^>]*>|[\x00-\x1f\x7f]|www\.|https?://|ftp://|data:|tel:|mailto:|javascript:", re.IGNORECASE
+    r"<[^<>]*>|[\x00-\x1f\x7f]|www\.|https?://|ftp://|data:|tel:|mailto:|javascript:", re.IGNORECASE
 )
 _IMAGE: Final = re.compile(r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9._/-]+:[\w][\w.-]{0,127}")
 _ENTRYPOINT: Final = re.compile(r"ENTRYPOINT\s+(.*)")

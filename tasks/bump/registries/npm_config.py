@@ -103,7 +103,7 @@ def _read_npmrc(files: Iterable[Path]) -> list[tuple[str, str]]:
 
 
 def _expand(value: str) -> str:
-    return re.sub(r"\$\{([^}?]+)\??\}", lambda match: os.environ.get(match[1], ""), value)
+    return re.sub(r"\$\{([^${}?]+)\??\}", lambda match: os.environ.get(match[1], ""), value)
 
 
 def _authorization(values: Mapping[str, str]) -> dict[str, str]:

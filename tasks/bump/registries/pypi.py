@@ -21,8 +21,8 @@ from tasks.bump.registries.model import (
 
 ACCEPT: Final = "application/vnd.pypi.simple.v1+json"
 #: Wheels that Debian's pip installs: glibc on the two processors that the image is built for.
-_LINUX: Final = re.compile(r"(?:manylinux\w*|linux)_(x86_64|aarch64)")
-_X64: Final = re.compile(r"linux\w*_x86_64")
+_LINUX: Final = re.compile(r"(?:manylinux\w{0,40}|linux)_(x86_64|aarch64)")
+_X64: Final = re.compile(r"linux\w{0,40}_x86_64")
 #: Of a wheel's name; each one multiplies the tags that it stands for.
 _MOST_DOTS: Final = 30
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

@@ -185,6 +185,21 @@ def test_a_proxy_gets_its_credentials_and_the_server_does_not(network: Network) 
     assert request.headers["Proxy-Authorization"] is None
 
 
+def test_plain_http_is_forwarded_by_a_proxy_that_gets_its_credentials(network: Network) -> None:
+    environment = {"HTTP_PROXY": network.environment["HTTPS_PROXY"]}
+    response = client(**environment).send("GET", "http://shop.example/tea", doing="brewing")
+    assert (response.status, response.body) == (200, b"forwarded")
+    assert network.forwards == ["http://shop.example/tea"]
+
+
+def test_a_proxy_may_be_reached_over_tls(tmp_path: Path) -> None:
+    with forward_proxy.network(tmp_path, is_proxy_encrypted=True) as company:
+        company.serve("shop.example", lambda _: Answer(b"tea"))
+        shop = client(**company.environment)
+        assert shop.send("GET", "https://shop.example/", doing="brewing").body == b"tea"
+        assert company.tunnels == ["shop.example:443"]
+
+
 def test_a_proxy_that_wants_a_password_is_told_apart(network: Network) -> None:
     network.serve("shop.example", lambda _: Answer(b"tea"))
     environment = {**network.environment, "HTTPS_PROXY": f"http://ann:wrong-pass@{network.proxy}"}

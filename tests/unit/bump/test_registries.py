@@ -12,7 +12,7 @@ from tasks.base.errors import BadInput
 from tasks.base.transport import Tls
 from tasks.bump import lock_files
 from tasks.bump.pins import find_pin
-from tasks.bump.registries import npm_config, pip_config, pypi
+from tasks.bump.registries import npm_config, npm_program, pip_config, pypi
 from tasks.bump.registries.client import PackageRegistryAccess, RegistryClient
 from tasks.bump.registries.model import SourceError
 from tasks.bump.registries.package_registries import PackageRegistries
@@ -206,3 +206,11 @@ def test_nothing_but_a_packages_name_gets_into_an_address(name: str, tmp_path: P
         registries._settings.set_result({"registry": server.url})
         assert registries.npm_versions(name) == frozenset()
         assert server.requests == []
+
+
+def test_npm_trusts_our_bundle_beside_its_own(tmp_path: Path) -> None:
+    bundle = tmp_path / "company.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\n")
+    environment = {"SANDBOX_CA_BUNDLE": str(bundle), "NODE_EXTRA_CA_CERTS": "/other.pem"}
+    assert npm_program.npm_environment(environment) == {"NODE_EXTRA_CA_CERTS": str(bundle)}
+    assert npm_program.npm_environment({"NODE_EXTRA_CA_CERTS": "/other.pem"}) == {}

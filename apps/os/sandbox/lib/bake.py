@@ -29,9 +29,11 @@ PINS = Path("/pins")
 INSTALLED_LIB = "/usr/local/lib/sandbox"
 #: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
 RUNTIME_MODULES = (
-    "__init__", "base/__init__", "base/console", "base/envfile", "base/errors", "base/loopback",
-    "base/process", "build/__init__", "build/context", "build/secret_scan",
-    "git/__init__", "git/gitdir", "git/indexfile", "git/worktree",
+    "__init__", "base/__init__", "base/console", "base/envfile", "base/errors", "base/files",
+    "base/liveness", "base/loopback", "base/process", "base/project",
+    "build/__init__", "build/context_cache", "build/history_scan", "build/secret_scan",
+    "git/__init__", "git/gitdir", "git/history", "git/indexfile", "git/isolation", "git/objects",
+    "git/worktree",
 )  # fmt: skip
 
 
@@ -75,11 +77,11 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
     for note in found.tree.all_notes():
         console.warn(note)
     context.refuse_secrets(found)
-    for number, part in enumerate(context.trees(found.tree)):
+    for number, part in enumerate(found.tree.trees()):
         clean = out / f"git-{number}" if number else out / "git"
         gitdir.export(part, clean)
     kept = _keep_listed(os.fsencode(tree), found)
-    for number, part in enumerate(context.trees(found.tree)):
+    for number, part in enumerate(found.tree.trees()):
         if number:
             shutil.move(out / f"git-{number}", tree / os.fsdecode(part.prefix) / ".git")
     console.good(f"{kept} files of {found.describe()}")

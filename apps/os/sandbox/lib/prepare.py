@@ -66,8 +66,7 @@ def _source() -> dict[str, Any]:
     """What the repository is at now; agents may have committed since the image was made."""
     repo = git.open_repo(REPO)
     sha, branch = git.head(repo)
-    dirty = bool(repo.git("status", "--porcelain", "--untracked-files=normal"))
-    return {"sha": sha, "branch": branch, "dirty": dirty}
+    return {"sha": sha, "branch": branch, "dirty": repo.count_changes() > 0}
 
 
 if __name__ == "__main__":

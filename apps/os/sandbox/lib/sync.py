@@ -19,13 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import secret_notice
+
 from tasks import git
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.build.context import trees
-from tasks.git import gitdir, worktree
+from tasks.git import gitdir, indexfile, worktree
 
 if TYPE_CHECKING:
+    from tasks.build.secret_scan import SecretFinding
     from tasks.git.worktree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
@@ -79,18 +81,20 @@ def mirror(source: Path, repo: Path) -> str:
     state.running = True
     state.save()
     copied = removed = 0
+    secrets: set[SecretFinding] = set()
     tree = worktree.scan(source)
     for _ in range(_PASSES):
         copied += _copy(source, repo, tree.everything(), state)
         removed += _remove_others(repo, tree, state)
-        for part in trees(tree):
-            _take_over_git(part, repo / os.fsdecode(part.prefix), state)
+        for part in tree.trees():
+            secrets |= _take_over_git(part, repo / os.fsdecode(part.prefix), state)
         again = worktree.scan(source)
         if _moment(again) == _moment(tree):
             state.running = False
             state.save()
             for note in tree.all_notes():
                 console.warn(note)
+            secret_notice.say(source, secrets)
             return (
                 f"{len(tree.everything())} files as on the host, {copied} copied, {removed} removed"
             )
@@ -103,7 +107,7 @@ def mirror(source: Path, repo: Path) -> str:
 
 def _moment(tree: Tree) -> list[tuple[Any, ...]]:
     entries = [(e.path, e.kind, e.oid, e.ctime_ns) for e in tree.everything()]
-    return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in trees(tree)), *entries]
+    return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in tree.trees()), *entries]
 
 
 def _copy(source: Path, repo: Path, entries: list[Entry], state: State) -> int:
@@ -197,10 +201,10 @@ def _remove_others(repo: Path, tree: Tree, state: State) -> int:
     that git does not ignore. The number of those.
     """
     wanted = {entry.path for entry in tree.everything()}
-    folders = {part.prefix for part in trees(tree)}
+    folders = {part.prefix for part in tree.trees()}
     found = {os.fsencode(name) for name in state.files}
     here = worktree.scan(repo)
-    for part in trees(here):
+    for part in here.trees():
         if part.prefix in folders:
             found.update(entry.path for entry in part.entries)
         else:
@@ -230,30 +234,31 @@ def _remove(root: bytes, path: bytes, wanted: set[bytes]) -> bool:
     return True
 
 
-def _take_over_git(tree: Tree, to: Path, state: State) -> None:
-    """Give the repository at `to` the commit, branch and index of `tree`; its own branches stay."""
+def _take_over_git(tree: Tree, to: Path, state: State) -> set[SecretFinding]:
+    """Give the repository at `to` the commit, branch and index of `tree`; its own branches stay.
+    The secrets among what it has received.
+    """
     git_dir = to / ".git"
     if not git_dir.is_dir():
         with tempfile.TemporaryDirectory(dir=to, prefix=".git-new-") as folder:
             gitdir.export(tree, Path(folder) / "git")
             (Path(folder) / "git").rename(git_dir)
-        return
+        return secret_notice.find(tree, to)
+    (git_dir / "logs").mkdir(exist_ok=True)
     repo = git.open_repo(to)
     head, branch = git.head(repo)
-    shallow, was_shallow = gitdir.shallow_commits(tree), (git_dir / "shallow").exists()
-    known = head if not (shallow or was_shallow) and _has(tree.repo, head) else None
+    shallow, former_shallow = gitdir.shallow_commits(tree), sorted(repo.shallow_commits)
+    known_commit = head if not (shallow or former_shallow) and _has(tree.repo, head) else None
     # First of all: it decides how much history is packed.
     _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
-    if head != tree.sha or (git_dir / "index").read_bytes() != tree.index.clean:
-        gitdir.copy_objects(tree, git_dir, known=known)
-    if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
-        repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
-        repo.git("update-ref", "-d", f"refs/heads/{branch}")
-    if tree.branch:
-        repo.git("update-ref", f"refs/heads/{tree.branch}", tree.sha)
-        repo.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
-    else:
-        repo.git("update-ref", "--no-deref", "HEAD", tree.sha)
+    index = indexfile.read(repo, sha256=len(head) == 64)
+    secrets: set[SecretFinding] = set()
+    if (head, index.clean, former_shallow) != (tree.sha, tree.index.clean, shallow):
+        gitdir.copy_objects(tree, git_dir, known=known_commit)
+        secrets = secret_notice.find(
+            tree, to, known_commit=known_commit, indexed={entry.oid for entry in index.entries}
+        )
+    _take_over_refs(repo, tree, state, head, branch)
     config = gitdir.config(tree)
     if not tree.prefix:
         # A configuration that was edited in the sandbox stays as it is.
@@ -263,6 +268,21 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> None:
         state.sha, state.branch = tree.sha, tree.branch
     _replace(os.fsencode(git_dir / "index"), tree.index.clean)
     repo.git("update-index", "-q", "--refresh", check=False)
+    return secrets
+
+
+def _take_over_refs(
+    repo: git.Repo, tree: Tree, state: State, head: str, branch: str | None
+) -> None:
+    """Check out the commit and branch of `tree`; a branch that only the last sync made goes."""
+    if branch and branch != tree.branch and (branch, head) == (state.branch, state.sha):
+        repo.git("symbolic-ref", "HEAD", "refs/heads/sandbox-sync-under-way")
+        repo.git("update-ref", "-d", f"refs/heads/{branch}")
+    if tree.branch:
+        repo.git("update-ref", f"refs/heads/{tree.branch}", tree.sha)
+        repo.git("symbolic-ref", "HEAD", f"refs/heads/{tree.branch}")
+    else:
+        repo.git("update-ref", "--no-deref", "HEAD", tree.sha)
 
 
 def _has(repo: git.Repo, sha: str) -> bool:
@@ -290,13 +310,21 @@ def _keep_changes(repo: Path, state: State) -> None:
     if now == then and here.sha == state.sha:
         return
     ref = f"refs/sandbox/before-sync/{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    present = {*(entry.path for entry in here.entries if entry.kind != "directory"),
+               *(nested.prefix.rstrip(b"/") for nested in here.nested)}  # fmt: skip
+    # The folder of a submodule that is not initialised says nothing of its commit.
+    folders = {entry.path for entry in here.entries if entry.kind == "directory"}
+    absent = {entry.path for entry in here.index.entries
+              if entry.path not in present
+              and not (entry.mode == indexfile.GITLINK and entry.path in folders)}  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="iterate-keep-") as folder:
         index = Path(folder) / "index"
         shutil.copyfile(here.repo.index_path, index)
-        here.repo.git("add", "--all", index=index)
+        indexfile.update(here.repo, index, present=sorted(present), absent=sorted(absent))
         tree = here.repo.git("write-tree", index=index).decode().strip()
-    who = ["-c", "user.name=iterate sandbox", "-c", "user.email=sandbox@localhost"]
-    message = "Work in the sandbox before it was synced with the host"
-    commit = here.repo.line(*who, "commit-tree", tree, "-p", here.sha, "-m", message)
+    author = (("user.name", "iterate sandbox"), ("user.email", "sandbox@localhost"))
+    message = b"Work in the sandbox before it was synced with the host\n"
+    line = here.repo.git("commit-tree", tree, "-p", here.sha, stdin=message, settings=author)
+    commit = line.decode().strip()
     here.repo.git("update-ref", ref, commit)
     console.warn(f"what was changed in the sandbox is kept as {ref}")

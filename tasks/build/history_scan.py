@@ -1,0 +1,168 @@
+"""Looks for secrets in the objects of a history: everything that a `.git` brings into an image.
+
+An object never changes, so it is read once: what a segment of the history holds is cached by its
+commits and by the rules. An edit costs nothing here, a new commit only what is new in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from tasks.base import console
+from tasks.build import context_cache, secret_scan
+from tasks.build.secret_scan import Place, SecretFinding
+from tasks.git import history
+from tasks.git.history import Segment, StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tasks.git.objects import Store
+    from tasks.git.worktree import Entry
+
+#: Of the cached form.
+_FORMAT: Final = 3
+#: Of one scan, as many bytes are read; the rest is reported as unread.
+LIMIT: Final = 2 << 30
+#: Bytes; what takes seconds is said before it begins.
+_SAID_FROM: Final = 64 << 20
+_LARGEST: Final = 5
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An object that is a secret: by its name (`by_name`) or by what stands in it."""
+
+    path: str
+    kind: str
+    oid: str
+    by_name: bool
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found in objects; the `largest` as path and bytes; `unread` bytes of text were too
+    many to read.
+    """
+
+    hits: tuple[Hit, ...]
+    largest: tuple[tuple[str, int], ...]
+    unread: int
+
+
+def scan(store: Store, stored: Iterable[StoredObject], *, limit: int = LIMIT) -> Scan:
+    """Look for secrets, by name and content, in every file and message of `stored`."""
+    hits: list[Hit] = []
+    names: dict[str, str] = {}
+    largest: list[tuple[str, int]] = []
+    size = unread = 0
+    for item in stored:
+        if item.kind == "blob":
+            kind = secret_scan.by_name(_bytes(item.path), tracked=True)
+            hits += [Hit(item.path, kind, item.oid, by_name=True)] if kind else []
+            if len(largest) < _LARGEST or item.size > largest[-1][1]:
+                largest = sorted([*largest, (item.path, item.size)], key=lambda pair: -pair[1])
+                del largest[_LARGEST:]
+        if item.kind == "tree" or not secret_scan.worth_reading(item.size):
+            continue
+        size += item.size
+        if size > limit:
+            unread += item.size
+            continue
+        names[item.oid] = item.path or f"the message of {item.kind} {item.oid[:12]}"
+    if size > _SAID_FROM:
+        console.step(f"looking for secrets in {console.size(min(size, limit))} of history, once")
+    for blob in store.blobs(names):
+        kind = secret_scan.by_content(blob.read())
+        hits += [Hit(names[blob.oid], kind, blob.oid, by_name=False)] if kind else []
+    hits.sort(key=lambda hit: (hit.path, hit.kind, hit.oid))
+    return Scan(tuple(hits), tuple(largest), unread)
+
+
+def scan_segments(store: Store, segments: list[Segment], into: Path) -> list[Scan]:
+    """What each segment holds; nothing is read twice, neither today nor by a later run."""
+    caches = [into / f"{_key(store, segment)}.scan.json" for segment in segments]
+    scans = [_load(cache) for cache in caches]
+    fresh = scans.index(None) if None in scans else len(segments)
+    if len(segments) - fresh > 1:
+        # All at once, which is faster; only where something is found it matters in which.
+        joint_scan = _scan(store, Segment(segments[fresh].base, segments[-1].tip))
+        if not joint_scan.hits:
+            scans[fresh:] = [joint_scan] * (len(segments) - fresh)
+            for cache in caches[fresh:]:
+                context_cache.save(cache, asdict(joint_scan))
+    result = []
+    for cache, segment, cached_scan in zip(caches, segments, scans, strict=True):
+        segment_scan = cached_scan or _scan(store, segment)
+        if cached_scan is None:
+            context_cache.save(cache, asdict(segment_scan))
+        result.append(segment_scan)
+    return result
+
+
+def scan_staged(store: Store, staged: dict[str, str], into: Path) -> Scan:
+    """What the index holds beyond the commit: paths with the ids of their blobs."""
+    key = _digest("staged", *(f"{oid} {path}" for path, oid in sorted(staged.items())))
+    cache = into / f"{key}.scan.json"
+    index_scan = _load(cache)
+    if index_scan is None:
+        sizes = store.sizes(staged.values())
+        index_scan = scan(
+            store,
+            (StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()),
+        )
+        context_cache.save(cache, asdict(index_scan))
+    return index_scan
+
+
+def findings(
+    scans: Iterable[Scan],
+    entries: Iterable[Entry],
+    *,
+    prefix: bytes = b"",
+    place: Place = "history",
+) -> Iterator[SecretFinding]:
+    """What was found, where it is to be mended: what a file of the tree still holds is that file's
+    matter, under each of its paths. `prefix` is the folder of the scanned repository.
+    """
+    paths: defaultdict[str, list[bytes]] = defaultdict(list)
+    for entry in entries:
+        if entry.kind != "directory":
+            paths[entry.oid].append(entry.path)
+    for hit in (hit for scan in scans for hit in scan.hits):
+        path = prefix + _bytes(hit.path)
+        current_paths = paths.get(hit.oid, [])
+        if current_paths and not hit.by_name:
+            yield from (SecretFinding(name, hit.kind, hit.oid, "file") for name in current_paths)
+        elif path not in current_paths:
+            yield SecretFinding(path, hit.kind, hit.oid, place)
+
+
+def _scan(store: Store, segment: Segment) -> Scan:
+    return scan(store, history.reached(store, segment.revisions()))
+
+
+def _load(cache: Path) -> Scan | None:
+    try:
+        value = context_cache.load(cache)
+        hits = tuple(Hit(**hit) for hit in value["hits"])
+        return Scan(hits, tuple((path, size) for path, size in value["largest"]), value["unread"])
+    except (TypeError, KeyError, ValueError):
+        return None
+
+
+def _key(store: Store, segment: Segment) -> str:
+    return _digest("segment", segment.base or "", segment.tip, *sorted(store.shallow))
+
+
+def _digest(*words: str) -> str:
+    text = "\0".join([str(_FORMAT), secret_scan.rules(), *words])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
