@@ -29,10 +29,6 @@ class Provider(ABC):
         """With the settings of this machine's environment. Raises `TaskError`: what to do first."""
 
     @abstractmethod
-    def check(self, image: str) -> None:
-        """Raise `TaskError`, with what to do, if sandboxes of `image` cannot be made here."""
-
-    @abstractmethod
     def create_sandbox(self, spec: Spec, run: Ownership) -> Sandbox:
         """Create a sandbox, not started yet, with the name and the labels that `run` gives.
 
@@ -47,7 +43,13 @@ class Provider(ABC):
     def remove(self, belonging: Belonging) -> None:
         """Delete it for good; that it is gone already is not an error."""
 
-    def close(self) -> None:
+    def check(self, image: str) -> None:  # noqa: B027 - a provider may have nothing to check
+        """Raise `TaskError`, with what to do, if sandboxes of `image` cannot be made here.
+
+        A provider that cannot know this beforehand says it in `create_sandbox`.
+        """
+
+    def close(self) -> None:  # noqa: B027 - nor to close
         """Let go of connections."""
 
     def __enter__(self) -> Self:

@@ -44,14 +44,17 @@ _CAUTION: Final[tuple[Verdict, ...]] = ("dead", "kept", "unknown", "alive")
 def verdicts(
     belongings: Iterable[Belonging],
     *,
-    time: float,
+    current_time: float,
     life: Callable[[liveness.Owner | None], liveness.Life] = liveness.life,
 ) -> dict[str, Verdict]:
-    """Run → its verdict at `time`, in seconds since the epoch. Only what is surely dead is deleted."""
+    """Run → its verdict at `current_time`, in seconds since the epoch.
+
+    Only what is surely dead will be deleted.
+    """
     result: dict[str, Verdict] = {}
     for belonging in belongings:
         verdict: Verdict = life(liveness.Owner.from_label(belonging.owner))
-        if verdict == "unknown" and time - belonging.created > STRANGER_AGE:
+        if verdict == "unknown" and current_time - belonging.created > STRANGER_AGE:
             verdict = "dead"
         if belonging.keep and verdict == "dead":
             verdict = "kept"
@@ -64,7 +67,7 @@ def verdicts(
 def reap_dead(provider: Provider) -> list[Belonging]:
     """Delete what dead runs left. What is alive, kept or of an unknown owner stays."""
     belongings = provider.belongings()
-    verdict_of = verdicts(belongings, time=time.time())
+    verdict_of = verdicts(belongings, current_time=time.time())
     dead = [belonging for belonging in belongings if verdict_of[belonging.run] == "dead"]
     _remove(provider, dead)
     for run in {belonging.run for belonging in dead}:
@@ -111,7 +114,7 @@ def run_dir(run: str) -> Path:
 
 
 def _sweep_folders(verdict_of: dict[str, Verdict]) -> None:
-    """Delete folders of dead runs that own nothing any more (each names its owner), and old logs."""
+    """Delete folders of dead runs that own nothing any more (each names its owner) and old logs."""
     runs = project.state_dir() / "runs"
     files.remove_unused(runs, seconds=STRANGER_AGE, pattern="*.log")
     for folder in runs.glob("*"):

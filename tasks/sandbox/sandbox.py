@@ -144,9 +144,7 @@ class Sandbox(ABC):
         )
         if timed_out:
             marked_processes.kill(mark, user, self._run_for_cleanup)
-            raise ExecTimedOut(
-                f"{subject} did not end within {timeout:g} s and was killed", result
-            )
+            raise ExecTimedOut(f"{subject} did not end within {timeout:g} s and was killed", result)
         if check and not result.ok:
             raise ExecFailed(
                 f"{subject} ended with status {result.exit_code}: {result.last_line()}", result

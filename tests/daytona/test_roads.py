@@ -17,7 +17,7 @@ from tasks.engine import discovery
 from tasks.sandbox import tested
 from tasks.sandbox.providers.daytona import DaytonaProvider
 from tasks.sandbox.run import Run
-from tasks.sandbox.sandbox import Spec
+from tasks.sandbox.values import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,12 @@ from tasks.base.retry import RemoteFailed
 from tasks.commands import snapshot_daytona
 from tasks.daytona import ledger, publish, ship
 from tasks.sandbox import verify
+from tasks.sandbox.errors import SandboxEnded
+from tasks.sandbox.ownership import RUN_LABEL
 from tasks.sandbox.providers import daytona as provider_module
 from tasks.sandbox.providers.daytona import OURS, DaytonaProvider
-from tasks.sandbox.run import RUN_LABEL, Run
-from tasks.sandbox.sandbox import SandboxEnded, Spec
+from tasks.sandbox.run import Run
+from tasks.sandbox.values import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,7 +186,7 @@ def test_what_cannot_be_had_is_said(bench: Bench, run: Run, image: str) -> None:
 CREATOR = textwrap.dedent("""
     import sys, signal, time
     from tasks.sandbox import providers
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
     from tasks.sandbox.run import Run
     provider = providers.connect("daytona")
     with Run(provider) as run:
@@ -238,7 +240,7 @@ VICTIMS = textwrap.dedent("""
     from tasks.daytona import adapter
     from tasks.sandbox import reaper
     from tasks.sandbox.providers.daytona import DaytonaProvider
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
     from tasks.sandbox.run import Run
     class Dead:
         def __init__(self, **_): pass

@@ -42,10 +42,9 @@ PROVIDERS: Final = {
         test_command=("daytona-test", "--snapshot"),
     ),
 }
-NAMES: Final = tuple(PROVIDERS)
 
 
 def connect(name: str) -> Provider:
     if name not in PROVIDERS:
-        raise BadInput(f"there is no provider `{name}`", fix=f"one of: {', '.join(NAMES)}")
+        raise BadInput(f"there is no provider `{name}`", fix=f"one of: {', '.join(PROVIDERS)}")
     return PROVIDERS[name].load().connect()

@@ -13,21 +13,18 @@ from tasks.base.errors import TaskError
 from tasks.base.retry import RemoteFailed
 from tasks.daytona import adapter
 from tasks.sandbox import guest_exec
-from tasks.sandbox.run import CREATED_LABEL, OWNER_LABEL, RUN_LABEL, Run, labels_say_keep
-from tasks.sandbox.sandbox import (
-    Belonging,
-    Capability,
-    ExecResult,
-    Provider,
-    Sandbox,
-    SandboxEnded,
-    Spec,
-)
+from tasks.sandbox.errors import SandboxEnded
+from tasks.sandbox.ownership import RUN_LABEL, belonging_from_labels
+from tasks.sandbox.provider import Provider
+from tasks.sandbox.sandbox import Sandbox
+from tasks.sandbox.values import ExecResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasks.daytona.adapter import Daytona, Preview, RemoteSandbox
+    from tasks.sandbox.ownership import Ownership
+    from tasks.sandbox.values import Belonging, Capability, Spec
 
 #: Carried by all of ours, so that a list of them can be asked for.
 OURS: Final = {f"{project.LABEL}.managed": "1"}
@@ -93,14 +90,8 @@ class DaytonaProvider(Provider):
             fix=advice.get(found.state, "nox -s snapshot_daytona makes it anew, or waits for it"),
         )
 
-    def create(self, spec: Spec, run: Run) -> Sandbox:
+    def create_sandbox(self, spec: Spec, run: Ownership) -> Sandbox:
         """Daytona starts what it creates: `start` has nothing left to do the first time."""
-        if spec.checkout is not None:
-            self.require("local_mode")
-        if spec.under_init:
-            self.require("init_control")
-        if any(spec.ports.values()):
-            self.require("host_ports")
         name = run.name(spec.purpose)
         wanted = {
             "name": name,
@@ -162,7 +153,7 @@ class DaytonaProvider(Provider):
             interval=0.3,
         )
 
-    def _take_back(self, name: str, run: Run) -> None:
+    def _take_back(self, name: str, run: Ownership) -> None:
         """Delete what there is of that name or run's label, if anything: names are unique."""
         with suppress(TaskError):
             if found := self.api.sandbox(name):
@@ -174,7 +165,11 @@ class DaytonaProvider(Provider):
                     self.delete(thing.id, thing.name)
 
     def belongings(self) -> list[Belonging]:
-        return [_belonging(s) for s in self.api.sandboxes(OURS) if s.id not in self.leaks]
+        return [
+            belonging_from_labels("sandbox", sandbox.id, sandbox.name, sandbox.labels)
+            for sandbox in self.api.sandboxes(OURS)
+            if sandbox.id not in self.leaks
+        ]
 
     def remove(self, belonging: Belonging) -> None:
         self.delete(belonging.id, belonging.name)
@@ -232,25 +227,9 @@ def _as_ended(error: RemoteFailed, image: str) -> TaskError:
     return error
 
 
-def _belonging(found: RemoteSandbox) -> Belonging:
-    try:
-        created = float(found.labels.get(CREATED_LABEL, ""))
-    except ValueError:
-        created = time.time()  # of an unknown age: never too old
-    return Belonging(
-        kind="sandbox",
-        id=found.id,
-        name=found.name,
-        run=found.labels.get(RUN_LABEL, ""),
-        owner=found.labels.get(OWNER_LABEL, ""),
-        created=created,
-        keep=labels_say_keep(found.labels),
-    )
-
-
 class DaytonaSandbox(Sandbox):
     def __init__(
-        self, provider: DaytonaProvider, remote: RemoteSandbox, spec: Spec, run: Run
+        self, provider: DaytonaProvider, remote: RemoteSandbox, spec: Spec, run: Ownership
     ) -> None:
         self._provider = provider
         self._api = provider.api
@@ -275,9 +254,6 @@ class DaytonaSandbox(Sandbox):
         self._api.stop_sandbox(self._remote.id)
         self._until("stopped", timeout=60)
 
-    def kill(self) -> None:
-        self._provider.require("init_control")
-
     def delete(self) -> None:
         self._provider.delete(self._remote.id, self.name)
 
@@ -291,10 +267,6 @@ class DaytonaSandbox(Sandbox):
             return None
         reason = f": {console.printable(now.reason)}" if now.reason else ""
         return f"ended: it is {console.printable(now.state)}{reason}"
-
-    def exit_status(self) -> int:
-        self._provider.require("exit_status")
-        raise AssertionError("unreachable: it is not offered")
 
     def _now(self) -> RemoteSandbox:
         now = self._api.sandbox(self._remote.id)
@@ -390,10 +362,6 @@ class DaytonaSandbox(Sandbox):
     def console(self, *, tail: int | None = None) -> str:
         text = self._api.entrypoint_log(self._remote)
         return text if tail is None else "\n".join(text.splitlines()[-tail:])
-
-    def health(self) -> str:
-        self._provider.require("health")
-        raise AssertionError("unreachable: it is not offered")
 
     def describe(self) -> Mapping[str, Any]:
         attrs = dict(self._now().raw)

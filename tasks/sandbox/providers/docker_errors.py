@@ -22,8 +22,8 @@ class EngineFailed(TaskError):
 
 @contextmanager
 def engine_errors(doing: str) -> Iterator[None]:
-    """Raise `EngineFailed` for what the engine refuses, and `SandboxEnded` for a container that does
-    not run; `doing` says what was tried.
+    """Raise `EngineFailed` for what the engine refuses, `SandboxEnded` for a container that is not
+    running. `doing` says what was tried.
     """
     try:
         yield
