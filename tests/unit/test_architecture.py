@@ -61,7 +61,6 @@ METHODS_OF_A_CLASS: Final = 15
 PROTOCOLS: Final = {
     "tasks/sandbox/sandbox.py Sandbox": "what a provider has to offer",
     "tasks/sandbox/providers/docker_sandbox.py DockerSandbox": "the same, on Docker",
-    "tasks/sandbox/providers/daytona.py DaytonaSandbox": "the same, at Daytona",
     "tasks/sandbox/providers/daytona_sandbox.py DaytonaSandbox": "the same, at Daytona",
 }
 
