@@ -52,15 +52,15 @@ def belonging_from_labels(
     """What `Ownership.labels` wrote, read back."""
     labels = labels or {}
     try:
-        created = float(labels.get(CREATED_LABEL, ""))
+        created_at = float(labels.get(CREATED_LABEL, ""))
     except ValueError:
-        created = time.time()  # of an unknown age: never too old
+        created_at = time.time()  # of an unknown age: never too old
     return Belonging(
         kind=kind,
         id=identity,
         name=name,
         run=labels.get(RUN_LABEL, ""),
         owner=labels.get(OWNER_LABEL, ""),
-        created=created,
+        created_at=created_at,
         keep=labels.get(KEEP_LABEL) == "1",
     )

@@ -33,7 +33,7 @@ class ObservedSandbox(Protocol):
 
     name: str
 
-    def ended(self) -> str | None: ...
+    def end_reason(self) -> str | None: ...
     def url(self, port: int) -> str: ...
     def headers(self, port: int) -> Mapping[str, str]: ...
     def console(self, *, tail: int | None = None) -> str: ...
@@ -85,7 +85,7 @@ class _ReadinessWait:
             )
 
     def _probe(self, client: Client) -> dict[str, Any] | None:
-        if end := self._sandbox.ended():
+        if end := self._sandbox.end_reason():
             raise SandboxEnded(
                 f"{self._sandbox.name} {end} before it was ready: {last_lines(self._sandbox)}"
             )

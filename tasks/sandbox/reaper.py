@@ -54,7 +54,7 @@ def verdicts(
     result: dict[str, Verdict] = {}
     for belonging in belongings:
         verdict: Verdict = life(liveness.Owner.from_label(belonging.owner))
-        if verdict == "unknown" and current_time - belonging.created > STRANGER_AGE:
+        if verdict == "unknown" and current_time - belonging.created_at > STRANGER_AGE:
             verdict = "dead"
         if belonging.keep and verdict == "dead":
             verdict = "kept"
@@ -81,18 +81,18 @@ def reap_run(provider: Provider, run: str, *, settle: float = 0.0) -> list[Belon
 
     Raises `TaskError` for what cannot be deleted within a minute.
     """
-    deleted: dict[str, Belonging] = {}
+    reaped: dict[str, Belonging] = {}
     deadline = time.monotonic() + _PATIENCE
     last_deletion = time.monotonic()
     while time.monotonic() < deadline:
         belongings = [belonging for belonging in provider.belongings() if belonging.run == run]
         if belongings:
             _remove(provider, belongings)
-            deleted |= {belonging.id: belonging for belonging in belongings}
+            reaped |= {belonging.id: belonging for belonging in belongings}
             last_deletion = time.monotonic()
         elif time.monotonic() - last_deletion >= settle:
             shutil.rmtree(run_dir(run), ignore_errors=True)
-            return list(deleted.values())
+            return list(reaped.values())
         else:
             time.sleep(0.25)
     names = ", ".join(belonging.name for belonging in belongings)

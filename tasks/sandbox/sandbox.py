@@ -1,7 +1,7 @@
 """What a sandbox can do, whoever runs it. Tests and commands know this module and no provider.
 
-A provider implements seven methods: `start`, `stop`, `delete`, `ended`, `run_inside`, `url` and
-`how_to_reach`. The rest is made of these, or belongs to a capability that it may not offer.
+A provider implements seven methods: `start`, `stop`, `delete`, `end_reason`, `run_inside`, `url`
+and `how_to_reach`. The rest is made of these, or belongs to a capability that it may not offer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Sandbox(ABC):
         """Delete it and all that belongs to it. Deleting again does nothing."""
 
     @abstractmethod
-    def ended(self) -> str | None:
+    def end_reason(self) -> str | None:
         """None while it runs; otherwise how it ended, in a few words."""
 
     @abstractmethod

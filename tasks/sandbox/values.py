@@ -91,7 +91,7 @@ class Spec:
 class Belonging:
     """A container, volume, network, … of a run, as its labels describe it.
 
-    `created` is in seconds since the epoch, `owner` the text of a `liveness.Owner`.
+    `created_at` is in seconds since the epoch, `owner` the text of a `liveness.Owner`.
     """
 
     kind: str
@@ -99,5 +99,5 @@ class Belonging:
     name: str
     run: str
     owner: str
-    created: float
+    created_at: float
     keep: bool

@@ -72,12 +72,12 @@ def test_files_keep_bytes_and_mode(sandbox: Sandbox) -> None:
 def test_a_sandbox_can_be_stopped_started_and_deleted(make: Maker, provider: Provider) -> None:
     """Made, started, stopped, started, deleted; deleting again does nothing."""
     sandbox = make(ready=False)
-    assert sandbox.ended()
+    assert sandbox.end_reason()
     sandbox.start()
     sandbox.wait_until_ready()
-    assert sandbox.ended() is None
+    assert sandbox.end_reason() is None
     sandbox.stop(grace=3)
-    assert sandbox.ended()
+    assert sandbox.end_reason()
     with pytest.raises(SandboxEnded):
         sandbox.exec(["true"])
     sandbox.start()

@@ -28,8 +28,8 @@ class ProviderEntry:
 
     def load(self) -> type[Provider]:
         module, _, class_name = self.provider.partition(":")
-        loaded: type[Provider] = getattr(importlib.import_module(module), class_name)
-        return loaded
+        provider_class: type[Provider] = getattr(importlib.import_module(module), class_name)
+        return provider_class
 
 
 PROVIDERS: Final = {

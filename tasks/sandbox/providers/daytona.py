@@ -195,17 +195,17 @@ class DaytonaProvider(Provider):
                 )
 
     def _delete(self, identity: str, name: str) -> None:
-        requested = False
+        is_requested = False
 
         def is_gone() -> bool:
-            nonlocal requested
+            nonlocal is_requested
             remote = self.api.sandboxes.find(identity)
             if remote is None:
                 return True
-            if not requested and remote.state != "destroying":
+            if not is_requested and remote.state != "destroying":
                 try:
                     self.api.sandboxes.delete(identity)
-                    requested = True
+                    is_requested = True
                 except RemoteFailed as error:
                     if error.kind != "conflict":  # its state changes at this moment: ask again
                         raise

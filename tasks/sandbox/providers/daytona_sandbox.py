@@ -47,7 +47,7 @@ class DaytonaSandbox(Sandbox):
         self._delete = delete
         self._remote = remote
         self._previews: dict[int, Preview] = {}
-        self._started = False
+        self._was_started = False
         self.name = remote.name
         self.spec = spec
         self.run = run
@@ -55,7 +55,7 @@ class DaytonaSandbox(Sandbox):
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        self._started = True
+        self._was_started = True
         self._previews.clear()  # their tokens end with each start
         if self._refresh().state != "started":
             self._sandboxes.start(self._remote.id)
@@ -69,8 +69,8 @@ class DaytonaSandbox(Sandbox):
     def delete(self) -> None:
         self._delete()
 
-    def ended(self) -> str | None:
-        if not self._started:
+    def end_reason(self) -> str | None:
+        if not self._was_started:
             return "was never started"
         remote = self._sandboxes.find(self._remote.id)
         if remote is None:
@@ -121,7 +121,7 @@ class DaytonaSandbox(Sandbox):
             # Beside the command's own time: a busy sandbox starts the runner slowly.
             answer = self._sandboxes.execute(self._remote, script, timeout=timeout + 30)
         except RemoteFailed as error:
-            if reason := self.ended():
+            if reason := self.end_reason():
                 raise SandboxEnded(f"running a command in {self.name}: it {reason}") from error
             raise
         result = guest_exec.parse(answer.result)
@@ -167,7 +167,7 @@ class DaytonaSandbox(Sandbox):
             try:
                 self._previews[port] = self._sandboxes.preview(self._remote.id, port)
             except RemoteFailed as error:
-                if reason := self.ended():
+                if reason := self.end_reason():
                     raise SandboxEnded(f"{self.name} {reason}: port {port} is not there") from error
                 raise
         return self._previews[port]

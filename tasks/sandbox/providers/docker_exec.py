@@ -27,9 +27,9 @@ class ExecConversation:
         """Whether the command ended; closes the connection either way."""
         reader = self._threads[0]
         reader.join(timeout)
-        ended = not reader.is_alive()
+        has_ended = not reader.is_alive()
         self._close()
-        return ended
+        return has_ended
 
     def _raw(self) -> Any:
         """The socket below docker-py's reader: it can also be written to."""

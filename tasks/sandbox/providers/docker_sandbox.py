@@ -60,7 +60,7 @@ class DockerSandbox(Sandbox):
         with engine_errors(f"deleting {self.name}"), suppress(docker.errors.NotFound):
             self._api.remove_container(self._id, force=True, v=True)
 
-    def ended(self) -> str | None:
+    def end_reason(self) -> str | None:
         state = self._state()
         if state["Running"]:
             return None

@@ -27,7 +27,7 @@ class MemoryProvider(Provider):
 
     def __init__(self, *belongings: Belonging) -> None:
         self.content = {belonging.id: belonging for belonging in belongings}
-        self.removed: list[str] = []
+        self.removed_kinds: list[str] = []
         self.late: list[Belonging] = []
         self.stuck = False
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class MemoryProvider(Provider):
         with self._lock:
             if not self.stuck:
                 self.content.pop(belonging.id, None)
-            self.removed.append(belonging.kind)
+            self.removed_kinds.append(belonging.kind)
 
 
 class MachineSandbox(Sandbox):
@@ -87,7 +87,7 @@ class MachineSandbox(Sandbox):
         if self._provider:
             self._provider.content.pop(self.name, None)
 
-    def ended(self) -> str | None:
+    def end_reason(self) -> str | None:
         return None if self._is_running else "does not run"
 
     def url(self, port: int) -> str:

@@ -40,7 +40,7 @@ def memory_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_provider_implements_a_handful_of_methods() -> None:
     assert Provider.__abstractmethods__ == {"connect", "create_sandbox", "belongings", "remove"}
     assert Sandbox.__abstractmethods__ == {
-        *("start", "stop", "delete", "ended", "run_inside", "url", "how_to_reach"),
+        *("start", "stop", "delete", "end_reason", "run_inside", "url", "how_to_reach"),
     }
 
 

@@ -21,7 +21,7 @@ from tests.unit.sandbox.example_provider import MemoryProvider
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOW = 1_000_000.0
+CURRENT_TIME = 1_000_000.0
 LIVES: dict[str, liveness.Life] = {"alive": "alive", "dead": "dead", "unknown": "unknown"}
 
 
@@ -34,7 +34,7 @@ def belonging(run: str, life: str, *, age: float = 0, keep: bool = False, kind: 
         name=name or f"{run}-{kind}",
         run=run,
         owner=owner.to_label(),
-        created=NOW - age,
+        created_at=CURRENT_TIME - age,
         keep=keep,
     )
 
@@ -45,7 +45,7 @@ def by_host(owner: liveness.Owner | None) -> liveness.Life:
 
 
 def judge(*belongings: Belonging) -> dict[str, reaper.Verdict]:
-    return reaper.verdicts(belongings, current_time=NOW, life=by_host)
+    return reaper.verdicts(belongings, current_time=CURRENT_TIME, life=by_host)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_runs_are_judged_one_by_one() -> None:
 
 def test_a_label_that_is_no_owner_is_unknown() -> None:
     stranger = Belonging(
-        kind="container", id="1", name="1", run="r", owner="?", created=NOW, keep=False
+        kind="container", id="1", name="1", run="r", owner="?", created_at=CURRENT_TIME, keep=False
     )
-    assert reaper.verdicts([stranger], current_time=NOW) == {"r": "unknown"}
+    assert reaper.verdicts([stranger], current_time=CURRENT_TIME) == {"r": "unknown"}
 
 
 @given(st.permutations(["alive", "dead", "unknown", "dead", "alive"]))
@@ -113,8 +113,8 @@ def test_containers_are_deleted_before_what_they_hold() -> None:
         *(belonging("a", "dead", kind=k, name=f"{k}{i}") for i, k in enumerate(kinds))
     )
     reaper.reap_dead(provider)
-    assert provider.removed[:2] == ["container", "container"]
-    assert Counter(provider.removed) == Counter(kinds)
+    assert provider.removed_kinds[:2] == ["container", "container"]
+    assert Counter(provider.removed_kinds) == Counter(kinds)
 
 
 def test_a_named_run_is_reaped_whoever_owns_it() -> None:

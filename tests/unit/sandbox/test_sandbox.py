@@ -52,13 +52,13 @@ def test_a_deadline_ends_all_processes_of_a_command() -> None:
         machine.exec(script, timeout=7)
     leader = int(error_info.value.result.stdout)
 
-    def ended() -> bool:
+    def has_ended() -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
             return psutil.Process(leader).status() == psutil.STATUS_ZOMBIE
         return True
 
     # It was killed before the error came, but a busy machine takes its time to end it.
-    waiting.until(ended, what="its end", timeout=10)
+    waiting.until(has_ended, what="its end", timeout=10)
 
 
 @pytest.mark.parametrize("content", [b"", b"text\n", bytes(range(256)) * 500, b"no newline"])
