@@ -13,8 +13,10 @@ import pytest
 from tasks.base import project
 from tasks.base.errors import TaskError
 from tasks.sandbox import diagnostics, providers
+from tasks.sandbox.provider import Provider
 from tasks.sandbox.run import Run
-from tasks.sandbox.sandbox import Capability, Provider, Sandbox, Spec
+from tasks.sandbox.sandbox import Sandbox
+from tasks.sandbox.values import Capability, Spec
 from tests.sandbox import checkout as checkouts
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ SOAK_TIMEOUT = 6 * 3600
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sandbox")
-    group.addoption("--provider", default="docker", choices=providers.NAMES)
+    group.addoption("--provider", default=providers.DEFAULT, choices=providers.PROVIDERS)
     group.addoption("--image", default=project.LOCAL_IMAGE)
     group.addoption("--keep", action="store_true", help="leave the sandboxes")
     group.addoption("--soak", action="store_true", help="fault tests at full count")

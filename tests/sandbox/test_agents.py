@@ -16,7 +16,8 @@ from tests.sandbox.support import ENV_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tasks.sandbox.sandbox import ExecResult, Sandbox
+    from tasks.sandbox.sandbox import Sandbox
+    from tasks.sandbox.values import ExecResult
     from tests.sandbox.conftest import Maker
 
 PORT = 18080

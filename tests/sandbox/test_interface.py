@@ -9,10 +9,11 @@ import httpx
 import pytest
 
 from tasks.base import project, waiting
-from tasks.sandbox.sandbox import ExecFailed, ExecTimedOut, SandboxEnded
+from tasks.sandbox.errors import ExecFailed, ExecTimedOut, SandboxEnded
 from tests.sandbox.support import DAEMON, get
 
 if TYPE_CHECKING:
+    from tasks.sandbox.provider import Provider
     from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
@@ -68,24 +69,24 @@ def test_files_keep_bytes_and_mode(sandbox: Sandbox) -> None:
     assert said == ["640", project.USER]
 
 
-def test_life_goes_round(make: Maker) -> None:
+def test_a_sandbox_can_be_stopped_started_and_deleted(make: Maker, provider: Provider) -> None:
     """Made, started, stopped, started, deleted; deleting again does nothing."""
     sandbox = make(ready=False)
-    assert sandbox.ended()
+    assert sandbox.end_reason()
     sandbox.start()
     sandbox.wait_until_ready()
-    assert sandbox.ended() is None
+    assert sandbox.end_reason() is None
     sandbox.stop(grace=3)
-    assert sandbox.ended()
+    assert sandbox.end_reason()
     with pytest.raises(SandboxEnded):
         sandbox.exec(["true"])
     sandbox.start()
     sandbox.wait_until_ready()
     assert get(sandbox, "/healthz", port=DAEMON).status_code == httpx.codes.OK
-    assert sandbox.name in [thing.name for thing in sandbox.run.provider.belongings()]
+    assert sandbox.name in [belonging.name for belonging in provider.belongings()]
     sandbox.delete()
     sandbox.delete()
-    assert sandbox.name not in [thing.name for thing in sandbox.run.provider.belongings()]
+    assert sandbox.name not in [belonging.name for belonging in provider.belongings()]
 
 
 def test_tells_how_to_reach_and_delete_it(sandbox: Sandbox) -> None:

@@ -25,7 +25,7 @@ def test_stops_in_time(own: Sandbox) -> None:
     begun = time.monotonic()
     own.stop(grace=20)
     assert time.monotonic() - begun < STOP
-    assert own.ended()
+    assert own.end_reason()
 
 
 @pytest.mark.needs("exit_status")

@@ -259,7 +259,7 @@ def test_ended_at_any_moment_the_next_start_converges(
             else:
                 sandbox.restart(grace=3)
             time.sleep(rng.uniform(0, 3.5))
-        if sandbox.ended():
+        if sandbox.end_reason():
             sandbox.start()
         sandbox.wait_until_ready(timeout=FIRST)
         assert_same(sandbox, checkout)

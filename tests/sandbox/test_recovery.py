@@ -125,7 +125,7 @@ def test_opencode_that_always_fails_is_given_up_and_named(own: Sandbox) -> None:
     deaths = own.exec(["s6-svdt", "/run/service/opencode"]).stdout.splitlines()
     assert len(deaths) <= 2 + (time.monotonic() - begun) * 1.1, "it was started too often"
 
-    assert own.ended() is None
+    assert own.end_reason() is None
     assert pid(own, "iterate-daemon") == daemon
     answer = get(own, "/readyz")
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
@@ -150,7 +150,7 @@ def test_daemon_that_always_fails_is_given_up(own: Sandbox) -> None:
     replace_run(own, "iterate-daemon", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n")
     own.exec("s6-svc -k /run/service/iterate-daemon")
     until_given_up(own, "iterate-daemon")
-    assert own.ended() is None
+    assert own.end_reason() is None
     assert pid(own, "opencode") == opencode
     begun = time.monotonic()
     with pytest.raises(TaskError, match=r"iterate-daemon.*gave up.*no such luck"):
@@ -255,7 +255,7 @@ def test_killed_as_a_whole_and_started_again(
     )
     for _ in range(times(5, 100)):
         sandbox.kill()
-        assert sandbox.ended()
+        assert sandbox.end_reason()
         sandbox.start()
         # Ended again while it starts: half-way is the hardest.
         time.sleep(rng.uniform(0, 2))

@@ -10,7 +10,8 @@ import pytest
 from tasks.base import project
 
 if TYPE_CHECKING:
-    from tasks.sandbox.sandbox import ExecResult, Sandbox
+    from tasks.sandbox.sandbox import Sandbox
+    from tasks.sandbox.values import ExecResult
 
 #: Tool → the pin that decides its version.
 PINNED = {
