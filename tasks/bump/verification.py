@@ -6,7 +6,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tasks.base import console, process
+from tasks.base import console, process, project
 from tasks.base.errors import CommandFailed
 from tasks.bump import edit, journal
 from tasks.bump.journal import VerificationFailed
@@ -95,7 +95,7 @@ def _reduce(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[
 def sandbox_works() -> bool:
     """Build the working tree under a name of its own and test that; the image is deleted then."""
     with closing(providers.connect("docker")) as provider, Run(provider) as run:
-        tag = f"iterate-sandbox-bump:{run.id}"
+        tag = f"{project.IMAGE}-bump:{run.id}"
         labels = [f"{name}={value}" for name, value in run.labels("bump").items()]
         options = [word for label in labels for word in ("--label", label)]
         command = [sys.executable, "-m", "tasks"]
