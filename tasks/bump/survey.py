@@ -91,9 +91,9 @@ def survey(
                 situation = Situation(time, node, pin_survey.needs_of_node(relevant))
                 outcomes[pin] = pin_survey.decide(pin, situation)
                 node = outcomes[pin].target  # the other tools have to run on it
-        others = [pin for pin in selected if pin not in outcomes]
+        tools = [pin for pin in selected if pin not in outcomes]
         decide = partial(pin_survey.decide, situation=Situation(time, node))
-        outcomes |= zip(others, in_threads(decide, others), strict=True)
+        outcomes |= zip(tools, in_threads(decide, tools), strict=True)
     except BaseException:
         process.end_captures()
         raise
