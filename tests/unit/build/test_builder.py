@@ -211,46 +211,48 @@ def test_our_engine_under_another_name_is_ours(docker: Docker) -> None:
 @pytest.mark.parametrize("name", ["", "-x", "--builder=x", "a b", "a\n", "../x", "ü"])
 def test_what_cannot_name_one_is_refused_before_any_work(name: str) -> None:
     with pytest.raises(BadInput):
-        builder.wanted(name)
+        builder.requested_name_of(name)
     with pytest.raises(BadInput):
-        builder.wanted(None, {builder.VARIABLE: name or " "})
+        builder.requested_name_of(None, {builder.VARIABLE: name or " "})
 
 
 def test_the_option_counts_before_the_variable() -> None:
-    assert builder.wanted("a", {builder.VARIABLE: "b"}) == "a"
-    assert builder.wanted(None, {builder.VARIABLE: "b"}) == "b"
-    assert builder.wanted(None, {builder.VARIABLE: ""}) is None
+    assert builder.requested_name_of("a", {builder.VARIABLE: "b"}) == "a"
+    assert builder.requested_name_of(None, {builder.VARIABLE: "b"}) == "b"
+    assert builder.requested_name_of(None, {builder.VARIABLE: ""}) is None
 
 
 def test_the_engines_own_builder_cannot_write_a_cache(docker: Docker) -> None:
     with pytest.raises(CacheUnusable) as caught:
-        builder.way(docker.says(inspect=OWN).engine, environment={CACHE: "registry:host.example/a"})
+        builder.plan_build(
+            docker.says(inspect=OWN).engine, environment={CACHE: "registry:host.example/a"}
+        )
     assert "--driver docker-container" in caught.value.fix
     assert "--builder sandbox" in caught.value.fix
 
 
 def test_it_can_with_the_containerd_store(docker: Docker, info: dict[str, Any]) -> None:
     info["DriverStatus"] = json.loads('[["driver-type", "io.containerd.snapshotter.v1"]]')
-    way = builder.way(
+    plan = builder.plan_build(
         docker.says(inspect=OWN).engine, environment={CACHE: "registry:host.example/a"}
     )
-    assert way.builder.own
-    assert str(way.cache) == "registry:host.example/a"
+    assert plan.builder.own
+    assert str(plan.cache) == "registry:host.example/a"
 
 
 def test_a_setting_that_cannot_be_is_said_before_anybody_is_asked(docker: Docker) -> None:
     with pytest.raises(BadInput):
-        builder.way(docker.engine, "far", environment={CACHE: "yes"})
+        builder.plan_build(docker.engine, "far", environment={CACHE: "yes"})
     assert docker.asked == []
 
 
 def test_the_variable_chooses(docker: Docker) -> None:
-    way = builder.way(
+    plan = builder.plan_build(
         docker.says(inspect=REMOTE).engine,
         environment={builder.VARIABLE: "far", CACHE: "registry:host.example/a"},
     )
     assert docker.asked == ["buildx inspect far"]
-    assert (way.builder.name, str(way.cache), way.arch) == (
+    assert (plan.builder.name, str(plan.cache), plan.arch) == (
         "far",
         "registry:host.example/a",
         "amd64",

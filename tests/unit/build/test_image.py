@@ -7,7 +7,7 @@ import pytest
 
 from tasks.base.errors import BadInput
 from tasks.build import image, source
-from tasks.build.builder import Builder, Way
+from tasks.build.builder import Builder, BuildPlan
 from tasks.build.layer_cache import Cache
 from tests.support import repos
 
@@ -48,7 +48,7 @@ def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
         ca_bundle=Path("/ca.pem"),
         extra_labels=["x=y"],
         environment=proxies,
-        way=Way(OWN, Cache("registry", "cache.example/layers")),
+        plan=BuildPlan(OWN, Cache("registry", "cache.example/layers")),
     )
     text = " ".join(options)
     assert "hunter2" not in text
@@ -73,7 +73,7 @@ def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
         "no_proxy": "127.0.0.1,localhost,.example",
         "FTP_PROXY": "",
     }
-    options = image.arguments(found, tag="a:b", environment=proxies, way=Way(OTHER))
+    options = image.arguments(found, tag="a:b", environment=proxies, plan=BuildPlan(OTHER))
     text = " ".join(options)
     assert "--builder far" in text
     assert "--load" not in options, "buildx would pack with gzip"
