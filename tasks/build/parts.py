@@ -60,7 +60,7 @@ _LARGEST: Final = 5
 
 
 @dataclass(frozen=True)
-class Report:
+class PartsReport:
     """`files` and `file_bytes` of the tree; `bytes` of all parts; the `largest` of the tree's
     files and of the history's, by name; `notes` are for people.
     """
@@ -81,7 +81,7 @@ class Packed:
     parts: tuple[Part, ...]
     dockerfile: str
     source: Source
-    report: Report
+    report: PartsReport
 
     @property
     def identity(self) -> str:
@@ -193,7 +193,7 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     return scans
 
 
-def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Report:
+def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> PartsReport:
     tree = context.report(source)
     sizes = dict(file_size for scan in scans for file_size in scan.largest)
     sizes |= dict(tree.largest)
@@ -202,7 +202,7 @@ def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Rep
     notes = list(source.tree.all_notes())
     if unread:
         notes.append(f"{console.size(unread)} of old text was too much to read for secrets")
-    return Report(
+    return PartsReport(
         files=tree.files,
         file_bytes=tree.bytes,
         bytes=sum(part.bytes for part in parts),
@@ -215,7 +215,7 @@ def _printable_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _refuse_large(report: Report, limit: int) -> None:
+def _refuse_large(report: PartsReport, limit: int) -> None:
     if report.bytes > limit:
         names = ", ".join(f"{name} ({console.size(size)})" for name, size in report.largest)
         raise BadInput(

@@ -95,7 +95,7 @@ def start(provider: Provider, image: str) -> Iterator[Callable[[], Runner]]:
 
 
 def of(provider: Provider, run: str) -> list[str]:
-    return [thing.name for thing in provider.belongings() if thing.run == run]
+    return [belonging.name for belonging in provider.belongings() if belonging.run == run]
 
 
 def gone(provider: Provider, run: str, *, timeout: float = REAPED) -> None:
@@ -193,8 +193,8 @@ def command_for(provider: Provider, image: str) -> list[str]:
     return [*providers.PROVIDERS[provider.name].test_command, image]
 
 
-def owned_by(thing: Belonging, pid: int) -> bool:
-    who = liveness.Owner.from_label(thing.owner)
+def owned_by(belonging: Belonging, pid: int) -> bool:
+    who = liveness.Owner.from_label(belonging.owner)
     return who is not None and who.pid == pid
 
 
@@ -277,10 +277,10 @@ def test_the_command_refuses_in_one_line(image: str, make: Maker, provider: Prov
     (line,) = result.stderr.strip().splitlines()
     assert fnmatchcase(line, "✗ unrecognized arguments: --nonsense → nox -s * -- --help"), line
     assert (result.returncode, result.stdout) == (2, "")
-    said = tasks(*command_for(provider, image), "-k", "no_test_of_this_name")
-    assert said.returncode == 1
-    assert said.stderr.splitlines()[-1].startswith("✗ no test matches → ")
-    assert "Traceback" not in said.stderr
+    result = tasks(*command_for(provider, image), "-k", "no_test_of_this_name")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("✗ no test matches → ")
+    assert "Traceback" not in result.stderr
     assert make.made == []
 
 
@@ -301,17 +301,17 @@ def test_the_command_works_in_odd_places(
     env = {**os.environ, **{k: v for k, v in environment.items() if v is not None}}
     for name in (k for k, v in environment.items() if v is None):
         env.pop(name, None)
-    said = tasks("reap", "--provider", provider.name, "--list", env=env)
-    assert said.returncode == 0, said.stderr
-    mine = [thing.name for thing in provider.belongings()]
-    assert all(name in said.stderr for name in mine)
+    result = tasks("reap", "--provider", provider.name, "--list", env=env)
+    assert result.returncode == 0, result.stderr
+    mine = [belonging.name for belonging in provider.belongings()]
+    assert all(name in result.stderr for name in mine)
 
 
 def test_the_command_works_without_its_streams(provider: Provider) -> None:
     """N43: standard input and output closed."""
     command = f'exec "{sys.executable}" -m tasks reap --provider {provider.name} --list <&- >&-'
-    said = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", command], cwd=project.ROOT, stderr=subprocess.PIPE, timeout=60, check=False
     )
-    assert said.returncode == 0, said.stderr
-    assert b"Traceback" not in said.stderr
+    assert result.returncode == 0, result.stderr
+    assert b"Traceback" not in result.stderr

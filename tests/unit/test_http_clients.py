@@ -99,7 +99,7 @@ class PreviewedSandbox:
     name = "previewed"
     is_up = False
 
-    def ended(self) -> str | None:
+    def end_reason(self) -> str | None:
         return None
 
     def url(self, port: int) -> str:
