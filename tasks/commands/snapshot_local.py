@@ -16,6 +16,7 @@ from tasks.github import job
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from tasks.build.build_log import Build
     from tasks.build.source import Source
@@ -32,18 +33,7 @@ def main(arguments: list[str]) -> None:
     watch = console.Stopwatch()
     build_source = _source(options.ref)
     report = context.report(build_source)
-    console.step(
-        f"source: {build_source.describe()}; {report.files} files, {console.size(report.bytes)}; "
-        f"identity {build_source.identity[:12]}"
-    )
-    for note in build_source.tree.all_notes():
-        console.warn(note)
-    result: dict[str, Any] = {
-        **build_source.record(),
-        "content": source.content(build_source.tree, image.BUILD_ARGS),
-        "image": tag,
-        "context": asdict(report),
-    }
+    result = {**_announce(build_source, report), "image": tag, "context": asdict(report)}
     if options.dry_run:
         _refuse_secrets(build_source, result)
         console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
@@ -70,6 +60,22 @@ def main(arguments: list[str]) -> None:
             image.forget(engine, existing_image)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
     _finish(result, json=options.json)
+
+
+def _announce(build_source: Source, report: context.ContextReport) -> dict[str, Any]:
+    """Say what is built; the record of it."""
+    console.step(
+        f"source: {build_source.describe()}; {report.files} files, {console.size(report.bytes)}; "
+        f"identity {build_source.identity[:12]}"
+    )
+    for note in build_source.tree.all_notes():
+        console.warn(note)
+    return _record(build_source)
+
+
+def _record(build_source: Source) -> dict[str, Any]:
+    content = source.content(build_source.tree, image.BUILD_ARGS)
+    return {**build_source.record(), "content": content}
 
 
 def _source(ref: str | None) -> Source:
@@ -102,10 +108,7 @@ def _listed_again(error: context.FileChanged, result: dict[str, Any], *, last: b
         raise error
     console.warn(f"{error.what}; listing the files again")
     build_source = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
-    result |= {
-        **build_source.record(),
-        "content": source.content(build_source.tree, image.BUILD_ARGS),
-    }
+    result |= _record(build_source)
     return build_source
 
 
@@ -118,40 +121,53 @@ def _build(
 ) -> image.Image:
     tag = options.tag
     log = new_log("snapshot-local")
+    watch = console.Stopwatch()
+    build = _run_build(engine, build_source, options, plan, result, log)
+    built = image.find(engine, tag)
+    if built is None:
+        raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
+    executed, cached = build.counts()
+    console.good(
+        f"{tag} is built: {console.size(built.size)}, {executed} steps executed, {cached} cached, "
+        f"in {watch}"
+    )
+    result |= {"reused": False, "log": str(log), "executed": executed, "cached": cached}
+    result |= {"builder": plan.builder.name, "layer_cache": _cache_record(plan, build)}
+    return built
+
+
+def _run_build(
+    engine: Engine,
+    build_source: Source,
+    options: argparse.Namespace,
+    plan: builder.BuildPlan,
+    result: dict[str, Any],
+    log: Path,
+) -> Build:
+    """Build, and again where a file has changed meanwhile."""
     bundle = certificates.find_ca_bundle()
     if bundle:
         console.step(f"CA bundle {bundle} goes along as a build secret")
     if plan.cache:
         console.step(f"layer cache: {plan.cache}")
-    watch = console.Stopwatch()
-    for attempt in range(1, _ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
             if not build_source.ref:  # of a ref, packing does
                 context.refuse_secrets(build_source)
-            log_reader = image.build(
+            return image.build(
                 engine,
                 build_source,
-                tag=tag,
+                tag=options.tag,
                 log=log,
                 ca_bundle=bundle,
                 no_cache=options.no_cache,
                 extra_labels=options.label,
                 plan=plan,
             )
-            break
         except context.FileChanged as error:
             build_source = _listed_again(error, result, last=attempt == _ATTEMPTS)
-    built = image.find(engine, tag)
-    if built is None:
-        raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
-    executed, cached = log_reader.counts()
-    console.good(
-        f"{tag} is built: {console.size(built.size)}, {executed} steps executed, {cached} cached, "
-        f"in {watch}"
-    )
-    result |= {"reused": False, "log": str(log), "executed": executed, "cached": cached}
-    result |= {"builder": plan.builder.name, "layer_cache": _cache_record(plan, log_reader)}
-    return built
+            attempt += 1
 
 
 def _cache_record(plan: builder.BuildPlan, log_reader: Build) -> dict[str, Any] | None:

@@ -58,10 +58,9 @@ def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> Non
     local = workshop.tag("ref-local")
     record = workshop.build(local, "--ref", "shipped")
     assert (record["sha"], record["branch"], record["dirty"]) == (sha, None, False)
-    opened = git.open_repo(root)
-    build_source = source.from_ref(
-        opened, refs.resolve(opened, "shipped"), build_args=image.BUILD_ARGS
-    )
+    repo = git.open_repo(root)
+    ref = refs.resolve(repo, "shipped")
+    build_source = source.from_ref(repo, ref, build_args=image.BUILD_ARGS)
     context_parts = parts.pack(build_source, tmp_path / "parts")
     routes = {
         "local": Built(local),
