@@ -122,7 +122,7 @@ def _build(
     tag = options.tag
     log = new_log("snapshot-local")
     watch = console.Stopwatch()
-    build = _run_build(engine, build_source, options, plan, result, log)
+    build = _run_build(engine, build_source, options, plan, result, log=log)
     built = image.find(engine, tag)
     if built is None:
         raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
@@ -142,6 +142,7 @@ def _run_build(
     options: argparse.Namespace,
     plan: builder.BuildPlan,
     result: dict[str, Any],
+    *,
     log: Path,
 ) -> Build:
     """Build, and again where a file has changed meanwhile."""
