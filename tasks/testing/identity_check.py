@@ -75,7 +75,7 @@ RULES: Final = (
     Rule(key="slug", pattern=re.compile(r'^  "name": "(.+)"', _FLAGS), paths=("package.json",)),
     Rule(
         key="slug",
-        pattern=re.compile(r"target=/root/\.cache/([\w-]+-[\w-]+) ", _FLAGS),
+        pattern=re.compile(r"target=/root/\.cache/(\w{1,40}(?:-\w{1,40}){1,8}) ", _FLAGS),
         paths=(_DOCKERFILE,),
     ),
     Rule(key="name", pattern=re.compile(r'image\.title="(.+?)"', _FLAGS), paths=(_DOCKERFILE,)),
@@ -185,7 +185,7 @@ RULES: Final = (
     ),
     Rule(
         key="opencode_port",
-        pattern=re.compile(r" -p \S+ -p 127\.0\.0\.1:(\d+):(\d+)", _FLAGS),
+        pattern=re.compile(r" -p [\d.:]{1,30} -p 127\.0\.0\.1:(\d+):(\d+)", _FLAGS),
         paths=("README.md",),
         in_documents=True,
     ),

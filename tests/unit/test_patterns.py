@@ -28,12 +28,6 @@ FOLDERS = (
     "tasks", "apps/daemon/iterate_daemon", "apps/daytona-standin/daytona_standin",
     "apps/os/sandbox/lib",
 )  # fmt: skip
-#: Files whose patterns meet no text of others that could be long.
-EXEMPT_FILES = {
-    "tasks/base/identity.py": "the values of this checkout's own settings",
-    "tasks/testing/identity_check.py": "this checkout's own files, in nox -s lint",
-    "tasks/bump/ranges.py": "a range has at most ranges.LONGEST characters",
-}
 #: Steps may grow as the text does, and 2.5 times that; the square would be eight times that.
 SHORT, LONG, GROWTH = 40, 320, 2.5
 STEP_LIMIT = 10 * SHORT**2
@@ -100,11 +94,7 @@ def _methods(name: str, path: Path) -> list[str]:
 @functools.cache
 def _sources() -> dict[Path, str]:
     paths = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
-    return {
-        path: path.read_text()
-        for path in paths
-        if path.relative_to(ROOT).as_posix() not in EXEMPT_FILES
-    }
+    return {path: path.read_text() for path in paths}
 
 
 def _pattern(call: ast.Call, path: Path) -> re.Pattern[Any]:
