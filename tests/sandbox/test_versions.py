@@ -9,6 +9,7 @@ import pytest
 from iterate_daemon.versions import TOOLS
 
 from tasks.base import project
+from tests.sandbox.support import pid, variables_of
 
 if TYPE_CHECKING:
     from tasks.sandbox.sandbox import Sandbox
@@ -53,6 +54,20 @@ def test_installed_is_pinned(sandbox: Sandbox, tool: str, shell: object) -> None
 def test_every_pin_is_tested(sandbox: Sandbox) -> None:
     pins = sandbox.read_json(project.BUILD_INFO)["pins"]
     assert set(pins) == set(PINNED.values())
+
+
+def test_every_process_has_the_pins_in_its_environment(sandbox: Sandbox) -> None:
+    pins = sandbox.read_json(project.BUILD_INFO)["pins"]
+    environments = [
+        dict(line.split("=", 1) for line in sandbox.exec(["env"]).stdout.splitlines()),
+        dict(re.findall("(?m)^([A-Z_]+)=(.*)$", sandbox.login("env").stdout)),
+        *(variables_of(sandbox, pid(sandbox, service)) for service in project.SERVICES),
+    ]
+    for variables in environments:
+        assert pins == {name: variables.get(name) for name in pins}
+        assert set(pins) == {name for name in variables if name.startswith("SANDBOX_")} - {
+            "SANDBOX_REPO"
+        }
 
 
 @pytest.mark.parametrize("tool", [*PINNED, *OTHERS])
