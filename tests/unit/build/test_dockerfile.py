@@ -30,7 +30,7 @@ def test_the_pins_stand_at_the_top() -> None:
     last_pin = max(i.line for i in instructions
                    if i.keyword == "ENV" and i.value.startswith("SANDBOX_"))  # fmt: skip
     assert last_pin < 35
-    # They stand below one RUN, that of the Debian packages, so that a bumped pin does not repeat it.
+    # One RUN stands above them, that of the Debian packages: a bumped pin does not repeat it.
     earlier_runs = [i for i in instructions if i.keyword == "RUN" and i.line < last_pin]
     assert ["apt-get" in run.value for run in earlier_runs] == [True]
 
