@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.base import certificates
+from tasks.base import certificates, project
 from tasks.build import image
 from tasks.daytona import content
 from tasks.daytona.registry import push
@@ -46,17 +46,19 @@ class PushRoad:
         if self._check_image is not None:
             self._check_image(image_to_push)
         access = self._api.uploads.registry_access()
-        identity = self._request.source.identity
         target = PushTarget(
             registry=access.registry,
-            repository=f"{access.project}/{content.repository_for(identity)}",
+            repository=f"{access.project}/{project.IMAGE}",
             username=access.username,
             secret=access.secret,
         )
-        pushed_image = push.push(local_engine, image_to_push.id, target, tag=identity[:12])
+        identity, rebuild = self._request.source.identity, self._request.request.rebuild
+        tag = content.tag_of(identity, rebuild=rebuild)
+        pushed_image = push.push(local_engine, image_to_push.id, target, tag=tag)
         self.report = self.report or pushed_image.report
         self.digest = pushed_image.digest
-        reference = f"{target.registry}/{target.repository}@{pushed_image.digest}"
+        # The digest is what Daytona pulls; the tag is for those who look at the snapshot later.
+        reference = f"{target.registry}/{target.repository}:{tag}@{pushed_image.digest}"
         resources = self._request.request.resources.options()
         return self._api.snapshots.create_from_image(self._name, image=reference, **resources)
 

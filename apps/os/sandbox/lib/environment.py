@@ -7,7 +7,8 @@ given to that service alone. What is wrong with the file is said by line number,
 notes it for the daemon's health.
 
 Every value is quoted, so the shell that evaluates the text runs nothing of it. Names that would
-change how that shell works, or what the sandbox's own programs are, are left out.
+change how that shell works, or what the sandbox's own programs are, are left out; so are the
+pins, which say what is installed.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def main(kind: str, name: str = "") -> int:
 
 
 def is_reserved(name: str) -> bool:
-    return name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES)
+    is_pin = name.startswith("SANDBOX_") and name.endswith("_VERSION")
+    return is_pin or name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES)
 
 
 def secret(value: str, name: str, *folders: str) -> tuple[str, str]:
