@@ -16,7 +16,7 @@ from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 from tasks.build import base_layout, build_log, builder, context, parts
 from tasks.build.build_display import BuildDisplay
 from tasks.engine.errors import EngineDown
-from tasks.git import gitdir, object_cache
+from tasks.git import object_cache, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,7 +195,7 @@ def arguments(
 
 def labels(source: Source) -> dict[str, str]:
     """OCI's own labels, and ours. https://specs.opencontainers.org/image-spec/annotations/"""
-    url = gitdir.origin(source.tree)
+    url = settings.origin(source.tree.repo, source.branch)
     return {
         "org.opencontainers.image.revision": source.sha,
         "org.opencontainers.image.ref.name": source.branch or source.sha,

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from tasks.git import Repo
     from tasks.git.refs import ResolvedRef
+    from tasks.git.tree import Tree
 
 #: Part of every identity: raise it when the same source is to give another image.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Source:
     arguments; equal identities give equal images.
     """
 
-    tree: worktree.Tree
+    tree: Tree
     identity: str
     ref: ResolvedRef | None = None
 
@@ -59,10 +60,10 @@ class Source:
 
 
 def from_working_tree(
-    path: Path, *, build_args: Mapping[str, str], trust_index: bool = True
+    path: Path, *, build_args: Mapping[str, str], use_cache: bool = True
 ) -> Source:
     """The checkout at `path` as it is on disk. Raises `BadInput` where there is none."""
-    tree = worktree.scan(path, trust_index=trust_index)
+    tree = worktree.scan(path, use_cache=use_cache)
     return Source(tree, identity(tree, build_args))
 
 
@@ -74,22 +75,23 @@ def from_ref(repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str]) -> 
     return Source(tree, identity(tree, build_args), ref)
 
 
-def identity(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
-    """Hash of what decides the image: git ids, modes, the index, HEAD and the build arguments.
+def identity(tree: Tree, build_args: Mapping[str, str]) -> str:
+    """Hash of what decides the image: git ids, modes, the index, HEAD, the small files of `.git`
+    (its configuration, attributes, where history ends) and the build arguments.
 
     The Dockerfile is one of the entries. Every field ends in NUL, so no two lists read alike.
     """
     return _digest(tree, build_args, commits=True)
 
 
-def content(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
+def content(tree: Tree, build_args: Mapping[str, str]) -> str:
     """`identity` without the commit, its branch and its history: two commits of the same content
     differ in nothing that is worth a build of its own.
     """
     return _digest(tree, build_args, commits=False)
 
 
-def _digest(tree: worktree.Tree, build_args: Mapping[str, str], *, commits: bool) -> str:
+def _digest(tree: Tree, build_args: Mapping[str, str], *, commits: bool) -> str:
     digest = hashlib.sha256(b"iterate-sandbox %d\0" % FORMAT)
     for name, value in sorted(build_args.items()):
         digest.update(f"{name}={value}\0".encode())
@@ -97,12 +99,12 @@ def _digest(tree: worktree.Tree, build_args: Mapping[str, str], *, commits: bool
     return digest.hexdigest()
 
 
-def _add(digest: hashlib._Hash, tree: worktree.Tree, *, commits: bool) -> None:
+def _add(digest: hashlib._Hash, tree: Tree, *, commits: bool) -> None:
     commit = f"{tree.sha}\0{tree.branch or ''}\0" if commits else ""
     digest.update(tree.prefix + b"\0" + commit.encode())
-    digest.update(hashlib.sha256(tree.index.clean).digest())
-    for cut in tree.cut if commits else ():
-        digest.update(f"shallow {cut}\0".encode())
+    digest.update(tree.index.digest)
+    for name, content in sorted(tree.git_files.items()) if commits else ():
+        digest.update(b"%s %s\0" % (name.encode(), hashlib.sha256(content).hexdigest().encode()))
     for entry in tree.entries:
         digest.update(b"%o %s %s\0" % (entry.git_mode, entry.oid.encode(), entry.path))
     for nested in tree.nested:

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from iterate_daemon.versions import TOOLS
 
 from tasks.base import process, project
 from tasks.base.errors import TaskError
@@ -138,9 +139,7 @@ def describe(bench: PublishingBench, snapshot: str) -> dict[str, Any]:
     with Run(provider) as run, provider.create(Spec(image=snapshot), run) as sandbox:
         sandbox.start()
         sandbox.wait_until_ready()
-        versions = "; ".join(
-            f"{tool} --version" for tool in ("opencode", "claude", "pi", "bun", "node", "uv")
-        )
+        versions = "; ".join(f"{tool.command} --version" for tool in TOOLS)
         return {
             "build": json.loads(sandbox.read(project.BUILD_INFO)),
             "tree": sandbox.exec(["bash", "-c", TREE, "tree", project.REPO], timeout=120).stdout,

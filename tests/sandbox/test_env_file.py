@@ -6,6 +6,8 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from iterate_daemon.versions import TOOLS
+
 from tasks.base import project
 from tests.sandbox.support import ENV_FILE, health, pid, restart, until_ready, variables_of
 from tests.sandbox.test_services import SERVICES
@@ -74,7 +76,7 @@ def test_values_reach_services_shells_and_agents_as_they_stand(make: Maker) -> N
         for _, name, value in LINES:
             assert variables[name] == value
     assert sandbox.exec(["ls", "/tmp/ran"], check=False).exit_code != 0
-    for agent in ("claude", "opencode", "pi"):
+    for agent in (tool.command for tool in TOOLS if tool.agent):
         assert sandbox.exec([agent, "--version"], timeout=60).ok
 
 
