@@ -79,7 +79,7 @@ def test_every_place_names_every_agent_and_tool() -> None:
 
 def test_an_agent_that_is_only_in_the_list_is_missed_in_every_other_place() -> None:
     new_agent = Tool("Nobody's", "nobodys-agent", "SANDBOX_NOBODYS_VERSION", agent=True)
-    places = missing_places([*TOOLS, new_agent])
+    places = set(missing_places([*TOOLS, new_agent])) - set(missing_places(TOOLS))
     assert len(places) == 7
     assert {place.split(",")[0].split(" ")[0] for place in places} == {
         DOCKERFILE,
@@ -92,6 +92,7 @@ def test_an_agent_that_is_only_in_the_list_is_missed_in_every_other_place() -> N
 
 def test_an_agent_that_is_only_in_the_image_is_missed_in_the_list() -> None:
     agent = next(tool for tool in TOOLS if tool.agent)
-    places = missing_places([tool for tool in TOOLS if tool != agent])
+    shorter_list = [tool for tool in TOOLS if tool != agent]
+    places = set(missing_places(shorter_list)) - set(missing_places(TOOLS))
     assert len(places) == 6
     assert all(place.startswith(f"{LIST} lacks ") for place in places)
