@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.build import platforms
 from tasks.git import reftree, worktree
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ FORMAT: Final = 2
 @dataclass(frozen=True)
 class Source:
     """A scanned working tree, or a commit of the object database (then `ref` says how it was
-    named). `identity` is 64 hexadecimal digits that name its content, its git state and the build
-    arguments; equal identities give equal images.
+    named). `identity` is 64 hexadecimal digits that name its content, its git state, the build
+    arguments and the `platform`; equal identities give equal images.
     """
 
     tree: Tree
     identity: str
+    platform: str
     ref: ResolvedRef | None = None
 
     @property
@@ -60,28 +62,41 @@ class Source:
 
 
 def from_working_tree(
-    path: Path, *, build_args: Mapping[str, str], use_cache: bool = True
+    path: Path, *, build_args: Mapping[str, str], platform: str = "", use_cache: bool = True
 ) -> Source:
-    """The checkout at `path` as it is on disk. Raises `BadInput` where there is none."""
+    """The checkout at `path` as it is on disk, for `platform` (this machine's, unless one is
+    given). Raises `BadInput` where there is none.
+    """
     tree = worktree.scan(path, use_cache=use_cache)
-    return Source(tree, identity(tree, build_args))
+    platform = platform or platforms.of_machine()
+    return Source(tree, identity(tree, build_args, platform), platform)
 
 
-def from_ref(repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str]) -> Source:
+def from_ref(
+    repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str], platform: str = ""
+) -> Source:
     """The commit `ref`, from the object database alone, as a detached HEAD: whatever the ref was
     called, and in any clone, the same commit gives the same identity.
     """
     tree = reftree.scan(repo, ref.sha)
-    return Source(tree, identity(tree, build_args), ref)
+    platform = platform or platforms.of_machine()
+    return Source(tree, identity(tree, build_args, platform), platform, ref)
 
 
-def identity(tree: Tree, build_args: Mapping[str, str]) -> str:
+def for_platform(source: Source, platform: str, *, build_args: Mapping[str, str]) -> Source:
+    """The same source, to be built for another platform."""
+    if platform == source.platform:
+        return source
+    return Source(source.tree, identity(source.tree, build_args, platform), platform, source.ref)
+
+
+def identity(tree: Tree, build_args: Mapping[str, str], platform: str) -> str:
     """Hash of what decides the image: git ids, modes, the index, HEAD, the small files of `.git`
-    (its configuration, attributes, where history ends) and the build arguments.
+    (its configuration, attributes, where history ends), the build arguments and the platform.
 
     The Dockerfile is one of the entries. Every field ends in NUL, so no two lists read alike.
     """
-    return _digest(tree, build_args, commits=True)
+    return _digest(tree, {**build_args, "platform": platform}, commits=True)
 
 
 def content(tree: Tree, build_args: Mapping[str, str]) -> str:

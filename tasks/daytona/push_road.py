@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.base import certificates, project
-from tasks.build import image
+from tasks.base.errors import BadInput
+from tasks.build import image, platforms
 from tasks.daytona import content
 from tasks.daytona.registry import push
 from tasks.daytona.registry.client import PushTarget
@@ -65,6 +66,12 @@ class PushRoad:
     def _find_or_build(self, local_engine: Engine) -> Image:
         """The image of this source on the local engine: the one that is there, or a new one."""
         source = self._request.source
+        platform = platforms.of_engine(local_engine)
+        if platform != source.platform:
+            raise BadInput(
+                f"Daytona runs {source.platform}, and this build would be for {platform}",
+                fix=f"{platforms.VARIABLE}={source.platform} builds for it; or --via remote",
+            )
         existing_image = image.find_source(local_engine, source)
         if existing_image and not self._request.request.rebuild:
             return existing_image
