@@ -22,7 +22,7 @@ from tasks.git.secrets import findings, tree_scan
 
 if TYPE_CHECKING:
     from tasks.build.source import Source
-    from tasks.git.worktree import Entry
+    from tasks.git.tree import Entry
 
 #: Tells the image build that .git is clean already, and what the source is.
 SOURCE_FILE: Final = ".git/sandbox-source.json"

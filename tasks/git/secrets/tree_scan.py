@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.git.objects import Store
-    from tasks.git.worktree import Entry, Tree
+    from tasks.git.tree import Entry, Tree
 
 _CACHE_FILE: Final = "files.scan.json"
 _NAMED: Final = 3
