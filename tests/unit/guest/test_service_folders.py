@@ -57,14 +57,15 @@ def test_every_place_names_every_service() -> None:
 
 
 def test_a_service_that_is_only_in_the_list_is_missed_in_every_other_place() -> None:
-    places = missing_places([*SERVICES, "clock"])
+    places = set(missing_places([*SERVICES, "nobodys-service"])) - set(missing_places(SERVICES))
     assert len(places) == 6
-    assert all("clock" in place for place in places)
+    assert all("nobodys-service" in place for place in places)
 
 
 def test_a_service_that_is_only_a_folder_is_missed_in_the_list() -> None:
-    places = missing_places(["iterate-daemon"])
-    assert places == [
+    shorter_list = [name for name in SERVICES if name != "opencode"]
+    places = set(missing_places(shorter_list)) - set(missing_places(SERVICES))
+    assert places == {
         "tasks/base/project.py, SERVICES lacks opencode",
         f"{SANDBOX_DIR}/lib/environment.py, SECRETS_OF has no service opencode",
-    ]
+    }

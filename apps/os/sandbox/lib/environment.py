@@ -46,6 +46,8 @@ SECRETS_OF: Final = {
 #: Tells lib/agent.sh that all this is in the environment already.
 MARK: Final = "ITERATE_ENVIRONMENT"
 
+#: The home of root, or of nobody in particular: they share the one of the sandbox's user.
+_FOREIGN_HOMES: Final = frozenset({"", "/", "/root"})
 _RESERVED_NAMES: Final = frozenset(
     # who the user is, and where programs and folders are
     "HOME LOGNAME OLDPWD PATH PWD SHELL SHLVL TMPDIR USER _ "
@@ -67,7 +69,9 @@ _CURE: Final = "correct it, then restart the sandbox or its services"
 
 
 def main(kind: str, name: str = "") -> int:
-    home = os.environ.get("HOME") or "/home/iterate"
+    home = os.environ.get("HOME", "")
+    if home in _FOREIGN_HOMES:
+        home = "/home/iterate"
     file = envfile.read(f"{home}/{ENV_FILE}", environment=os.environ)
     reserved = [a.line for a in file.assignments if is_reserved(a.name)]
     values = {n: value for n, value in file.values.items() if not is_reserved(n)}
