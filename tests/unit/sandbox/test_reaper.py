@@ -223,5 +223,5 @@ def test_labels_name_the_owner_and_the_purpose() -> None:
     assert liveness.Owner.from_label(labels[f"{project.LABEL}.owner"]) == liveness.current()
     assert labels[f"{project.LABEL}.test"] == "test_x"
     assert int(labels[f"{project.LABEL}.created"]) > 0
-    assert "dev.iterate.sandbox.keep" not in labels
-    assert Ownership("memory", keep=True).labels("x")["dev.iterate.sandbox.keep"] == "1"
+    assert f"{project.LABEL}.keep" not in labels
+    assert Ownership("memory", keep=True).labels("x")[f"{project.LABEL}.keep"] == "1"
