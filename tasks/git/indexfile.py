@@ -50,6 +50,11 @@ class IndexEntry(NamedTuple):
     stage: int = 0
     flags: int = 0
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether git expects no file, as in a sparse checkout."""
+        return bool(self.flags & _SKIP_WORKTREE)
+
 
 @dataclass(frozen=True)
 class Index:
@@ -79,9 +84,7 @@ def read(repo: Repo) -> Index:
 
 def _entries(raw: bytes) -> Iterable[IndexEntry]:
     end = 0
-    for row in _ROW.finditer(raw):
-        if row.start() != end:
-            break
+    while row := _ROW.match(raw, end):
         end = row.end()
         mode, oid, stage, path, flags = row.groups()
         yield IndexEntry(path, int(mode, 8), oid.decode(), int(stage), int(flags, 16) & _KEPT_FLAGS)

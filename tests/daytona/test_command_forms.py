@@ -30,7 +30,7 @@ _PREFIXES = ("DAYTONA_", "SANDBOX_", "GITHUB_", "GIT_", "APP_STAGE", "ITERATE_US
 _STAND_IN = ("DAYTONA_API_KEY", "DAYTONA_API_URL", "DAYTONA_ALLOW_LOOPBACK_HTTP")
 
 
-class Checkout:
+class BranchedClone:
     """A clone of this repository on a branch of its own, and a shell in it."""
 
     def __init__(self, folder: Path, bench: PublishingBench) -> None:
@@ -82,13 +82,13 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(bench: PublishingBench, tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path, bench)
+def checkout(bench: PublishingBench, tmp_path: Path) -> BranchedClone:
+    return BranchedClone(tmp_path, bench)
 
 
 @pytest.mark.timeout(3000)
 def test_documented_commands_work_with_a_key_alone(
-    bench: PublishingBench, checkout: Checkout
+    bench: PublishingBench, checkout: BranchedClone
 ) -> None:
     checkout.run(f"nox -s daytona_test -- --ref {BRANCH}")
     [feature] = ours(bench)
