@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from tasks.base import console, process
 from tasks.base.errors import BadInput, TaskError
+from tasks.base.parsing import parse_json
 from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 from tasks.build import base_layout, build_log, builder, context, parts, platforms
 from tasks.build.build_display import BuildDisplay
@@ -84,7 +84,7 @@ def find(engine: Engine, tag: str) -> Image | None:
     )
     if result.returncode:
         return None
-    attributes: dict[str, Any] = json.loads(result.stdout)[0]
+    attributes: dict[str, Any] = parse_json(result.stdout)[0]
     labels = attributes["Config"].get("Labels") or {}
     variant = attributes.get("Variant")
     fields = (attributes["Os"], attributes["Architecture"], *([variant] if variant else []))

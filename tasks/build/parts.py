@@ -52,7 +52,7 @@ THIN: Final = "sandbox-packs"
 #: A remote builder holds the whole context in memory.
 LIMIT: Final = 4 << 30
 
-_FORM: Final = re.compile(rb"^FORMAT = (\d+)$", re.MULTILINE)
+_FORM: Final = re.compile(rb"^FORMAT = (\d{1,9})$", re.MULTILINE)
 _LARGE_FILE: Final = 1 << 20
 _ONE_IN: Final = 32
 _LARGEST: Final = 5
