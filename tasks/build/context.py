@@ -98,7 +98,7 @@ def _by_content(path: bytes, entry: Entry) -> str | None:
         with open(path, "rb") as file:
             return rules.by_content(file.read())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _changed(entry) from error
+        raise _file_changed(entry) from error
 
 
 def write(source: Source, out: IO[bytes]) -> None:
@@ -136,7 +136,7 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
         try:
             info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
         except OSError as error:  # gone, or a file now
-            raise _changed(entry) from error
+            raise _file_changed(entry) from error
         tar.addfile(info)
         return
     info.mode = 0o755 if entry.kind == "executable" else 0o644
@@ -144,14 +144,14 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
     try:
         with open(path, "rb") as file:
             tar.addfile(info, file)
-            after = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
     except OSError as error:  # gone, or shorter than it was
-        raise _changed(entry) from error
-    if (after.st_ctime_ns, after.st_size) != (entry.ctime_ns, entry.size):
-        raise _changed(entry)
+        raise _file_changed(entry) from error
+    if (status.st_ctime_ns, status.st_size) != (entry.ctime_ns, entry.size):
+        raise _file_changed(entry)
 
 
-def _changed(entry: Entry) -> FileChanged:
+def _file_changed(entry: Entry) -> FileChanged:
     return FileChanged(
         f"{_name(entry)} changed while it was read", fix="wait until nothing writes to it"
     )

@@ -112,8 +112,8 @@ def test_tracked_files_that_dockerignore_takes_out_are_named(tmp_path: Path) -> 
         (repo / name).unlink()
     with pytest.raises(BadInput) as caught:
         dockerignore.refuse_left_out(source.from_working_tree(repo, build_args={}).tree)
-    shown = "docs/b/x2.md, pkg/node_modules/a/index.js, top.log"
-    assert caught.value.what == f".dockerignore keeps tracked files out of the build: {shown}"
+    listing = "docs/b/x2.md, pkg/node_modules/a/index.js, top.log"
+    assert caught.value.what == f".dockerignore keeps tracked files out of the build: {listing}"
     for name in ("pkg/node_modules/a/index.js", "top.log", "docs/b/x2.md"):
         repos.write(repo, {name: "x"})
     dockerignore.refuse_left_out(source.from_working_tree(repo, build_args={}).tree)
