@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         (".netrc", "x"),
         (".npmrc", "//r.example/:_auth" + "Token=abcdefghijkl"),
         ("notes.txt", "my token is ghp_" + "a1B2" * 9),
-        ("config.json", '{"key": "sk-ant-api03-' + "x" * 60 + '"}'),
+        ("config.json", '{"key": "sk-ant-api03-' + "x7Q" * 20 + '"}'),
         ("k.pem", "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n" + "B" * 64),
     ],
 )
