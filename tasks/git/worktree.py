@@ -100,11 +100,17 @@ def _nested(walk: Walk, name: bytes, *, use_cache: bool) -> Tree | None:
     place = walk.repo.root / os.fsdecode(name)
     if not os.path.lexists(place / ".git"):
         return None  # gone since it was listed
-    repo = git.open_repo(place)
+    try:
+        repo = git.open_repo(place)
+    except BadInput:
+        if os.path.lexists(place / ".git"):
+            raise
+        return None
     if repo.root.resolve() != place.resolve():
         raise BadInput(
-            f"the submodule {printable(walk, name)} has a .git that is no git directory",
-            fix="git submodule update --init, or git submodule deinit",
+            f"the .git in {printable(walk, name)} is not of that folder, but of "
+            f"{console.printable(str(repo.root))}",
+            fix="for a submodule, git submodule update --init; or git config --unset core.worktree",
         )
     if not repo.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False):
         walk.notes.append(
