@@ -1,4 +1,4 @@
-"""Names and places that several modules share."""
+"""Names and places that several modules share; what is the project's own is in `identity`."""
 
 from __future__ import annotations
 
@@ -7,30 +7,37 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tasks.base import files
+from tasks.base import files, identity
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+#: In the image, a copy of pyproject.toml lies beside the copy of tasks/ (bake.py).
+IDENTITY: Final = identity.read(ROOT / "pyproject.toml")
+NAME: Final = IDENTITY.name
+SLUG: Final = IDENTITY.slug
+
 SANDBOX_DIR: Final = "apps/os/sandbox"
 DOCKERFILE: Final = f"{SANDBOX_DIR}/Dockerfile"
 
 BASE_IMAGE: Final = "debian:trixie-slim"
-LOCAL_IMAGE: Final = "iterate-sandbox:local"
+IMAGE: Final = IDENTITY.image
+LOCAL_IMAGE: Final = f"{IMAGE}:local"
 
 #: Everything this project creates on an engine carries labels below this prefix.
-LABEL: Final = "dev.iterate.sandbox"
+LABEL: Final = IDENTITY.label
 
 #: The git ref that is meant where no option names one.
 REF_VARIABLE: Final = "SANDBOX_ITERATE_REPO_REF"
 
 #: Inside the image.
-USER: Final = "iterate"
-HOME: Final = f"/home/{USER}"
-REPO: Final = f"{HOME}/src/github.com/iterate/iterate"
+USER: Final = IDENTITY.user
+UID: Final = IDENTITY.uid
+HOME: Final = IDENTITY.home
+REPO: Final = f"{HOME}/{IDENTITY.repository}"
 S6_DIR: Final = f"{REPO}/{SANDBOX_DIR}/s6-daemons"
 LOCAL_MOUNT: Final = "/local-iterate-repo"
 BUILD_INFO: Final = "/etc/sandbox-build.json"
-DAEMON_PORT: Final = 3000
-OPENCODE_PORT: Final = 4096
+DAEMON_PORT: Final = IDENTITY.daemon_port
+OPENCODE_PORT: Final = IDENTITY.opencode_port
 SERVICES: Final = ("iterate-daemon", "opencode")
 
 #: Seconds.
@@ -55,4 +62,4 @@ def new_log(command: str) -> Path:
 def cache_dir() -> Path:
     """Downloads and layers that another run, also of another checkout, can use again."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "iterate-sandbox"
+    return Path(base) / SLUG

@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.build import context_cache, history_scan, secret_scan
-from tasks.build.secret_scan import SecretFinding
-from tasks.git import commits, gitdir, history, indexfile, objects
+from tasks.git import commits, gitdir, history, indexfile, object_cache, objects
+from tasks.git.secrets import findings, history_scan, rules
+from tasks.git.secrets.findings import SecretFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,14 +60,12 @@ def refuse_secrets(source: Source, into: Path | None = None) -> None:
     """Raise `BadInput` when anything that lands in the image is a secret by its name or content:
     a file, what the index holds, what the history of HEAD holds. `into` is the cache.
     """
-    cache = into or context_cache.folder()
-    findings = [
-        finding for tree in source.tree.trees() for finding in _findings(source, tree, cache)
-    ]
-    secret_scan.refuse(findings, secret_scan.allowed_in(source.tree.repo.root))
+    cache = into or object_cache.folder()
+    secrets = [secret for tree in source.tree.trees() for secret in _secrets(source, tree, cache)]
+    findings.refuse(secrets, findings.read_allowed_in(source.tree.repo.root))
 
 
-def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding]:
+def _secrets(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding]:
     store = objects.unheld(tree.repo)  # `git gc` keeps what HEAD and the index reach
     committed = history.blobs(store, tree.sha)
     staged = {
@@ -86,7 +84,7 @@ def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding
     tracked = {tree.prefix + entry.path for entry in tree.index.entries}
     root = os.fsencode(source.tree.repo.root)
     for entry in (entry for entry in tree.entries if entry.kind != "directory"):
-        kind = secret_scan.by_name(entry.path, tracked=entry.path in tracked)
+        kind = rules.by_name(entry.path, tracked=entry.path in tracked)
         if kind is None and entry.oid not in scanned:
             kind = _by_content(os.path.join(root, entry.path), entry)
         if kind:
@@ -94,11 +92,11 @@ def _findings(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding
 
 
 def _by_content(path: bytes, entry: Entry) -> str | None:
-    if entry.kind == "symlink" or not secret_scan.worth_reading(entry.size):
+    if entry.kind == "symlink" or not rules.worth_reading(entry.size):
         return None
     try:
         with open(path, "rb") as file:
-            return secret_scan.by_content(file.read())
+            return rules.by_content(file.read())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise _changed(entry) from error
 

@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from tasks.base import console, process
 from tasks.base.errors import BadInput, TaskError
 from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
-from tasks.build import base_layout, build_log, builder, context, context_cache, parts
+from tasks.build import base_layout, build_log, builder, context, parts
 from tasks.build.build_display import BuildDisplay
-from tasks.git import gitdir
+from tasks.git import gitdir, object_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,7 +129,7 @@ def build(
         options.append("--no-cache")
     with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
         if source.ref:
-            parts.write(parts.pack(source, context_cache.folder()), packed)
+            parts.write(parts.pack(source, object_cache.folder()), packed)
         else:
             context.write(source, packed)
         size = packed.tell()

@@ -30,17 +30,18 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from tasks.base import console, process
 from tasks.base.errors import BadInput
 from tasks.base.project import DOCKERFILE, SANDBOX_DIR
-from tasks.build import context, context_cache, dockerfile, history_scan, secret_scan
+from tasks.build import context, dockerfile
 from tasks.build.archive import Part, PartFile, Writer
-from tasks.git import commits, gitdir, history, objects, reftree
+from tasks.git import commits, gitdir, history, object_cache, objects, reftree
+from tasks.git.secrets import findings, history_scan, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tasks.build.history_scan import Scan
     from tasks.build.source import Source
     from tasks.git.history import Segment
     from tasks.git.objects import Store
+    from tasks.git.secrets.history_scan import Scan
     from tasks.git.worktree import Entry
 
 #: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
@@ -117,7 +118,7 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
     found = tuple(unique[digest] for digest in sorted(unique))
     report = _report(source, found, scans)
     _refuse_large(report, limit)
-    context_cache.forget_old(into)
+    object_cache.forget_old(into)
     return Packed(found, text, source, report)
 
 
@@ -181,13 +182,13 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
     entries = source.tree.entries
     by_name = (
-        secret_scan.SecretFinding(entry.path, kind, entry.oid, "file")
+        findings.SecretFinding(entry.path, kind, entry.oid, "file")
         for entry in entries
-        if (kind := secret_scan.by_name(entry.path, tracked=True))
+        if (kind := rules.by_name(entry.path, tracked=True))
     )
     scans = history_scan.scan_segments(store, segments, into)
-    secret_scan.refuse(
-        [*by_name, *history_scan.findings(scans, entries)], secret_scan.allowed(pyproject)
+    findings.refuse(
+        [*by_name, *history_scan.findings(scans, entries)], findings.read_allowed(pyproject)
     )
     return scans
 
@@ -232,7 +233,7 @@ def _segment(
 ) -> tuple[list[Part], dict[str, Any]]:
     """The parts of one segment, and the size and digest of each file in them."""
     cache = into / f"{_key(store, segment, *cut)}.packs.json"
-    known = context_cache.load(cache)
+    known = object_cache.load(cache)
     if known is not None:
         parts = [Part(**{**part, "path": into / f"{part['digest']}.tar"}) for part in known[0]]
         if all(part.path.exists() and part.path.stat().st_size == part.bytes for part in parts):
@@ -256,7 +257,7 @@ def _segment(
                     files[name] = [size, digest]
                     path.unlink()
             found.append(part.done())
-    context_cache.save(cache, [[{**asdict(part), "path": ""} for part in found], files])
+    object_cache.save(cache, [[{**asdict(part), "path": ""} for part in found], files])
     return found, files
 
 

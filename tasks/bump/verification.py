@@ -6,7 +6,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from tasks.base import console, process
+from tasks.base import console, process, project
 from tasks.base.errors import CommandFailed
 from tasks.bump import bisect, edit, journal
 from tasks.bump.journal import VerificationFailed
@@ -69,7 +69,7 @@ def _find_cause(bump: Edit, works: Callable[[], bool]) -> str:
 def sandbox_works() -> bool:
     """Build the working tree under a name of its own and test that; the image is deleted then."""
     with closing(providers.connect("docker")) as provider, Run(provider) as run:
-        tag = f"iterate-sandbox-bump:{run.id}"
+        tag = f"{project.IMAGE}-bump:{run.id}"
         labels = [f"{name}={value}" for name, value in run.labels("bump").items()]
         options = [word for label in labels for word in ("--label", label)]
         command = [sys.executable, "-m", "tasks"]

@@ -9,9 +9,9 @@ from tasks import git
 from tasks.base import certificates, console, markdown
 from tasks.base.options import Parser, add_json, add_ref
 from tasks.base.project import LOCAL_IMAGE, ROOT, new_log
-from tasks.build import builder, context, context_cache, image, layer_cache, parts, source
+from tasks.build import builder, context, image, layer_cache, parts, source
 from tasks.engine import discovery
-from tasks.git import refs
+from tasks.git import object_cache, refs
 from tasks.github import job
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _source(ref: str | None) -> Source:
 
 def _refuse_secrets(found: Source, result: dict[str, Any]) -> None:
     if found.ref:
-        parts.check(found, context_cache.folder())
+        parts.check(found, object_cache.folder())
         return
     for attempt in range(1, _ATTEMPTS + 1):
         try:

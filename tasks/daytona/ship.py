@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from tasks import git
 from tasks.base import certificates, console
 from tasks.base.project import DOCKERFILE, ROOT, state_dir
-from tasks.build import context_cache, dockerfile, image, parts, source
+from tasks.build import dockerfile, image, parts, source
 from tasks.build.image import BUILD_ARGS
 from tasks.daytona import snapshot, upload
 from tasks.daytona.publish import DEADLINE, Publisher, Wanted
-from tasks.git import commits, refs
+from tasks.git import commits, object_cache, refs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,7 +150,7 @@ def order(
 
 def pack(wanted: Order) -> parts.Packed:
     """The context's parts, with what is in them said."""
-    packed = parts.pack(wanted.source, context_cache.folder())
+    packed = parts.pack(wanted.source, object_cache.folder())
     console.step(
         f"context: {packed.report.files} files, {console.size(packed.report.file_bytes)};"
         f" {len(packed.parts)} parts, {console.size(packed.bytes)}"

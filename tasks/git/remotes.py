@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from tasks.base import addresses, ci, process, redaction
+from tasks.base import addresses, ci, process, project, redaction
 from tasks.base.errors import CommandFailed
 from tasks.git import isolation
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "GITHUB_TOKEN"  # noqa: S105 - a variable's name
 SERVER: Final = "GITHUB_SERVER_URL"
-NAME: Final = "iterate-sandbox"
-_EMAIL: Final = "ledger@iterate-sandbox.invalid"
+NAME: Final = project.SLUG
+_EMAIL: Final = f"ledger@{project.SLUG}.invalid"
 #: The user's own means of access, and transports that are allowed beside the usual ones.
 _USER_VARIABLES: Final = (
     "GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_SSL_CAINFO", "GIT_ALLOW_PROTOCOL",

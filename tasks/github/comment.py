@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tasks.base import console, markdown
+from tasks.base import console, markdown, project
 from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 
@@ -34,7 +34,7 @@ _FACTS: Final = (
 
 def marker(kind: str) -> str:
     """The comment's first line, which identifies it; nobody sees it."""
-    return f"<!-- iterate-sandbox: {kind} -->"
+    return f"<!-- {project.SLUG}: {kind} -->"
 
 
 def announcement(mark: str, snapshot: Mapping[str, Any], *, run: str) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from tasks.base import addresses, console, retry
+from tasks.base import addresses, console, project, retry
 from tasks.base.errors import BadInput
 from tasks.base.http import Client, Limits, Service
 from tasks.base.retry import RemoteFailed
@@ -193,7 +193,7 @@ class GitHubApi:
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {self.access.token}",
-            "User-Agent": "iterate-sandbox",
+            "User-Agent": project.SLUG,
             "X-GitHub-GitHubApi-Version": VERSION,
         }
         data = None

@@ -34,18 +34,18 @@ _COMMANDS: Final = {
     "disk.txt": "df -h / /run /tmp; free -m; du -sh /var/log/*",
     # The user's own: root without CAP_SYS_PTRACE could not read them.
     "environment.txt": (
-        "sudo -u iterate sh -c 'cat /proc/[0-9]*/environ 2>/dev/null' |"
+        f"sudo -u {project.USER} sh -c 'cat /proc/[0-9]*/environ 2>/dev/null' |"
         " tr '\\0' '\\n' | cut -d= -f1 | grep -E '^[A-Za-z_][A-Za-z0-9_]*$' | sort -u"
     ),
     "versions.txt": (
         "for t in node npm pnpm uv bun claude opencode pi git python3 s6-svscan; do"
-        ' echo "$t $(timeout 20 sudo -u iterate env HOME=$HOME $t --version 2>&1 </dev/null'
-        ' | head -1)"; done'
+        f' echo "$t $(timeout 20 sudo -u {project.USER} env HOME=$HOME $t --version 2>&1'
+        ' </dev/null | head -1)"; done'
     ),
     "git.txt": (
         f"cd {project.REPO};"
-        " sudo -u iterate git status --porcelain=v1 --branch | head -100;"
-        " sudo -u iterate git log -3 --oneline; sudo -u iterate git remote -v"
+        f" sudo -u {project.USER} git status --porcelain=v1 --branch | head -100;"
+        f" sudo -u {project.USER} git log -3 --oneline; sudo -u {project.USER} git remote -v"
     ),
     "kernel.txt": "dmesg 2>/dev/null | tail -20",
 }

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ AREAS: Final = (
     ),
     Area(
         name="build",
-        purpose="build iterate-sandbox:local from the working tree",
+        purpose=f"build {project.LOCAL_IMAGE} from the working tree",
         command=(*_TASKS, "snapshot-local"),
         options=frozenset(),
         needs=_ENGINE,

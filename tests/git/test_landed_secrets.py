@@ -12,8 +12,9 @@ import bake
 import pytest
 
 from tasks.base.errors import BadInput, TaskError
-from tasks.build import context, history_scan, parts, secret_scan, source
+from tasks.build import context, parts, source
 from tasks.git import gitdir, history, objects
+from tasks.git.secrets import history_scan, rules
 from tests.support import builder, repos
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def test_a_secret_of_the_index_is_refused(
     repo = repos.new(tmp_path / "repo", **builder.buildable())
     repos.write(repo, {name: content})
     repos.git(repo, "add", name)
-    if cleaned and not secret_scan.by_name(name.encode(), tracked=True):
+    if cleaned and not rules.by_name(name.encode(), tracked=True):
         repos.write(repo, {name: "clean\n"})
     else:
         (repo / name).unlink()
@@ -253,11 +254,11 @@ def test_other_rules_read_again(
     committed_and_deleted(repo, "pass.txt", "hunter22")
     of_the_working_tree(repo)
     read.clear()
-    monkeypatch.setattr(secret_scan, "NAMES", {**secret_scan.NAMES, "pass.txt": "password"})
-    secret_scan.rules.cache_clear()
+    monkeypatch.setattr(rules, "NAMES", {**rules.NAMES, "pass.txt": "password"})
+    rules.digest.cache_clear()
     of_the_working_tree(repo)
     assert read
-    secret_scan.rules.cache_clear()
+    rules.digest.cache_clear()
 
 
 @pytest.mark.parametrize("allow", ["allow = 1", 'allow = "x"', "allow = [1]", "allow = {}"])

@@ -87,7 +87,7 @@ class Workshop:
 
     def tag(self, purpose: str) -> str:
         self._count += 1
-        return f"iterate-sandbox-test:{self.run.id}-{self._count}-{purpose}"
+        return f"{project.IMAGE}-test:{self.run.id}-{self._count}-{purpose}"
 
     def command(self, *arguments: str) -> list[str]:
         labels = [f"{name}={value}" for name, value in self.run.labels("image").items()]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def add_step(root: Path, command: str) -> None:
     path = root / project.DOCKERFILE
     text = path.read_text()
-    path.write_text(text.replace("USER iterate\n", f"USER iterate\nRUN {command}\n", 1))
+    user = f"USER {project.USER}\n"
+    path.write_text(text.replace(user, f"{user}RUN {command}\n", 1))
 
 
 def test_the_failing_step_is_quoted(workshop: Workshop) -> None:

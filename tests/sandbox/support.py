@@ -21,7 +21,7 @@ PASSWORD_FILE = f"{project.HOME}/.iterate/opencode-password"
 ENV_FILE = f"{project.HOME}/.iterate/.env"
 
 #: As the README has it, so that its commands are tested as they stand.
-S6DIR = "S6DIR=~/src/github.com/iterate/iterate/apps/os/sandbox/s6-daemons"
+S6DIR = f"S6DIR=~/{project.IDENTITY.repository}/apps/os/sandbox/s6-daemons"
 
 
 @contextlib.contextmanager

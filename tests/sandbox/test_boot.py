@@ -106,9 +106,11 @@ def test_state_of_this_start(sandbox: Sandbox) -> None:
 
 def test_is_not_root(sandbox: Sandbox) -> None:
     assert sandbox.exec(["id", "-un"]).stdout.strip() == project.USER
-    assert sandbox.exec(["id", "-u"]).stdout.strip() == "1000"
+    assert sandbox.exec(["id", "-u"]).stdout.strip() == str(project.UID)
     assert sandbox.exec(["sudo", "-n", "id", "-un"]).stdout.strip() == "root"
-    strangers = sandbox.exec("ps -eo user=,args= | grep -v '^iterate' | grep -v 'ps -eo' || true")
+    strangers = sandbox.exec(
+        f"ps -eo user:32=,args= | grep -v '^{project.USER} ' | grep -v 'ps -eo' || true"
+    )
     assert "s6-" not in strangers.stdout
     assert "iterate_daemon" not in strangers.stdout
 

@@ -49,7 +49,7 @@ def test_the_skeleton_is_in_the_home(sandbox: Sandbox) -> None:
 def test_every_agent_has_its_instructions(sandbox: Sandbox, name: str) -> None:
     text = sandbox.exec(["cat", f"{project.HOME}/{name}"]).stdout
     assert len(text) > 200
-    assert project.REPO in text or "~/src/github.com/iterate/iterate" in text
+    assert project.REPO in text or f"~/{project.IDENTITY.repository}" in text
 
 
 def test_setup_puts_the_whole_skeleton_into_an_empty_home(sandbox: Sandbox, home: str) -> None:

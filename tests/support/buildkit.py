@@ -62,7 +62,7 @@ class BuildKit:
     def __init__(self, run: Run, folder: Path) -> None:
         self._folder = folder
         labels = [f"--label={key}={value}" for key, value in run.labels("buildkit").items()]
-        image = f"iterate-sandbox-test:{run.id}-buildkit"
+        image = f"{project.IMAGE}-test:{run.id}-buildkit"
         _docker("build", "--tag", image, *labels, "-", stdin=_DOCKERFILE)
         publish = f"--publish=127.0.0.1::{_API}"
         self.container = _docker(

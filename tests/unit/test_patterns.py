@@ -15,7 +15,7 @@ import pytest
 
 from tasks.base import redaction
 from tasks.base.project import ROOT
-from tasks.build import secret_scan
+from tasks.git.secrets import rules
 from tests.support import regex_attacks, regex_work
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
 def test_a_file_of_hostile_content_is_scanned_in_linear_work(unit: bytes, end: bytes) -> None:
     def steps(count: int) -> int:
         text = (unit * (count // len(unit)) + end).decode()
-        return sum(regex_work.work(form, text, "search") for form in secret_scan.CONTENT.values())
+        return sum(regex_work.work(form, text, "search") for form in rules.CONTENT.values())
 
     assert steps(1200) <= 5 * steps(300)
 

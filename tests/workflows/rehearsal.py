@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.project import ROOT
 from tests.support import repos
 from tests.workflows import runner
@@ -56,7 +56,7 @@ class Rehearsal:
         self.stand_in = stand_in
         self.hub = hub
         self.origin = hub.bare
-        self.tag = f"iterate-sandbox:rehearsal-{secrets.token_hex(4)}"
+        self.tag = f"{project.IMAGE}:rehearsal-{secrets.token_hex(4)}"
         #: Lines for people: what ran, and what was left, of every scenario.
         self.report: list[str] = []
         self._tokens: list[str] = []

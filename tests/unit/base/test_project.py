@@ -29,7 +29,7 @@ def test_the_cache_is_where_the_user_keeps_caches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert project.cache_dir() == tmp_path / "iterate-sandbox"
+    assert project.cache_dir() == tmp_path / project.SLUG
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert project.cache_dir() == tmp_path / ".cache/iterate-sandbox"
+    assert project.cache_dir() == tmp_path / ".cache" / project.SLUG

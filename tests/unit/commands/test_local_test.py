@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.base import project
 from tasks.base.errors import BadInput, CommandFailed, Interrupted, TaskError
 from tasks.commands import local_test
 
@@ -18,7 +19,7 @@ def arguments(*given: str) -> list[str]:
 def test_nothing_given() -> None:
     result = arguments()
     assert result[0] == "/repo/tests/sandbox"
-    assert "--image=iterate-sandbox:local" in result
+    assert f"--image={project.LOCAL_IMAGE}" in result
     assert "--provider=docker" in result
     assert any(re.fullmatch(r"--seed=\d+", a) for a in result)
     assert not {"--keep", "--soak", "-x", "-k"} & set(result)

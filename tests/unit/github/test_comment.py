@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base import project
 from tasks.base.errors import BadInput
 from tasks.base.retry import RemoteFailed
 from tasks.commands import github_comment
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.github_hub import GitHub
 
-MARK = "<!-- iterate-sandbox: sandbox -->"
+MARK = f"<!-- {project.SLUG}: sandbox -->"
 NAME = "dev-x--20260116-230007-0123456789ab"
 
 
@@ -71,7 +72,7 @@ def test_comments_of_other_people_are_left_alone(job: GitHub, snapshot_json: str
         job.comment(issue, f"{MARK}\nhaha", login="mallory"),
         job.comment(issue, f"{MARK}\nhaha", login=None),
         job.comment(issue, f"> {MARK}\nquoted", login=WORKFLOW),
-        job.comment(issue, "<!-- iterate-sandbox: other -->\nx", login=WORKFLOW),
+        job.comment(issue, f"<!-- {project.SLUG}: other -->\nx", login=WORKFLOW),
     ]
     bodies = {number: job.comments[number]["body"] for number in foreign}
     comment(issue, "--snapshot-json", snapshot_json)

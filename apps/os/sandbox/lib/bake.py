@@ -27,14 +27,8 @@ from tasks.git import gitdir
 
 PINS = Path("/pins")
 INSTALLED_LIB = "/usr/local/lib/sandbox"
-#: The modules of tasks/ that the scripts in the sandbox import; none needs more than Python.
-RUNTIME_MODULES = (
-    "__init__", "base/__init__", "base/console", "base/envfile", "base/errors", "base/files",
-    "base/liveness", "base/loopback", "base/process", "base/project",
-    "build/__init__", "build/context_cache", "build/history_scan", "build/secret_scan",
-    "git/__init__", "git/gitdir", "git/history", "git/indexfile", "git/isolation", "git/objects",
-    "git/worktree",
-)  # fmt: skip
+#: The packages of tasks/ that the scripts in the sandbox import; each goes along as a whole.
+RUNTIME_PACKAGES = ("base", "git")
 
 
 def main(out: Path) -> None:
@@ -54,10 +48,10 @@ def _lay_out_lib(tree: Path, lib: Path) -> None:
     sandbox = tree / "apps/os/sandbox"
     shutil.copytree(sandbox / "lib", lib)
     shutil.copy(sandbox / "entry.sh", lib)
-    for module in RUNTIME_MODULES:
-        file = f"tasks/{module}.py"
-        (lib / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tree / file, lib / file)
+    for package in RUNTIME_PACKAGES:
+        shutil.copytree(tree / "tasks" / package, lib / "tasks" / package)
+    shutil.copy(tree / "tasks/__init__.py", lib / "tasks")
+    shutil.copy(tree / "pyproject.toml", lib)  # tasks.base.project reads the identity in it
     for script in [*lib.glob("*.sh"), *lib.glob("shell/*")]:
         script.chmod(0o755)
     # By hash: a time stamp would make two builds differ.

@@ -20,14 +20,14 @@ import services
 import sync
 
 from tasks import git
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOUNT = Path("/local-iterate-repo")
-REPO = Path.home() / "src/github.com/iterate/iterate"
+MOUNT = Path(project.LOCAL_MOUNT)
+REPO = Path.home() / project.IDENTITY.repository
 STATE_FILE = Path("/run/iterate/state.json")
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 from tasks import git
 from tasks.base import console
 from tasks.base.errors import BadInput
-from tasks.build import history_scan, secret_scan
 from tasks.git import history, indexfile, objects
+from tasks.git.secrets import findings, history_scan
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from tasks.build.secret_scan import SecretFinding
+    from tasks.git.secrets.findings import SecretFinding
     from tasks.git.worktree import Tree
 
 #: Bytes of new history that a start looks through: a second or two.
@@ -46,11 +46,11 @@ def find(
 def say(source: Path, secrets: set[SecretFinding]) -> None:
     """Name the secrets in the log, but for those that the checkout at `source` allows."""
     try:
-        allowed = secret_scan.allowed_in(source)
+        allowed = findings.read_allowed_in(source)
     except BadInput as error:
         console.warn(str(error))
         allowed = []
-    if names := secret_scan.listed(secrets, allowed):
+    if names := findings.summarize(secrets, allowed):
         console.warn(
             f"secrets of the host's repository are in the sandbox's now: {names}; what is made of "
             "this container (docker commit) holds them"

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 import secret_notice
 
 from tasks import git
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.errors import TaskError
 from tasks.git import gitdir, indexfile, worktree
 
 if TYPE_CHECKING:
-    from tasks.build.secret_scan import SecretFinding
+    from tasks.git.secrets.findings import SecretFinding
     from tasks.git.worktree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
@@ -322,7 +322,7 @@ def _keep_changes(repo: Path, state: State) -> None:
         shutil.copyfile(here.repo.index_path, index)
         indexfile.update(here.repo, index, present=sorted(present), absent=sorted(absent))
         tree = here.repo.git("write-tree", index=index).decode().strip()
-    author = (("user.name", "iterate sandbox"), ("user.email", "sandbox@localhost"))
+    author = (("user.name", project.NAME), ("user.email", "sandbox@localhost"))
     message = b"Work in the sandbox before it was synced with the host\n"
     line = here.repo.git("commit-tree", tree, "-p", here.sha, stdin=message, settings=author)
     commit = line.decode().strip()

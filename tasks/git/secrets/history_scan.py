@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
-from tasks.build import context_cache, secret_scan
-from tasks.build.secret_scan import Place, SecretFinding
-from tasks.git import history
+from tasks.git import history, object_cache
 from tasks.git.history import Segment, StoredObject
+from tasks.git.secrets import rules
+from tasks.git.secrets.findings import Place, SecretFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,12 +62,12 @@ def scan(store: Store, stored: Iterable[StoredObject], *, limit: int = LIMIT) ->
     size = unread = 0
     for item in stored:
         if item.kind == "blob":
-            kind = secret_scan.by_name(_bytes(item.path), tracked=True)
+            kind = rules.by_name(_bytes(item.path), tracked=True)
             hits += [Hit(item.path, kind, item.oid, by_name=True)] if kind else []
             if len(largest) < _LARGEST or item.size > largest[-1][1]:
                 largest = sorted([*largest, (item.path, item.size)], key=lambda pair: -pair[1])
                 del largest[_LARGEST:]
-        if item.kind == "tree" or not secret_scan.worth_reading(item.size):
+        if item.kind == "tree" or not rules.worth_reading(item.size):
             continue
         size += item.size
         if size > limit:
@@ -77,7 +77,7 @@ def scan(store: Store, stored: Iterable[StoredObject], *, limit: int = LIMIT) ->
     if size > _SAID_FROM:
         console.step(f"looking for secrets in {console.size(min(size, limit))} of history, once")
     for blob in store.blobs(names):
-        kind = secret_scan.by_content(blob.read())
+        kind = rules.by_content(blob.read())
         hits += [Hit(names[blob.oid], kind, blob.oid, by_name=False)] if kind else []
     hits.sort(key=lambda hit: (hit.path, hit.kind, hit.oid))
     return Scan(tuple(hits), tuple(largest), unread)
@@ -94,12 +94,12 @@ def scan_segments(store: Store, segments: list[Segment], into: Path) -> list[Sca
         if not joint_scan.hits:
             scans[fresh:] = [joint_scan] * (len(segments) - fresh)
             for cache in caches[fresh:]:
-                context_cache.save(cache, asdict(joint_scan))
+                object_cache.save(cache, asdict(joint_scan))
     result = []
     for cache, segment, cached_scan in zip(caches, segments, scans, strict=True):
         segment_scan = cached_scan or _scan(store, segment)
         if cached_scan is None:
-            context_cache.save(cache, asdict(segment_scan))
+            object_cache.save(cache, asdict(segment_scan))
         result.append(segment_scan)
     return result
 
@@ -115,7 +115,7 @@ def scan_staged(store: Store, staged: dict[str, str], into: Path) -> Scan:
             store,
             (StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()),
         )
-        context_cache.save(cache, asdict(index_scan))
+        object_cache.save(cache, asdict(index_scan))
     return index_scan
 
 
@@ -148,7 +148,7 @@ def _scan(store: Store, segment: Segment) -> Scan:
 
 def _load(cache: Path) -> Scan | None:
     try:
-        value = context_cache.load(cache)
+        value = object_cache.load(cache)
         hits = tuple(Hit(**hit) for hit in value["hits"])
         return Scan(hits, tuple((path, size) for path, size in value["largest"]), value["unread"])
     except (TypeError, KeyError, ValueError):
@@ -160,7 +160,7 @@ def _key(store: Store, segment: Segment) -> str:
 
 
 def _digest(*words: str) -> str:
-    text = "\0".join([str(_FORMAT), secret_scan.rules(), *words])
+    text = "\0".join([str(_FORMAT), rules.digest(), *words])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
 
 

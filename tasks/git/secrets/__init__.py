@@ -1,0 +1,1 @@
+"""Secrets in what a repository holds: files, index and history."""

@@ -1,0 +1,110 @@
+"""Secrets that were found: where they are, which of them a project allows, and what to do."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, Literal
+
+from tasks.base import console
+from tasks.base.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+#: In `allow`, an object's id lets that very content through.
+_ID: Final = re.compile(r"[0-9a-f]{12,64}")
+_SHOWN: Final = 10
+
+#: Where a secret stands: in a file as it is now, in the index alone, or in the history alone.
+Place = Literal["file", "index", "history"]
+_PLACES: Final[Mapping[Place, str]] = {
+    "file": "",
+    "index": ", staged as {oid}",
+    "history": ", in the history as {oid}",
+}
+_CURES: Final[Mapping[Place, str]] = {
+    "file": "remove them or add them to .gitignore",
+    "index": "stage the files as they are now (git add)",
+    "history": "revoke what the history holds and rewrite it (git rebase, git filter-repo)",
+}
+_ALLOW: Final = "pyproject.toml, [tool.sandbox.secrets] allow"
+
+
+@dataclass(frozen=True)
+class SecretFinding:
+    """A secret at `path`; `oid` is the git id of its content."""
+
+    path: bytes
+    kind: str
+    oid: str
+    place: Place
+
+    def __str__(self) -> str:
+        path = console.printable(self.path.decode(errors="backslashreplace"))
+        return f"{path} ({self.kind}{_PLACES[self.place].format(oid=self.oid[:12])})"
+
+
+def read_allowed_in(root: Path) -> list[str]:
+    """The patterns that the pyproject.toml of the checkout at `root` allows."""
+    try:
+        return read_allowed((root / "pyproject.toml").read_text())
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def read_allowed(pyproject: str) -> list[str]:
+    """What a pyproject.toml lets through (`[tool.sandbox.secrets]` `allow`): patterns of paths, and
+    ids of contents. Raises `BadInput` where that is no list of strings.
+    """
+    try:
+        settings: object = tomllib.loads(pyproject)
+    except tomllib.TOMLDecodeError:
+        return []
+    for name in ("tool", "sandbox", "secrets"):
+        settings = settings.get(name, {}) if isinstance(settings, dict) else None
+    patterns = settings.get("allow", []) if isinstance(settings, dict) else None
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise BadInput(
+            "[tool.sandbox.secrets] allow in pyproject.toml is not a list of strings",
+            fix='write it as allow = ["path/to/file", "0123456789ab"]',
+        )
+    return patterns
+
+
+def is_allowed(finding: SecretFinding, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns fits the path, or is an id that the content's id begins with."""
+    path = finding.path.decode(errors="replace")
+    return any(
+        fnmatchcase(path, pattern)
+        or (_ID.fullmatch(pattern) is not None and finding.oid.startswith(pattern))
+        for pattern in patterns
+    )
+
+
+def refuse(findings: Iterable[SecretFinding], patterns: Iterable[str]) -> None:
+    """Raise `BadInput` naming the findings that no pattern allows, and what can be done."""
+    allowing = list(patterns)
+    remaining = [finding for finding in findings if not is_allowed(finding, allowing)]
+    if not remaining:
+        return
+    places = {finding.place for finding in remaining}
+    cures = [cure for place, cure in _CURES.items() if place in places]
+    key = "its path" if places == {"file"} else "its path or its id"
+    raise BadInput(
+        f"secrets must not get into an image: {summarize(remaining)}",
+        fix=f"{'; '.join(cures)}; a false alarm, or a secret that is revoked, goes into {_ALLOW}, "
+        f"by {key}",
+    )
+
+
+def summarize(findings: Iterable[SecretFinding], patterns: Iterable[str] = ()) -> str:
+    """The first of the findings that no pattern allows, in one line; "" for none."""
+    allowing = list(patterns)
+    remaining = {finding for finding in findings if not is_allowed(finding, allowing)}
+    ordered = sorted(remaining, key=lambda finding: (finding.path, finding.place, finding.kind))
+    rest = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return ", ".join(map(str, ordered[:_SHOWN])) + rest
