@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tasks.base import console, project
 from tasks.base.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +58,38 @@ class Once(argparse.Action):
             parser.error(f"{option_string} is given twice")
         names.add(self.dest)
         setattr(namespace, self.dest, values)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command as `parser` understands it. `values` are the options' by their `dest`; those that
+    are the parser's defaults are not written.
+    """
+
+    parser: argparse.ArgumentParser
+    values: Mapping[str, Any]
+
+    def replace(self, **values: Any) -> CommandLine:
+        return CommandLine(self.parser, {**self.values, **values})
+
+    def __str__(self) -> str:
+        return f"{self.parser.prog} {shlex.join(self.words())}".rstrip()
+
+    def words(self) -> list[str]:
+        """The options, for this parser's `parse_args`."""
+        return [word for action in self.parser._actions for word in self._written(action)]  # noqa: SLF001
+
+    def _written(self, action: argparse.Action) -> Iterator[str]:
+        value = self.values.get(action.dest)
+        if not action.option_strings or value is None or value == action.default:
+            return
+        name = max(action.option_strings, key=len)
+        if action.nargs == 0:
+            yield name
+        elif not str(value).startswith("-"):
+            yield from (name, str(value))
+        else:  # the next word would be taken for an option
+            yield f"{name}={value}" if name.startswith("--") else f"{name}{value}"
 
 
 # ── options of several commands ─────────────────────────────────────────────────────────────

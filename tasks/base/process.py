@@ -141,14 +141,3 @@ def _missing(args: Sequence[str], error: FileNotFoundError) -> MissingTool:
     if error.filename not in {args[0], None}:
         return MissingTool(f"cannot run `{args[0]}` in {error.filename}: no such folder")
     return MissingTool(f"`{args[0]}` is not installed", fix="nox -s doctor says how to get it")
-
-
-def lives(pid: int) -> bool:
-    """Whether there is a process of that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -23,9 +23,13 @@ _HASHED: Final = re.compile(r"(?:.*-)?[0-9a-f]{8}", re.ASCII | re.DOTALL)
 _SLUG: Final = 40
 
 
+def is_stage(text: str) -> bool:
+    return _STAGE.fullmatch(text) is not None and "--" not in text
+
+
 def check_stage(text: str) -> str:
     """`text`, or `BadInput` where it is not a valid stage."""
-    if not _STAGE.fullmatch(text) or "--" in text:
+    if not is_stage(text):
         raise BadInput(
             f"`{console.printable(text)[:60]}` is not a valid stage",
             fix="use prd, stg or dev-NAME, with a NAME of small letters, digits, dots and hyphens",

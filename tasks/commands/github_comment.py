@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks.base import console
 from tasks.base.errors import BadInput
 from tasks.base.options import Once, Parser, add_json
-from tasks.daytona import snapshot
+from tasks.daytona import naming
 from tasks.github import comment, job, rest
 
 if TYPE_CHECKING:
@@ -94,5 +94,5 @@ def read(path: Path) -> Mapping[str, Any]:
             f"{console.printable(str(path))} {problem}",
             fix="give it what `nox -s snapshot_daytona -- --json` prints",
         )
-    snapshot.check_name(record["snapshot_name"])
+    naming.check_name(record["snapshot_name"])
     return dict(record)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import certificates, console, process, programs, project, waiting
 from tasks.base.errors import TaskError, TimedOut
-from tasks.daytona.adapter import LOOPBACK_VARIABLE
+from tasks.daytona.credentials import LOOPBACK_VARIABLE
 from tasks.engine import discovery
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run

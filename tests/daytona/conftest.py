@@ -17,17 +17,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base import retry, waiting
-from tasks.daytona import adapter, snapshot, upload
-from tasks.daytona.adapter import Daytona
-from tasks.daytona.publish import Publisher, Wanted
+from tasks.build.archive import Part
+from tasks.daytona import content, naming
+from tasks.daytona.api import Daytona
+from tasks.daytona.credentials import LOOPBACK_VARIABLE, read_credentials
+from tasks.daytona.ensure import SnapshotOrder, ensure_active
+from tasks.daytona.storage.upload import upload
 from tests.support import standin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tasks.daytona.publish import Published
+    from tasks.daytona.ensure import ActiveSnapshot
     from tasks.daytona.snapshot import Snapshot
+    from tasks.daytona.transfer import TransferReport
     from tests.support.standin import SnapshotView, StandInClient
 
 #: As little of a sandbox as a machine can run: the suite proper has the real one.
@@ -63,18 +67,19 @@ class Rounds:
         self.count = count
         self.seed = seed
 
-    def __call__(self, one: Callable[[random.Random], Any], *, workers: int = 20) -> list[Any]:
-        """`one` with a generator of its own, each; fails with the first round's failure."""
+    def __call__(self, strike: Callable[[random.Random], Any], *, workers: int = 20) -> list[Any]:
+        """`strike` with a generator of its own, each; fails with the first round's failure."""
 
         def play(number: int) -> Any:
             try:
-                return one(random.Random(self.seed + number))  # noqa: S311 - replayed by its seed
+                return strike(random.Random(self.seed + number))  # noqa: S311 - replayed by its seed
             except BaseException as error:
                 error.add_note(f"in round {number} of seed {self.seed}")
                 raise
 
         with ThreadPoolExecutor(min(workers, self.count)) as pool:
-            return [done.result() for done in [pool.submit(play, n) for n in range(self.count)]]
+            futures = [pool.submit(play, number) for number in range(self.count)]
+            return [future.result() for future in futures]
 
 
 @pytest.fixture
@@ -93,7 +98,7 @@ def shared() -> Iterator[StandInClient]:
         max_snapshots=100,
         require_sandbox_end=True,
     ) as client:
-        standin.create_snapshot(client, _BASE_NAME, snapshot.marked(DOCKERFILE, BASE))
+        standin.create_snapshot(client, _BASE_NAME, content.mark_dockerfile(DOCKERFILE, BASE))
         waiting.until(
             lambda: client.snapshots()[_BASE_NAME].state in {"active", "error"},
             what="the base",
@@ -104,22 +109,22 @@ def shared() -> Iterator[StandInClient]:
         yield client
 
 
-def _made(stand_in: StandInClient) -> list[SnapshotView]:
-    """The snapshots there, but for the base."""
+def _snapshots(stand_in: StandInClient) -> list[SnapshotView]:
+    """All of them but the base."""
     return [s for s in stand_in.snapshots().values() if s.name != _BASE_NAME]
 
 
 @pytest.fixture
 def stand_in(shared: StandInClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInClient]:
     """Empty and without faults; emptied for the next test once `bench` has looked at it."""
-    for name, value in {**shared.environment, adapter.LOOPBACK_VARIABLE: "1"}.items():
+    for name, value in {**shared.environment, LOOPBACK_VARIABLE: "1"}.items():
         monkeypatch.setenv(name, value)
     shared.clear_faults()
     yield shared
     shared.clear_faults()
     standin.delete_everything(shared, except_snapshots=frozenset({_BASE_NAME}))
     waiting.until(
-        lambda: not _made(shared) and not shared.sandboxes(),
+        lambda: not _snapshots(shared) and not shared.sandboxes(),
         what="an empty stand-in",
         timeout=30,
         state=lambda: str(shared.state()),
@@ -128,29 +133,22 @@ def stand_in(shared: StandInClient, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def api(stand_in: StandInClient) -> Iterator[Daytona]:
-    given = adapter.credentials({**stand_in.environment, adapter.LOOPBACK_VARIABLE: "1"})
-    connected = Daytona(given, policy=POLICY)
+    credentials = read_credentials({**stand_in.environment, LOOPBACK_VARIABLE: "1"})
+    connected = Daytona(credentials, policy=POLICY)
     yield connected
     connected.close()
 
 
-@dataclass(frozen=True)
-class File:
-    digest: str
-    path: Path
-    bytes: int
-
-
-def part(folder: Path, content: bytes) -> File:
+def part(folder: Path, data: bytes) -> Part:
     """A context part of that content: a tar, as far as the builder reads it."""
-    digest = hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
     path = folder / f"{digest}.tar"
-    path.write_bytes(content)
-    return File(digest, path, len(content))
+    path.write_bytes(data)
+    return Part(digest, path, len(data), "made up")
 
 
 @dataclass
-class Bench:
+class PublishingBench:
     """What publishing a small thing takes, and what it needed of the API."""
 
     api: Daytona
@@ -162,103 +160,107 @@ class Bench:
     #: Layers that broke off within a piece: the registry lets nobody but itself sweep those.
     halves: int = 0
     _numbers: Any = field(default_factory=itertools.count)
-    _halves_before: int = 0
+    _earlier_halves: int = 0
 
     def leaves(self, name: str, *states: str) -> None:
         """The snapshot is meant to be there afterwards, in one of these states."""
         self.stays[name] = set(states)
 
-    def wanted(
+    def order(
         self, *, name: str | None = None, text: str = "", identity: str = "", stage: str = "dev-t"
-    ) -> Wanted:
+    ) -> SnapshotOrder:
         """A snapshot that nobody has built before, unless an identity is given."""
         seed = f"{os.getpid()}-{next(self._numbers)}-{time.time_ns()}"
         identity = identity or hashlib.sha256(seed.encode()).hexdigest()
-        name = name or str(snapshot.name_for(stage=stage, committed=0, identity=identity))
+        name = name or str(naming.name_for(stage=stage, committed=0, identity=identity))
         # Another text each time, so that no layer cache takes part.
         text = (text or DOCKERFILE).replace("RUN ", f"RUN : {identity[:12]}; ")
-        dockerfile = snapshot.marked(text, identity)
+        dockerfile = content.mark_dockerfile(text, identity)
 
         def create() -> Snapshot:
             self.creates += 1
-            return self.api.create_from_contexts(name, dockerfile=dockerfile, contexts=[])
+            return self.api.snapshots.create_from_contexts(name, dockerfile=dockerfile, contexts=[])
 
-        return Wanted(name=name, identity=identity, create=create, again="AGAIN")
+        return SnapshotOrder(name=name, identity=identity, create=create, resume_command="RESUME")
 
-    def sibling(self, *, stage: str = "dev-t") -> Wanted:
+    def sibling(self, *, stage: str = "dev-t") -> SnapshotOrder:
         """The base's content under another name: active as soon as it is asked for."""
         committed = next(self._numbers)
-        name = snapshot.name_for(stage=stage, committed=committed, identity=BASE)
-        return self.wanted(name=str(name), identity=BASE)
+        name = naming.name_for(stage=stage, committed=committed, identity=BASE)
+        return self.order(name=str(name), identity=BASE)
 
-    def publisher(
+    def publish(
         self,
+        order: SnapshotOrder,
         *,
         timeout: float = 60,
         api: Daytona | None = None,
         log: str = "build.log",
         hurry: float = 0.3,
-    ) -> Publisher:
+    ) -> ActiveSnapshot:
         """`hurry`: no pause takes longer than that."""
-        return Publisher(
-            api or self.api, log=self.folder / log, timeout=timeout,
-            sleep=lambda s: time.sleep(min(s, hurry)),
-        )  # fmt: skip
+        active = ensure_active(
+            api or self.api,
+            order,
+            log=self.folder / log,
+            timeout=timeout,
+            sleep=lambda seconds: time.sleep(min(seconds, hurry)),
+        )
+        self.leaves(order.name, "active")
+        return active
 
-    def publish(self, wanted: Wanted, **options: Any) -> Published:
-        done = self.publisher(**options).ensure(wanted)
-        self.leaves(wanted.name, "active")
-        return done
-
-    def upload(self, *parts: File) -> upload.Uploaded:
-        return upload.upload(
-            parts, self.api.storage_access, unfinished=self.folder / "uploads", policy=POLICY
+    def upload(self, *parts: Part) -> TransferReport:
+        return upload(
+            parts,
+            self.api.uploads.storage_access,
+            unfinished=self.folder / "uploads",
+            policy=POLICY,
         )
 
-    def asked(self, pattern: str) -> int:
+    def request_count(self, pattern: str) -> int:
         return len(self.stand_in.requests(pattern))
 
-    def left(self) -> tuple[dict[str, Any], str]:
+    def remains(self) -> tuple[dict[str, Any], str]:
         """What is there and should not be; and, for people, what is meant to be there."""
         # What was deleted is carried out in the background: it has a moment.
         deadline = time.monotonic() + 60
         while (unexpected := self._unexpected()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        meant = Counter(found.state for found in _made(self.stand_in))
-        text = ", ".join(f"{count} {state}" for state, count in sorted(meant.items()))
-        said = f"none; of snapshots, as wanted: {text}" if text else "none"
+        states = Counter(record.state for record in _snapshots(self.stand_in))
+        text = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        summary = f"none; of snapshots, as intended: {text}" if text else "none"
         if self.halves:
-            said += "; half a layer each time, which the registry itself sweeps"
-        return unexpected, said
+            summary += "; half a layer each time, which the registry itself sweeps"
+        return unexpected, summary
 
     def _unexpected(self) -> dict[str, Any]:
-        there, state = _made(self.stand_in), self.stand_in.state()
-        found = {
+        records, state = _snapshots(self.stand_in), self.stand_in.state()
+        unexpected = {
             "sandboxes": state["sandboxes"],
             "snapshots": {
-                one.name: one.state
-                for one in there
-                if one.state not in self.stays.get(one.name, set())
+                record.name: record.state
+                for record in records
+                if record.state not in self.stays.get(record.name, set())
             },
             "multipart uploads": state["uploads"]["incomplete"],
-            "unfinished pushes": state["unfinished_pushes"][self._halves_before + self.halves :],
+            "unfinished pushes": state["unfinished_pushes"][self._earlier_halves + self.halves :],
             "containers": state["containers"],
             "images": [image for image, users in state["images"].items() if not users],
             "notes of uploads": [path.name for path in self.folder.glob("uploads/*")],
         }
-        return {what: things for what, things in found.items() if things}
+        return {kind: names for kind, names in unexpected.items() if names}
 
 
 @pytest.fixture
 def bench(
     api: Daytona, stand_in: StandInClient, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Bench]:
+) -> Iterator[PublishingBench]:
     """Afterwards the stand-in is asked what is left: nothing that the test did not announce."""
     stand_in.forget_requests()
     halves = len(stand_in.state()["unfinished_pushes"])
-    bench = Bench(api, stand_in, tmp_path, _halves_before=halves)
+    bench = PublishingBench(api, stand_in, tmp_path, _earlier_halves=halves)
     yield bench
     stand_in.clear_faults()
-    left, said = bench.left()
-    request.node.user_properties.append(("left", str(left) if left else said))
-    assert not left
+    unexpected, summary = bench.remains()
+    request.node.user_properties.append(("left", str(unexpected) if unexpected else summary))
+    assert not unexpected

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.base.errors import BadInput, TaskError
+from tasks.base.stages import stage_for_branch
 from tasks.commands import snapshot_daytona, snapshots
-from tasks.daytona import ledger, ship, snapshot
+from tasks.daytona import content, deletion, release
+from tasks.daytona import request as requests
 from tasks.daytona.ledger import Ledger
-from tests.support import github_runner, repos
+from tasks.daytona.ledger_entry import new_entry
+from tasks.daytona.ledger_store import PREFIX
+from tasks.daytona.request import PublishRequest
+from tests.support import github_runner, ledgers, repos
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.daytona.conftest import Bench
+    from tests.daytona.conftest import PublishingBench
 
 BRANCH = "ann/topic"
-OWN = snapshot.stage_for_branch(BRANCH)
+BRANCH_STAGE = stage_for_branch(BRANCH)
 
 
 @pytest.fixture
@@ -34,14 +39,14 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def book(remote: Path, tmp_path: Path, bench: Bench) -> Ledger:
+def ledger(remote: Path, tmp_path: Path, bench: PublishingBench) -> Ledger:
     """Another machine's."""
     bench.stand_in.forget_requests()
     return Ledger(tmp_path / "other" / "ledger.git", remote=str(remote))
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def run_json(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     def run(*arguments: str) -> Any:
         capsys.readouterr()
         snapshots.main([*arguments, "--json"])
@@ -50,162 +55,179 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     return run
 
 
-def published(
-    bench: Bench, book: Ledger | None, stage: str, *, at: str | None = None, branch: str = BRANCH
+def publish_at(
+    bench: PublishingBench,
+    ledger: Ledger | None,
+    stage: str,
+    *,
+    at: str | None = None,
+    branch: str = BRANCH,
 ) -> str:
     """A snapshot named for `stage`, used by `at` (or that stage)."""
-    wanted = bench.sibling(stage=stage)
-    name = bench.publish(wanted).snapshot.name
-    if book:
-        book.move(at or stage, ledger.entry(snapshot=name, sha="0" * 40, identity=wanted.identity,
-                                            why="publish", branch=branch))  # fmt: skip
+    order = bench.sibling(stage=stage)
+    name = bench.publish(order).snapshot.name
+    if ledger:
+        entry = new_entry(
+            snapshot=name, sha="0" * 40, identity=order.identity, reason="publish", branch=branch
+        )
+        ledgers.move(ledger, at or stage, entry)
     return name
 
 
-def names(bench: Bench) -> set[str]:
-    return {found.name for found in bench.api.snapshots() if snapshot.is_ours(found)}
+def names(bench: PublishingBench) -> set[str]:
+    return {
+        snapshot.name for snapshot in bench.api.snapshots.list_all() if content.is_ours(snapshot)
+    }
 
 
 def refs(remote: Path) -> list[str]:
     listed = repos.git(remote, "for-each-ref", "--format=%(refname)").split()
-    return [ref.removeprefix(ledger.PREFIX) for ref in listed]
+    return [ref.removeprefix(PREFIX) for ref in listed]
 
 
-def test_all_of_it_goes_and_nothing_else(
-    bench: Bench, book: Ledger, remote: Path, said: Callable[..., Any]
+def test_retire_deletes_all_of_the_branch_and_nothing_else(
+    bench: PublishingBench, ledger: Ledger, remote: Path, run_json: Callable[..., Any]
 ) -> None:
-    mine = [published(bench, book, OWN), published(bench, book, OWN), published(bench, None, OWN)]
-    other = published(bench, book, "dev-other", branch="other")
-    dry = said("retire", "--branch", BRANCH)
+    names_of_branch = [
+        publish_at(bench, ledger, BRANCH_STAGE),
+        publish_at(bench, ledger, BRANCH_STAGE),
+        publish_at(bench, None, BRANCH_STAGE),
+    ]
+    other_name = publish_at(bench, ledger, "dev-other", branch="other")
+    dry = run_json("retire", "--branch", BRANCH)
     assert (dry["dry_run"], dry["deleted"], dry["dropped"]) == (True, [], [])
-    assert {one["verdict"] for one in dry["snapshots"]} == {"delete"}
-    assert names(bench) == {*mine, other}
-    done = said("retire", "--for-branch", BRANCH, "--yes")
-    assert sorted(done["deleted"]) == sorted(mine)
-    assert done["dropped"] == [OWN]
-    assert names(bench) == {other}
+    assert {verdict["verdict"] for verdict in dry["snapshots"]} == {"delete"}
+    assert names(bench) == {*names_of_branch, other_name}
+    result = run_json("retire", "--for-branch", BRANCH, "--yes")
+    assert sorted(result["deleted"]) == sorted(names_of_branch)
+    assert result["dropped"] == [BRANCH_STAGE]
+    assert names(bench) == {other_name}
     assert refs(remote) == ["dev-other"]
-    again = said("retire", "--branch", BRANCH, "--yes")
-    assert (again["deleted"], again["dropped"], again["snapshots"]) == ([], [], [])
+    second_result = run_json("retire", "--branch", BRANCH, "--yes")
+    assert (second_result["deleted"], second_result["dropped"], second_result["snapshots"]) == (
+        [],
+        [],
+        [],
+    )
 
 
-def test_a_branch_without_a_sandbox_is_nothing_to_do(
-    remote: Path, book: Ledger, said: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+def test_retire_of_a_branch_without_a_sandbox_does_nothing(
+    remote: Path, ledger: Ledger, run_json: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert book.stages() == []
-    assert said("retire", "--branch", '"; touch pwned #', "--yes")["deleted"] == []
+    assert ledger.stages() == []
+    assert run_json("retire", "--branch", '"; touch pwned #', "--yes")["deleted"] == []
     snapshots.main(["retire", "--branch", "never-published", "--yes"])
     assert "nothing to do" in capsys.readouterr().err
     assert refs(remote) == []
 
 
-def test_what_production_uses_stays(
-    bench: Bench, book: Ledger, remote: Path, said: Callable[..., Any]
+def test_retire_keeps_what_production_uses(
+    bench: PublishingBench, ledger: Ledger, remote: Path, run_json: Callable[..., Any]
 ) -> None:
-    promoted = published(bench, book, OWN)
-    book.move("prd", ledger.entry(snapshot=promoted, sha="0" * 40, identity="1" * 64,
-                                  why="promote", branch=BRANCH))  # fmt: skip
-    mine = published(bench, book, OWN)
-    done = said("retire", "--branch", BRANCH, "--yes")
-    assert done["deleted"] == [mine]
-    assert {"name": promoted, "verdict": "keep", "reason": "in the ledger: prd"} in done[
+    promoted = publish_at(bench, ledger, BRANCH_STAGE)
+    ledgers.move(ledger, "prd", new_entry(snapshot=promoted, sha="0" * 40, identity="1" * 64,
+                                  reason="promote", branch=BRANCH))  # fmt: skip
+    names_of_branch = publish_at(bench, ledger, BRANCH_STAGE)
+    result = run_json("retire", "--branch", BRANCH, "--yes")
+    assert result["deleted"] == [names_of_branch]
+    assert {"name": promoted, "verdict": "keep", "reason": "in the ledger: prd"} in result[
         "snapshots"
     ]
     assert names(bench) == {promoted}
     assert refs(remote) == ["prd"]
 
 
-def test_staging_goes_with_the_branch_that_has_it(
-    bench: Bench, book: Ledger, remote: Path, said: Callable[..., Any]
+def test_retire_frees_staging_only_for_the_branch_that_has_it(
+    bench: PublishingBench, ledger: Ledger, remote: Path, run_json: Callable[..., Any]
 ) -> None:
-    theirs = published(bench, book, "stg", branch="main")
-    mine = published(bench, book, "stg")
-    assert said("retire", "--branch", "other", "--yes")["deleted"] == []
-    done = said("retire", "--branch", BRANCH, "--yes")
-    assert (done["deleted"], done["dropped"]) == ([mine], ["stg"])
-    assert names(bench) == {theirs}
+    other_name = publish_at(bench, ledger, "stg", branch="main")
+    names_of_branch = publish_at(bench, ledger, "stg")
+    assert run_json("retire", "--branch", "other", "--yes")["deleted"] == []
+    result = run_json("retire", "--branch", BRANCH, "--yes")
+    assert (result["deleted"], result["dropped"]) == ([names_of_branch], ["stg"])
+    assert names(bench) == {other_name}
     assert refs(remote) == []
 
 
-def test_published_to_meanwhile(
-    bench: Bench, book: Ledger, remote: Path, said: Callable[..., Any],
+def test_retire_stops_when_the_stage_is_published_to_meanwhile(
+    bench: PublishingBench, ledger: Ledger, remote: Path, run_json: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The branch is back (or was never gone): whoever published last is right."""
-    old = published(bench, book, OWN)
+    old = publish_at(bench, ledger, BRANCH_STAGE)
     newer: list[str] = []
     drop = Ledger.drop
 
     def first_publish(self: Ledger, stage: str, *, expected: str) -> bool:
-        newer.append(published(bench, book, OWN))
+        newer.append(publish_at(bench, ledger, BRANCH_STAGE))
         return drop(self, stage, expected=expected)
 
     monkeypatch.setattr(Ledger, "drop", first_publish)
     with pytest.raises(TaskError, match="published to meanwhile"):
-        said("retire", "--branch", BRANCH, "--yes")
+        run_json("retire", "--branch", BRANCH, "--yes")
     assert old not in names(bench)
     assert newer[0] in names(bench)
-    assert refs(remote) == [OWN]
+    assert refs(remote) == [BRANCH_STAGE]
 
 
-def test_what_could_not_be_deleted_keeps_the_stage_for_another_try(
-    bench: Bench, book: Ledger, remote: Path, said: Callable[..., Any],
+def test_retire_keeps_the_stage_when_a_deletion_fails(
+    bench: PublishingBench, ledger: Ledger, remote: Path, run_json: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    name = published(bench, book, OWN)
+    name = publish_at(bench, ledger, BRANCH_STAGE)
 
     def fails(*_: object) -> None:
         raise TaskError("it is still there")
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshots, "delete", fails)
+        patch.setattr(deletion, "delete", fails)
         with pytest.raises(TaskError, match=name):
-            said("retire", "--branch", BRANCH, "--yes")
-    assert refs(remote) == [OWN]
-    assert said("retire", "--branch", BRANCH, "--yes")["deleted"] == [name]
+            run_json("retire", "--branch", BRANCH, "--yes")
+    assert refs(remote) == [BRANCH_STAGE]
+    assert run_json("retire", "--branch", BRANCH, "--yes")["deleted"] == [name]
 
 
 @pytest.mark.parametrize("stage", ["prd", "stg", "production"])
-def test_what_is_refused_before_anybody_is_asked(
-    bench: Bench, book: Ledger, stage: str, said: Callable[..., Any]
+def test_retire_refuses_a_protected_stage_before_any_request(
+    bench: PublishingBench, ledger: Ledger, stage: str, run_json: Callable[..., Any]
 ) -> None:
-    published(bench, book, "prd", branch="main")
+    publish_at(bench, ledger, "prd", branch="main")
     bench.stand_in.forget_requests()
     with pytest.raises(BadInput):
-        said("retire", "--stage", stage, "--yes")
-    assert bench.asked("*") == 0
+        run_json("retire", "--stage", stage, "--yes")
+    assert bench.request_count("*") == 0
 
 
-def test_in_a_job(
-    bench: Bench, book: Ledger, said: Callable[..., Any], tmp_path: Path,
+def test_retire_writes_the_outputs_and_the_summary_of_a_job(
+    bench: PublishingBench, ledger: Ledger, run_json: Callable[..., Any], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    name = published(bench, book, OWN)
-    assert said("current", "--stage", OWN)["snapshot_name"] == name
-    assert said("current", "--stage", "prd")["snapshot_name"] is None
-    said("retire", "--branch", BRANCH, "--yes")
-    told = github_runner.outputs((tmp_path / "output").read_text())
-    assert (told["deleted"], told["kept"], told["dry_run"]) == ("1", "0", "false")
+    name = publish_at(bench, ledger, BRANCH_STAGE)
+    assert run_json("current", "--stage", BRANCH_STAGE)["snapshot_name"] == name
+    assert run_json("current", "--stage", "prd")["snapshot_name"] is None
+    run_json("retire", "--branch", BRANCH, "--yes")
+    outputs = github_runner.outputs((tmp_path / "output").read_text())
+    assert (outputs["deleted"], outputs["kept"], outputs["dry_run"]) == ("1", "0", "false")
     text = (tmp_path / "summary").read_text()
-    assert f"`{OWN}` is `{name}`" in text
+    assert f"`{BRANCH_STAGE}` is `{name}`" in text
     assert "`prd` has no snapshot" in text
     assert f"| `{name}` | deleted |" in text
 
 
-def test_a_failed_publishing_says_what_still_holds(
-    bench: Bench, book: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_failed_publication_names_the_snapshot_that_still_holds(
+    bench: PublishingBench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    there = published(bench, book, "prd", branch="main")
+    current_name = publish_at(bench, ledger, "prd", branch="main")
     monkeypatch.setattr(snapshot_daytona, "state_dir", lambda: tmp_path)
 
     def fails(*_args: object, **_options: object) -> None:
         raise TaskError("the build failed", fix="mend it")
 
-    monkeypatch.setattr(ship, "ship", fails)
-    order = ship.order(ref="HEAD", environment={}, stage="prd")
+    monkeypatch.setattr(release, "publish", fails)
+    request = requests.resolve(PublishRequest(ref="HEAD", stage="prd"), {})
     with pytest.raises(TaskError) as caught:
-        snapshot_daytona.publish(bench.api, order)
-    assert caught.value.notes == (f"prd is still {there}",)
+        snapshot_daytona.release_to_stage(bench.api, request)
+    assert caught.value.notes == (f"prd is still {current_name}",)

@@ -11,10 +11,12 @@ import pytest
 from tasks.base import process, project
 from tasks.base.errors import TaskError
 from tasks.build import image
-from tasks.commands import snapshot_daytona
-from tasks.daytona import publish, ship
+from tasks.daytona import deletion
+from tasks.daytona import request as requests
+from tasks.daytona.publication import publish
+from tasks.daytona.request import PublishRequest
 from tasks.engine import discovery
-from tasks.sandbox import tested
+from tasks.sandbox import release_checks, tested
 from tasks.sandbox.providers.daytona import DaytonaProvider
 from tasks.sandbox.run import Run
 from tasks.sandbox.sandbox import Spec
@@ -22,8 +24,8 @@ from tasks.sandbox.sandbox import Spec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.daytona.ship import Via
-    from tests.daytona.conftest import Bench
+    from tasks.daytona.request import ResolvedRequest, Via
+    from tests.daytona.conftest import PublishingBench
 
 #: The whole tree but what packages brought: kind, mode, name, target of links; then contents.
 TREE = r"""
@@ -37,45 +39,45 @@ git ls-tree -r -z HEAD
 """
 
 
-def order(via: Via, stage: str) -> ship.Order:
-    return ship.order(ref="HEAD", environment={}, stage=stage, via=via)
+def resolve(via: Via, stage: str) -> ResolvedRequest:
+    return requests.resolve(PublishRequest(ref="HEAD", stage=stage, via=via), {})
 
 
 @pytest.fixture(autouse=True)
-def kept_apart() -> Iterator[None]:
+def _delete_built_image() -> Iterator[None]:
     """The image that pushing may build goes, unless it was there before."""
-    there = discovery.require()
-    tag = image.tag_of(order("push", "dev-a").source)
-    before = image.find(there, tag)
+    engine = discovery.require()
+    tag = image.tag_of(resolve("push", "dev-a").source)
+    earlier_image = image.find(engine, tag)
     yield
-    if before is None:
+    if earlier_image is None:
         process.capture(
-            there.command("image", "rm", tag), env=there.environment, check=False, timeout=120
+            engine.command("image", "rm", tag), env=engine.environment, check=False, timeout=120
         )
 
 
 @pytest.mark.timeout(600)
-def test_they_lead_to_the_same(bench: Bench) -> None:
-    found = {}
+def test_both_roads_lead_to_the_same_sandbox(bench: PublishingBench) -> None:
+    descriptions = {}
     for via, stage in (("remote", "dev-a"), ("push", "dev-b")):
-        wanted = order(via, stage)  # type: ignore[arg-type]
-        shipped = ship.ship(bench.api, wanted)
-        assert shipped.published.how == "built"
-        assert snapshot_daytona.check(bench.api, wanted, shipped)
-        found[via] = look(bench, shipped.published.snapshot.name)
-        publish.delete(bench.api, shipped.published.snapshot)
-    remote, push = found["remote"], found["push"]
+        request = resolve(via, stage)  # type: ignore[arg-type]
+        publication = publish(bench.api, request)
+        assert publication.active.outcome == "built"
+        assert release_checks.check_snapshot(bench.api, request, publication.name)
+        descriptions[via] = describe(bench, publication.name)
+        deletion.delete(bench.api, publication.active.snapshot)
+    remote, push = descriptions["remote"], descriptions["push"]
     assert remote["build"].pop("built_at")
     assert push["build"].pop("built_at")
     assert remote["build"] == push["build"]
-    assert remote["build"]["sha"] == wanted.source.sha
-    assert remote["build"]["pins"] == wanted.pins
+    assert remote["build"]["sha"] == request.source.sha
+    assert remote["build"]["pins"] == request.pins
     assert remote["tree"] == push["tree"]
     assert remote["tree"].count("\0") > 500, "it compares whole trees"
     assert remote["tools"] == push["tools"]
 
 
-def look(bench: Bench, snapshot: str) -> dict[str, Any]:
+def describe(bench: PublishingBench, snapshot: str) -> dict[str, Any]:
     provider = DaytonaProvider(bench.api)
     with Run(provider) as run, provider.create(Spec(image=snapshot), run) as sandbox:
         sandbox.start()
@@ -90,35 +92,37 @@ def look(bench: Bench, snapshot: str) -> dict[str, Any]:
         }
 
 
-def test_an_image_that_fails_its_tests_is_not_sent(bench: Bench) -> None:
-    def fails(built: image.Image) -> None:
-        raise TaskError(f"{built.id} does not work")
+def test_an_image_that_fails_its_tests_is_not_sent(bench: PublishingBench) -> None:
+    def fail(built_image: image.Image) -> None:
+        raise TaskError(f"{built_image.id} does not work")
 
     with pytest.raises(TaskError, match="does not work"):
-        ship.ship(bench.api, order("push", "dev-c"), test=fails)
-    assert bench.asked("POST /api/snapshots") == 0
+        publish(bench.api, resolve("push", "dev-c"), check_image=fail)
+    assert bench.request_count("POST /api/snapshots") == 0
 
 
-def test_what_was_tested_is_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[list[str]] = []
-    monkeypatch.setattr(process, "run", ran.append)
-    built = image.Image("sha256:" + "5e" * 32, 1, "identity")
+def test_an_image_that_passed_the_tests_is_not_tested_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(process, "run", commands.append)
+    local_image = image.Image("sha256:" + "5e" * 32, 1, "identity")
     try:
-        snapshot_daytona.passes(built)
-        assert ran[0][-3:] == ["local-test", "--image", built.id]
-        tested.record(built.id)
-        snapshot_daytona.passes(built)
-        assert len(ran) == 1, "it has passed, and is not asked again"
+        release_checks.require_tests(local_image)
+        assert commands[0][-3:] == ["local-test", "--image", local_image.id]
+        tested.record(local_image.id)
+        release_checks.require_tests(local_image)
+        assert len(commands) == 1, "it has passed, and is not asked again"
     finally:
         (project.state_dir() / "tested" / f"{'5e' * 32}.json").unlink(missing_ok=True)
 
 
-def test_docker_takes_the_image_by_its_id() -> None:
+def test_the_docker_provider_accepts_an_image_by_its_id() -> None:
     """A name could be another image's by the time it is tested, or pushed."""
     from tasks.sandbox.providers.docker import DockerProvider
 
-    there = discovery.require()
-    built = image.find(there, project.LOCAL_IMAGE)
-    assert built is not None, "nox -s snapshot_local makes it"
+    engine = discovery.require()
+    local_image = image.find(engine, project.LOCAL_IMAGE)
+    assert local_image is not None, "nox -s snapshot_local makes it"
     with closing(DockerProvider.connect()) as provider:
-        provider.check(built.id)
+        provider.check(local_image.id)

@@ -17,18 +17,26 @@ from tasks.base import project, waiting
 from tasks.base.errors import TaskError
 from tasks.base.retry import RemoteFailed
 from tasks.commands import snapshot_daytona
-from tasks.daytona import ledger, publish, ship
+from tasks.daytona import release
+from tasks.daytona import request as requests
+from tasks.daytona.ensure import ActiveSnapshot
+from tasks.daytona.ledger import Ledger
+from tasks.daytona.ledger_entry import new_entry
+from tasks.daytona.publication import Publication
+from tasks.daytona.request import PublishRequest
 from tasks.sandbox import verify
 from tasks.sandbox.providers import daytona as provider_module
-from tasks.sandbox.providers.daytona import OURS, DaytonaProvider
+from tasks.sandbox.providers.daytona import OUR_LABEL, DaytonaProvider
 from tasks.sandbox.run import RUN_LABEL, Run
 from tasks.sandbox.sandbox import SandboxEnded, Spec
+from tests.support import ledgers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.daytona.conftest import Bench, Rounds
+    from tests.daytona.conftest import PublishingBench, Rounds
+    from tests.support.standin import SandboxView
 
     Show = Callable[[str, object], None]
 
@@ -36,13 +44,13 @@ CREATE = "POST /api/sandbox"
 
 
 @pytest.fixture
-def provider(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DaytonaProvider:
-    monkeypatch.setattr(provider_module, "_GONE_IN", 5.0)
+def provider(bench: PublishingBench, monkeypatch: pytest.MonkeyPatch) -> DaytonaProvider:
+    monkeypatch.setattr(provider_module, "_DELETION_TIMEOUT", 5.0)
     return DaytonaProvider(bench.api)
 
 
 @pytest.fixture
-def image(bench: Bench) -> str:
+def image(bench: PublishingBench) -> str:
     return bench.publish(bench.sibling()).snapshot.name
 
 
@@ -52,125 +60,138 @@ def run(provider: DaytonaProvider) -> Iterator[Run]:
         yield run
 
 
-def mine(bench: Bench) -> list[Any]:
+def wait_until_none_is_left(bench: PublishingBench) -> None:
+    """The API knows nothing of a sandbox a little before its container is gone."""
+    waiting.until(
+        lambda: not sandboxes_of(bench), what="the end of its sandbox", timeout=60, interval=0.1
+    )
+
+
+def sandboxes_of(bench: PublishingBench) -> list[SandboxView]:
     """But for those whose deletion has begun: `bench` checks that it ends."""
     return [s for s in bench.stand_in.sandboxes() if s.state not in {"destroying", "destroyed"}]
 
 
 @pytest.mark.case("F26")
-def test_each_has_labels_and_an_end_from_birth(
-    bench: Bench, run: Run, image: str, show: Show
+def test_a_sandbox_has_labels_and_an_end_from_its_creation_on(
+    bench: PublishingBench, run: Run, image: str, show: Show
 ) -> None:
     """On every create, kept or not: the stand-in of all these tests refuses any other."""
     with run.provider.create(Spec(image=image), run) as sandbox:
-        (there,) = mine(bench)
-        assert there.name == sandbox.name
-        assert there.labels[RUN_LABEL] == run.id
-        assert OURS.items() <= there.labels.items()
-        assert 0 < there.auto_stop <= 60
-        assert 0 <= there.auto_delete <= 60
-        assert 0 < there.time_to_live <= 480
+        (remote,) = sandboxes_of(bench)
+        assert remote.name == sandbox.name
+        assert remote.labels[RUN_LABEL] == run.id
+        assert OUR_LABEL.items() <= remote.labels.items()
+        assert 0 < remote.auto_stop <= 60
+        assert 0 <= remote.auto_delete <= 60
+        assert 0 < remote.time_to_live <= 480
     with pytest.raises(RemoteFailed, match="no end of its own") as caught:
-        bench.api.create_sandbox(name="immortal", snapshot=image, auto_stop_interval=15)
+        bench.api.sandboxes.create(name="immortal", snapshot=image, auto_stop_interval=15)
     show("a sandbox without an end (asked for by the test itself)", caught.value)
 
 
 @pytest.mark.parametrize("kind", ["lost-reply", "lost-connection"])
-def test_a_lost_reply_makes_no_second_one(
-    bench: Bench, run: Run, image: str, kind: str, show: Show
+def test_a_lost_reply_makes_no_second_sandbox(
+    bench: PublishingBench, run: Run, image: str, kind: str, show: Show
 ) -> None:
     bench.stand_in.fault(kind, on=CREATE, status=502)
     with run.provider.create(Spec(image=image), run):
-        assert len(mine(bench)) == 1
-    assert bench.asked(CREATE) == 1
+        assert len(sandboxes_of(bench)) == 1
+    assert bench.request_count(CREATE) == 1
     show(f"{kind.replace('-', ' ')} on a sandbox's create", "the one that was made is used")
 
 
-def test_when_create_raises_after_it_was_made_it_is_deleted(
-    bench: Bench, run: Run, image: str, show: Show
+def test_a_sandbox_whose_creation_is_refused_afterwards_is_deleted(
+    bench: PublishingBench, run: Run, image: str, show: Show
 ) -> None:
     """The server made it, and everything after that is refused for a while."""
     bench.stand_in.fault("lost-reply", on=CREATE, status=403)
     with pytest.raises(TaskError) as caught:
         run.provider.create(Spec(image=image), run)
-    assert mine(bench) == []
+    wait_until_none_is_left(bench)
     show("403 on a sandbox's create, though created", caught.value)
 
 
-def test_one_that_fails_to_start_is_deleted(bench: Bench, run: Run, image: str, show: Show) -> None:
+def test_a_sandbox_that_fails_to_start_is_deleted(
+    bench: PublishingBench, run: Run, image: str, show: Show
+) -> None:
     bench.stand_in.fault("failed-start")
     with pytest.raises(SandboxEnded) as caught:
         run.provider.create(Spec(image=image), run)
-    assert mine(bench) == []
+    wait_until_none_is_left(bench)
     show("failed start", caught.value)
 
 
-def test_one_that_starts_too_slowly_is_deleted(
-    bench: Bench, run: Run, image: str, monkeypatch: pytest.MonkeyPatch, show: Show
+def test_a_sandbox_that_starts_too_slowly_is_deleted(
+    bench: PublishingBench, run: Run, image: str, monkeypatch: pytest.MonkeyPatch, show: Show
 ) -> None:
-    monkeypatch.setattr(provider_module, "_STARTED_IN", 1.0)
-    ask, create = bench.api.sandbox, bench.api.create_sandbox
+    monkeypatch.setattr(provider_module, "START_TIMEOUT", 1.0)
+    find, create = bench.api.sandboxes.find, bench.api.sandboxes.create
 
-    def slow(found: Any) -> Any:
-        return found and replace(found, state="creating")
+    def slow(remote: Any) -> Any:
+        return remote and replace(remote, state="creating")
 
-    monkeypatch.setattr(bench.api, "create_sandbox", lambda **wanted: slow(create(**wanted)))
-    monkeypatch.setattr(bench.api, "sandbox", lambda name: slow(ask(name)))
+    monkeypatch.setattr(bench.api.sandboxes, "create", lambda **options: slow(create(**options)))
+    monkeypatch.setattr(bench.api.sandboxes, "find", lambda name: slow(find(name)))
     with pytest.raises(TaskError, match="creating") as caught:
         run.provider.create(Spec(image=image), run)
     monkeypatch.undo()
-    waiting.until(lambda: not mine(bench), what="its deletion", timeout=10)
+    wait_until_none_is_left(bench)
     show("slow start", caught.value)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_api_is_asked_again(bench: Bench, run: Run, image: str, status: int) -> None:
+def test_a_busy_api_is_asked_again(
+    bench: PublishingBench, run: Run, image: str, status: int
+) -> None:
     bench.stand_in.fault("status", on=CREATE, status=status, times=2, retry_after=0.2)
     with run.provider.create(Spec(image=image), run):
-        assert len(mine(bench)) == 1
+        assert len(sandboxes_of(bench)) == 1
 
 
 @pytest.mark.case("F26")
-def test_a_delete_that_fails_is_reported_and_no_failure(
-    bench: Bench, provider: DaytonaProvider, image: str, show: Show,
+def test_a_deletion_that_fails_is_reported_without_an_error(
+    bench: PublishingBench, provider: DaytonaProvider, image: str, show: Show,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """What was tested stands, and Daytona deletes it when its time has come."""
     with Run(provider) as run:
         with provider.create(Spec(image=image), run):
             bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=500, times=-1)
-        said = capsys.readouterr().err
-        line = next(text for text in said.splitlines() if "leaked" in text)
+        output = capsys.readouterr().err
+        line = next(text for text in output.splitlines() if "leaked" in text)
         assert provider.belongings() == []
-    (there,) = mine(bench)
-    assert there.id in provider.leaks
+    (remote,) = sandboxes_of(bench)
+    assert remote.id in provider.leaks
     bench.stand_in.clear_faults()
-    bench.stand_in.age_sandbox(there.id, minutes=there.auto_stop)
-    waiting.until(lambda: mine(bench)[0].state == "stopped", what="its stop", timeout=20)
-    bench.stand_in.age_sandbox(there.id, minutes=there.auto_delete)
-    waiting.until(lambda: not mine(bench), what="its deletion", timeout=20)
+    bench.stand_in.age_sandbox(remote.id, minutes=remote.auto_stop)
+    waiting.until(lambda: sandboxes_of(bench)[0].state == "stopped", what="its stop", timeout=20)
+    bench.stand_in.age_sandbox(remote.id, minutes=remote.auto_delete)
+    waiting.until(lambda: not sandboxes_of(bench), what="its deletion", timeout=20)
     show("500 on delete in teardown", line)
 
 
-def test_one_that_is_busy_is_deleted_as_soon_as_it_can_be(
-    bench: Bench, run: Run, image: str
+def test_a_busy_sandbox_is_deleted_as_soon_as_possible(
+    bench: PublishingBench, run: Run, image: str
 ) -> None:
     sandbox = run.provider.create(Spec(image=image), run)
     bench.stand_in.fault("status", on="DELETE /api/sandbox/*", status=409, times=3)
     sandbox.delete()
-    assert mine(bench) == []
+    wait_until_none_is_left(bench)
 
 
-def test_a_snapshot_that_is_not_there_is_named(bench: Bench, run: Run) -> None:
+def test_a_missing_snapshot_is_named(bench: PublishingBench, run: Run) -> None:
     with pytest.raises(TaskError, match="no-such") as caught:
         run.provider.create(Spec(image="no-such"), run)
     assert "snapshots -- list" in str(caught.value)
     with pytest.raises(TaskError, match="no-such"):
         run.provider.check("no-such")
-    assert mine(bench) == []
+    wait_until_none_is_left(bench)
 
 
-def test_what_cannot_be_had_is_said(bench: Bench, run: Run, image: str) -> None:
+def test_a_sandbox_with_a_missing_capability_is_refused(
+    bench: PublishingBench, run: Run, image: str
+) -> None:
     for spec in (
         Spec(image=image, checkout=project.ROOT),
         Spec(image=image, under_init=True),
@@ -178,7 +199,7 @@ def test_what_cannot_be_had_is_said(bench: Bench, run: Run, image: str) -> None:
     ):
         with pytest.raises(TaskError, match="do not offer"):
             run.provider.create(spec, run)
-    assert bench.asked(CREATE) == 0
+    assert bench.request_count(CREATE) == 0
 
 
 CREATOR = textwrap.dedent("""
@@ -197,8 +218,8 @@ CREATOR = textwrap.dedent("""
 @pytest.mark.case("F27")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("moment", ["creating", "running"])
-def test_ended_at_any_moment_it_leaves_nothing(
-    bench: Bench, image: str, signum: signal.Signals, moment: str, show: Show
+def test_a_run_that_is_ended_at_any_moment_leaves_no_sandbox(
+    bench: PublishingBench, image: str, signum: signal.Signals, moment: str, show: Show
 ) -> None:
     """Also between "create" and knowing the id: the reaper finds it by its label."""
     if moment == "creating":
@@ -216,9 +237,11 @@ def test_ended_at_any_moment_it_leaves_nothing(
     ):
         assert child.stdout
         child.stdout.readline()
-        wanted = {"creating": {"creating", "started"}, "running": {"started"}}[moment]
+        states = {"creating": {"creating", "started"}, "running": {"started"}}[moment]
         waiting.until(
-            lambda: [s for s in mine(bench) if s.state in wanted], what="its sandbox", timeout=30
+            lambda: [s for s in sandboxes_of(bench) if s.state in states],
+            what="its sandbox",
+            timeout=30,
         )
         child.send_signal(signum)
         try:
@@ -227,7 +250,7 @@ def test_ended_at_any_moment_it_leaves_nothing(
             child.send_signal(signal.SIGABRT)  # it tells where it is
             child.wait(timeout=10)
             raise AssertionError(log.read_text()) from None
-    waiting.until(lambda: not mine(bench), what="the end of its sandbox", timeout=30)
+    wait_until_none_is_left(bench)
     show(f"{signum.name} while its sandbox is {moment}", "nothing: the reaper deletes it")
 
 
@@ -235,7 +258,7 @@ def test_ended_at_any_moment_it_leaves_nothing(
 VICTIMS = textwrap.dedent("""
     import os, signal, sys, time
     import daytona_api_client, daytona_toolbox_api_client, pydantic, urllib3
-    from tasks.daytona import adapter
+    from tasks.daytona import api
     from tasks.sandbox import reaper
     from tasks.sandbox.providers.daytona import DaytonaProvider
     from tasks.sandbox.sandbox import Spec
@@ -247,7 +270,7 @@ VICTIMS = textwrap.dedent("""
         heard, said = os.pipe()
         pid = os.fork()
         if not pid:
-            provider = DaytonaProvider(adapter.connect())
+            provider = DaytonaProvider(api.connect())
             with Run(provider) as run:
                 os.write(said, b"now")
                 provider.create(Spec(image=sys.argv[1]), run)
@@ -260,8 +283,8 @@ VICTIMS = textwrap.dedent("""
 
 
 @pytest.mark.case("F27")
-def test_killed_with_its_reaper_the_next_run_deletes_it(
-    bench: Bench, provider: DaytonaProvider, image: str, rounds: Rounds, show: Show,
+def test_the_next_run_deletes_what_a_killed_run_left(
+    bench: PublishingBench, provider: DaytonaProvider, image: str, rounds: Rounds, show: Show,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """At a random moment of a create; and the sandbox of a run that lives stays."""
@@ -275,40 +298,43 @@ def test_killed_with_its_reaper_the_next_run_deletes_it(
             timeout=110,
         )
         waiting.until(
-            lambda: all(s.state == "started" for s in mine(bench)), what="their starts", timeout=60
+            lambda: all(s.state == "started" for s in sandboxes_of(bench)),
+            what="their starts",
+            timeout=60,
         )
-        left = len(mine(bench)) - 1
-        assert left > 0, "none was killed in time: this test proves nothing"
+        remaining = len(sandboxes_of(bench)) - 1
+        assert remaining > 0, "none was killed in time: this test proves nothing"
         capsys.readouterr()
         with Run(provider):
-            there = [thing.run for thing in provider.belongings()]
-            assert there == [living.id]
+            remote = [belonging.run for belonging in provider.belongings()]
+            assert remote == [living.id]
     lines = [line for line in capsys.readouterr().err.splitlines() if "that died" in line]
-    assert len(lines) == left
-    show(f"SIGKILL between create and knowing the id, {left} sandboxes", lines[0])
+    assert len(lines) == remaining
+    show(f"SIGKILL between create and knowing the id, {remaining} sandboxes", lines[0])
 
 
 # ── verified before it is announced ─────────────────────────────────────────────────────────
 
 
-def test_what_does_not_work_is_not_announced(
-    bench: Bench, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: Show,
+def test_a_snapshot_that_does_not_work_is_not_announced(
+    bench: PublishingBench, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: Show,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """The stage stays where it was; the sandbox that was tried is gone."""
     monkeypatch.setattr(verify, "_READY_IN", 1.0)
-    book = ledger.Ledger(tmp_path / "ledger.git", remote=None)
-    monkeypatch.setattr(ledger, "open_ledger", lambda *_args, **_options: book)
-    before = ledger.entry(snapshot="before", sha="0" * 40, identity="0" * 64, why="publish")
-    book.move("dev-t", before)
-    found = bench.api.snapshot(image)
-    assert found
-    published = publish.Published(snapshot=found, how="built", seconds=1, log=None)
-    monkeypatch.setattr(ship, "ship", lambda *_args, **_options: ship.Shipped(published=published))
-    order = ship.order(ref="HEAD", environment={}, stage="dev-t")
+    ledger = Ledger(tmp_path / "ledger.git", remote=None)
+    monkeypatch.setattr(snapshot_daytona, "open_ledger", lambda *_args, **_options: ledger)
+    earlier = new_entry(snapshot="earlier", sha="0" * 40, identity="0" * 64, reason="publish")
+    ledgers.move(ledger, "dev-t", earlier)
+    snapshot = bench.api.snapshots.find(image)
+    assert snapshot
+    request = requests.resolve(PublishRequest(ref="HEAD", stage="dev-t"), {})
+    active = ActiveSnapshot(snapshot=snapshot, outcome="built", seconds=1, log=None)
+    publication = Publication(request=request, active=active)
+    monkeypatch.setattr(release, "publish", lambda *_args, **_options: publication)
     with pytest.raises(verify.NotVerified) as caught:
-        snapshot_daytona.publish(bench.api, order)
-    assert book.current("dev-t") == before
+        snapshot_daytona.release_to_stage(bench.api, request)
+    assert ledger.current("dev-t") == earlier
     assert f"✓ {image}" not in capsys.readouterr().err
-    assert bench.asked(CREATE) == 1
+    assert bench.request_count(CREATE) == 1
     show("a snapshot whose sandbox does not work", caught.value)

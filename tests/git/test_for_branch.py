@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.base import stages
 from tasks.base.errors import BadInput
 from tasks.commands import snapshot_daytona
-from tasks.daytona import ship, snapshot
+from tasks.daytona import request
 from tasks.git import refs
 from tests.support import repos
 
@@ -22,10 +23,9 @@ DOCKERFILE = "FROM debian:trixie-slim\nENV SANDBOX_BUN_VERSION=1.0.0\n"
 @pytest.fixture
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = repos.new(tmp_path / "repo", **{"apps/os/sandbox/Dockerfile": DOCKERFILE})
-    for module in (snapshot_daytona, ship):
-        monkeypatch.setattr(module, "ROOT", path)
+    monkeypatch.setattr(request, "ROOT", path)
     # Packing has tests of its own.
-    monkeypatch.setattr(snapshot_daytona, "_dry_run", lambda _order: {"dry_run": True})
+    monkeypatch.setattr(snapshot_daytona, "_dry_run", lambda _request: {"dry_run": True})
     for name in ("APP_STAGE", "ITERATE_USER", refs.VARIABLE):
         monkeypatch.delenv(name, raising=False)
     return path
@@ -37,7 +37,9 @@ def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_branch_and_no_tag_of_its_name(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_branch_means_the_branch_and_not_a_tag_of_its_name(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     repos.git(repo, "tag", "topic")
     repos.git(repo, "checkout", "-q", "-b", "topic")
     sha = repos.commit(repo)
@@ -45,7 +47,7 @@ def test_the_branch_and_no_tag_of_its_name(repo: Path, capsys: pytest.CaptureFix
     assert (result["sha"], result["stage"]) == (sha, "dev-topic")
 
 
-def test_a_branch_of_the_remote(
+def test_for_branch_finds_a_branch_of_the_remote(
     repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -55,14 +57,15 @@ def test_a_branch_of_the_remote(
     sha = repos.commit(repo)
     repos.git(repo, "checkout", "-q", "main")
     repos.git(tmp_path, "clone", "-q", str(repo), "clone")
-    for module in (snapshot_daytona, ship):
-        monkeypatch.setattr(module, "ROOT", tmp_path / "clone")
+    monkeypatch.setattr(request, "ROOT", tmp_path / "clone")
     result = dry(capsys, "--for-branch", name)
-    assert (result["sha"], result["stage"]) == (sha, snapshot.stage_for_branch(name))
+    assert (result["sha"], result["stage"]) == (sha, stages.stage_for_branch(name))
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_ref_and_stage_count_before_it(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ref_and_stage_take_precedence_over_for_branch(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = repos.git(repo, "rev-parse", "HEAD").strip()
     repos.commit(repo)
     result = dry(capsys, "--for-branch", "main", "--ref", first, "--stage", "stg")
@@ -74,6 +77,8 @@ def test_ref_and_stage_count_before_it(repo: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("repo")
 @pytest.mark.parametrize("name", ["gone", "main~1", "main..main", "--help", "a\nb", "@{-1}"])
-def test_no_such_branch(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_for_branch_of_an_unknown_branch_is_refused(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     with pytest.raises(BadInput):
         dry(capsys, f"--for-branch={name}")

@@ -27,7 +27,9 @@ from tasks.commands import (
     snapshot_daytona,
     snapshot_local,
 )
-from tasks.daytona import ledger, ship
+from tasks.daytona import ledger
+from tasks.daytona import request as requests
+from tasks.daytona.ledger_entry import new_entry
 from tasks.git import refs
 from tasks.github.pull_request import Change, ProposalBranch
 from tasks.setup import machine_checks
@@ -92,7 +94,7 @@ def repo(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     at = make(tmp_path, origin, canaries, request.param)
-    for module in (project, plan, lint, sandbox_plan, snapshot_local, snapshot_daytona, ship,
+    for module in (project, plan, lint, sandbox_plan, snapshot_local, snapshot_daytona, requests,
                    github_check):  # fmt: skip
         monkeypatch.setattr(module, "ROOT", at)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -189,8 +191,8 @@ def test_sessions_that_look_at_the_checkout(
     assert git.origin_url(repo) == str(origin)
     assert machine_checks.check_git().state == "ok"
     book = ledger.open_ledger(repo, tmp_path / "state", local=False, environment={})
-    move = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
-    assert book.move("dev-x", move)
+    move = new_entry(snapshot="s", sha="0" * 40, identity="1" * 64, reason="publish")
+    assert book.move("dev-x", move, expected=None)
     assert repos.git(origin, "for-each-ref", "--format=%(refname)", "refs/sandbox").strip()
     assert canaries.ran() == set()
 
@@ -236,8 +238,8 @@ def test_the_ledgers_own_repository(tmp_path: Path, origin: Path, canaries: Cana
     ledger.Ledger(store, remote=str(origin)).refresh()
     hostile_repository.infest(store, canaries, "ledger")
     book = ledger.Ledger(store, remote=str(origin))
-    move = ledger.entry(snapshot="s", sha="0" * 40, identity="1" * 64, why="publish")
-    assert book.move("dev-x", move)
+    move = new_entry(snapshot="s", sha="0" * 40, identity="1" * 64, reason="publish")
+    assert book.move("dev-x", move, expected=None)
     assert book.history("dev-x")
     assert canaries.ran() == set()
 

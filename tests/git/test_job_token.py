@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tasks.daytona import ledger
-from tasks.daytona.ledger import Ledger, LedgerFailed
+from tasks.daytona.ledger import Ledger
+from tasks.daytona.ledger_entry import LedgerEntry, new_entry
+from tasks.daytona.ledger_store import LedgerFailed
 from tasks.git import remotes
-from tests.support import git_http, repos
+from tests.support import git_http, ledgers, repos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +44,8 @@ def book(server: GitServer, tmp_path: Path, machine: str = "one") -> Ledger:
     return Ledger(tmp_path / machine / "ledger.git", remote=f"{server.url}/book.git")
 
 
-def move_to(name: str) -> ledger.Entry:
-    return ledger.entry(snapshot=name, sha="0" * 40, identity="1" * 64, why="publish", branch="b")
+def move_to(name: str) -> LedgerEntry:
+    return new_entry(snapshot=name, sha="0" * 40, identity="1" * 64, reason="publish", branch="b")
 
 
 def files(at: Path) -> bytes:
@@ -53,8 +54,8 @@ def files(at: Path) -> bytes:
 
 def test_the_ledger_is_moved_with_the_token(server: GitServer, tmp_path: Path) -> None:
     ledger_here = book(server, tmp_path)
-    assert ledger_here.move("dev-b", move_to("a"))
-    assert ledger_here.move("dev-b", move_to("b"))
+    assert ledgers.move(ledger_here, "dev-b", move_to("a"))
+    assert ledgers.move(ledger_here, "dev-b", move_to("b"))
     ledger_elsewhere = book(server, tmp_path, "two")
     ledger_elsewhere.refresh()
     assert [e.snapshot for e in ledger_elsewhere.history("dev-b")] == ["b", "a"]
@@ -78,7 +79,7 @@ def test_a_wrong_token_is_refused_without_being_shown(
     monkeypatch.setenv("GIT_TRACE_CURL", "1")
     monkeypatch.setenv("GIT_CURL_VERBOSE", "1")
     with pytest.raises(LedgerFailed) as caught:
-        book(server, tmp_path).move("dev-b", move_to("a"))
+        ledgers.move(book(server, tmp_path), "dev-b", move_to("a"))
     output = f"{caught.value} {caught.value.__cause__!r} {''.join(capfd.readouterr())}"
     assert wrong not in output
     assert base64.b64encode(f"x-access-token:{wrong}".encode()).decode() not in output
@@ -92,7 +93,7 @@ def test_a_header_in_the_configuration_does_not_double_the_token(
     key = f"http.{server.url}/.extraheader"
     repos.git(tmp_path, "config", "--file", str(tmp_path / ".gitconfig"), key,
               f"AUTHORIZATION: basic {BASIC}")  # fmt: skip
-    assert book(server, tmp_path).move("dev-b", move_to("a"))
+    assert ledgers.move(book(server, tmp_path), "dev-b", move_to("a"))
 
 
 def test_the_token_is_in_no_process_list(server: GitServer, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_the_token_is_in_no_process_list(server: GitServer, tmp_path: Path) -> N
         )
 
     server.meanwhile = look
-    book(server, tmp_path).move("dev-b", move_to("a"))
+    ledgers.move(book(server, tmp_path), "dev-b", move_to("a"))
     listed = "\n".join(commands)
     assert "--force-with-lease=refs/sandbox/ledger/dev-b" in listed
     assert TOKEN not in listed

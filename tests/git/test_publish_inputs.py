@@ -18,7 +18,7 @@ import pytest
 
 from tasks.base.errors import BadInput
 from tasks.commands import snapshot_daytona
-from tasks.daytona import ship, snapshot
+from tasks.daytona import naming, request
 from tests.support import builder, repos
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def repo(tmp_path: Path) -> Path:
 
 
 @dataclass
-class Command:
+class DryRun:
     """`snapshot_daytona -- --dry-run` in that repository, and what it started."""
 
     repo: Path
@@ -50,18 +50,18 @@ class Command:
         self.capsys.readouterr()
         self.started.clear()
         snapshot_daytona.main([*arguments, "--stage", "dev-x", "--dry-run", "--json"])
-        told = self.capsys.readouterr()
-        return json.loads(told.out), told.err
+        result = self.capsys.readouterr()
+        return json.loads(result.out), result.err
 
     def refuses(self, ref: str) -> BadInput:
         """In one line, with exit status 2; nothing is written, and git never sees the text."""
-        before = self._fingerprint()
+        fingerprint = self._fingerprint()
         with pytest.raises(BadInput) as caught:
             self("--ref", ref)
         assert caught.value.exit_status == 2
         assert caught.value.fix
         assert "\n" not in str(caught.value)
-        assert self._fingerprint() == before
+        assert self._fingerprint() == fingerprint
         assert {command[0] for command in self.started} == {"git"}
         if len(ref.strip()) > 3:
             assert not any(ref in word for command in self.started for word in command)
@@ -69,8 +69,8 @@ class Command:
         return caught.value
 
     def _fingerprint(self) -> dict[str, tuple[int, int]]:
-        found = ((path, path.lstat()) for path in self.repo.parent.rglob("*"))
-        return {str(path): (s.st_mtime_ns, s.st_ctime_ns) for path, s in found}
+        paths = ((path, path.lstat()) for path in self.repo.parent.rglob("*"))
+        return {str(path): (s.st_mtime_ns, s.st_ctime_ns) for path, s in paths}
 
 
 @pytest.fixture
@@ -79,19 +79,19 @@ def command(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Command:
-    monkeypatch.setattr(ship, "ROOT", repo)
+) -> DryRun:
+    monkeypatch.setattr(request, "ROOT", repo)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("SANDBOX_ITERATE_REPO_REF", raising=False)
-    made = Command(repo, capsys)
+    dry_run = DryRun(repo, capsys)
     real = subprocess.Popen.__init__
 
     def spy(self: Any, args: Any, *rest: Any, **options: Any) -> None:
-        made.started.append([os.fsdecode(word) for word in args])
+        dry_run.started.append([os.fsdecode(word) for word in args])
         real(self, args, *rest, **options)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", spy)
-    return made
+    return dry_run
 
 
 def sha(repo: Path, ref: str = "HEAD") -> str:
@@ -120,7 +120,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("ref", "says"), HOSTILE)
-def test_refused(command: Command, tmp_path: Path, ref: str, says: str, show: Show) -> None:
+def test_an_impossible_ref_is_refused(
+    command: DryRun, tmp_path: Path, ref: str, says: str, show: Show
+) -> None:
     canary = tmp_path / "pwned"
     error = command.refuses(ref.format(canary))
     assert re.search(says, error.what)
@@ -129,7 +131,7 @@ def test_refused(command: Command, tmp_path: Path, ref: str, says: str, show: Sh
 
 
 @pytest.mark.case("N4")
-def test_an_unknown_ref_has_near_names(command: Command, show: Show) -> None:
+def test_an_unknown_ref_is_refused_with_similar_names(command: DryRun, show: Show) -> None:
     for name in ("main1", "main2", "main3", "main4"):
         repos.git(command.repo, "branch", name)
     error = command.refuses("mian")
@@ -138,51 +140,53 @@ def test_an_unknown_ref_has_near_names(command: Command, show: Show) -> None:
 
 
 @pytest.mark.case("N5")
-def test_names_of_every_script_and_length(command: Command, show: Show) -> None:
+def test_a_branch_of_any_script_and_length_gets_a_valid_name(command: DryRun, show: Show) -> None:
     names = set()
     branches = ["feat/x", "ünïcode/日本", "b" * 200, "b" * 199 + "c"]
     for branch in branches:
         repos.write(command.repo, {"n.txt": branch})
-        made = repos.commit(command.repo)
+        dry_run = repos.commit(command.repo)
         repos.git(command.repo, "branch", branch)
-        told, _ = command("--ref", branch)
-        assert told["sha"] == made
-        name = str(told["snapshot_name"])
-        assert snapshot.check_name(name) == name
-        assert snapshot.Name.parse(name)
+        result, _ = command("--ref", branch)
+        assert result["sha"] == dry_run
+        name = str(result["snapshot_name"])
+        assert naming.check_name(name) == name
+        assert naming.SnapshotName.parse(name)
         names.add(name)
     assert len(names) == len(branches)
     show("--ref feat/x, ünïcode/日本, a branch of 200 characters", f"snapshot: {name}")
 
 
 @pytest.mark.case("N6")
-def test_a_legal_branch_that_looks_like_an_option(command: Command, show: Show) -> None:
+def test_a_branch_that_looks_like_an_option_is_published(command: DryRun, show: Show) -> None:
     repos.git(command.repo, "update-ref", "refs/heads/-evil", "HEAD~1")
-    for given in (["--ref", "-evil"], ["--ref=-evil"]):
-        told, said = command(*given)
-        assert told["sha"] == sha(command.repo, "HEAD~1")
+    for arguments in (["--ref", "-evil"], ["--ref=-evil"]):
+        result, output = command(*arguments)
+        assert result["sha"] == sha(command.repo, "HEAD~1")
         assert not any(word == "-evil" for started in command.started for word in started)
-    show("--ref -evil, a legal branch", next(line for line in said.splitlines() if "-evil" in line))
+    show(
+        "--ref -evil, a legal branch", next(line for line in output.splitlines() if "-evil" in line)
+    )
 
 
 @pytest.mark.case("N7")
-def test_ambiguous_names_list_what_they_could_be(command: Command, show: Show) -> None:
+def test_an_ambiguous_ref_is_refused_with_its_candidates(command: DryRun, show: Show) -> None:
     repos.git(command.repo, "branch", "both", "HEAD~1")
     repos.git(command.repo, "tag", "both", "HEAD~2")
     error = command.refuses("both")
-    for told in ("refs/heads/both", "refs/tags/both", sha(command.repo, "HEAD~1")[:12]):
-        assert told in error.what
+    for result in ("refs/heads/both", "refs/tags/both", sha(command.repo, "HEAD~1")[:12]):
+        assert result in error.what
     show("--ref that is a branch and a tag", error)
 
 
 @pytest.mark.case("N10")
-def test_what_only_the_remote_has_is_not_fetched(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: Show
+def test_a_branch_that_only_the_remote_has_is_not_fetched(
+    command: DryRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: Show
 ) -> None:
     clone = tmp_path / "clone"
     repos.git(tmp_path, "clone", "-q", str(command.repo), str(clone))
     repos.git(command.repo, "branch", "later")
-    monkeypatch.setattr(ship, "ROOT", clone)
+    monkeypatch.setattr(request, "ROOT", clone)
     error = command.refuses("later")
     assert "git fetch" in error.fix
     command.repo.rename(tmp_path / "gone")  # offline
@@ -191,63 +195,63 @@ def test_what_only_the_remote_has_is_not_fetched(
 
 
 @pytest.mark.case("N42")
-def test_an_empty_variable_counts_as_unset_and_a_flag_counts_first(
-    command: Command, monkeypatch: pytest.MonkeyPatch, show: Show
+def test_an_empty_variable_is_unset_and_the_flag_takes_precedence(
+    command: DryRun, monkeypatch: pytest.MonkeyPatch, show: Show
 ) -> None:
     variable = "SANDBOX_ITERATE_REPO_REF"
     monkeypatch.setenv(variable, "")
-    unset, said = command()
+    unset, output = command()
     assert unset["sha"] == sha(command.repo)
-    assert "from the current branch" in said
+    assert "from the current branch" in output
     monkeypatch.setenv(variable, "no-such-branch")
     with pytest.raises(BadInput, match="no-such-branch") as caught:
         command()
-    told, said = command("--ref", "HEAD~1")
-    assert told["sha"] == sha(command.repo, "HEAD~1")
-    assert "from --ref" in said
+    result, output = command("--ref", "HEAD~1")
+    assert result["sha"] == sha(command.repo, "HEAD~1")
+    assert "from --ref" in output
     show(f"{variable}=no-such-branch (empty: it is unset; with --ref: it is not read)",
          caught.value)  # fmt: skip
 
 
 @pytest.mark.case("N13")
-def test_a_dirty_tree_stays_out_and_is_said(command: Command, show: Show) -> None:
-    clean, said = command("--ref", "main")
-    assert "uncommitted" not in said
+def test_uncommitted_changes_are_left_out_and_counted(command: DryRun, show: Show) -> None:
+    clean, output = command("--ref", "main")
+    assert "uncommitted" not in output
     repos.write(command.repo, {"n.txt": "changed", "untracked.txt": "u", "apps/os/sandbox/x": "y"})
     repos.git(command.repo, "mv", "package.json", "renamed.json")
-    dirty, said = command("--ref", "main")
+    dirty, output = command("--ref", "main")
     assert dirty["context"] == clean["context"]
     assert dirty["snapshot_name"] == clean["snapshot_name"]
     # Changed, new, new, and a rename, which is a deletion and something new.
-    (line,) = (line for line in said.splitlines() if "uncommitted" in line)
+    (line,) = (line for line in output.splitlines() if "uncommitted" in line)
     assert "5 uncommitted changes are not in it" in line
     show("changes that are not committed", line)
 
 
 @pytest.mark.case("N15")
-def test_a_submodule_is_named(command: Command, tmp_path: Path, show: Show) -> None:
+def test_a_submodule_is_named(command: DryRun, tmp_path: Path, show: Show) -> None:
     library = repos.new(tmp_path / "library", lib="l")
     repos.git(command.repo, "submodule", "add", "-q", str(library), "vendor/lib")
     repos.commit(command.repo)
     repos.git(command.repo, "submodule", "deinit", "-q", "-f", "vendor/lib")
-    _, said = command("--ref", "main")
-    (line,) = (line for line in said.splitlines() if "vendor/lib" in line)
+    _, output = command("--ref", "main")
+    (line,) = (line for line in output.splitlines() if "vendor/lib" in line)
     assert "stays empty" in line
     show("a submodule", line)
 
 
 @pytest.mark.case("N16")
-def test_a_pointer_of_lfs_is_named(command: Command, show: Show) -> None:
+def test_a_pointer_of_lfs_is_named(command: DryRun, show: Show) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 9\n"
     repos.write(command.repo, {"model.bin": pointer})
     repos.commit(command.repo)
-    _, said = command("--ref", "main")
-    (line,) = (line for line in said.splitlines() if "model.bin is a" in line)
+    _, output = command("--ref", "main")
+    (line,) = (line for line in output.splitlines() if "model.bin is a" in line)
     show("a Git LFS pointer", line)
 
 
 @pytest.mark.case("N17")
-def test_links_are_kept_and_never_followed(command: Command, tmp_path: Path, show: Show) -> None:
+def test_links_are_kept_and_never_followed(command: DryRun, tmp_path: Path, show: Show) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("canary-of-another-folder")
@@ -256,8 +260,8 @@ def test_links_are_kept_and_never_followed(command: Command, tmp_path: Path, sho
     for name, target in links.items():
         (command.repo / name).symlink_to(target)
     repos.commit(command.repo)
-    packed = builder.pack(command.repo, tmp_path / "parts")
-    inside = builder.built(packed, tmp_path / "in")
+    context = builder.pack(command.repo, tmp_path / "parts")
+    inside = builder.built(context, tmp_path / "in")
     assert {name: os.readlink(inside / name) for name in links} == links
     assert b"canary-of-another-folder" not in contents(inside)
     show("links out of the tree, in a circle, to nothing", "kept as links; nothing is followed")
@@ -267,13 +271,13 @@ def contents(inside: Path) -> bytes:
     """Every file's bytes, and every object's in its git data, as git shows them."""
     files = (path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
     listed = repos.git(inside, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
-    shown = (repos.git(inside, "cat-file", "-p", line.split()[0]) for line in listed)
-    return b"".join([*(path.read_bytes() for path in files), *map(os.fsencode, shown)])
+    objects = (repos.git(inside, "cat-file", "-p", line.split()[0]) for line in listed)
+    return b"".join([*(path.read_bytes() for path in files), *map(os.fsencode, objects)])
 
 
 @pytest.mark.case("N18")
 @pytest.mark.timeout(30)
-def test_pipes_sockets_and_devices_are_not_opened(command: Command, show: Show) -> None:
+def test_pipes_sockets_and_devices_are_not_opened(command: DryRun, show: Show) -> None:
     """Beside the files, and in the place of a tracked one: a commit cannot hold any of them."""
     clean, _ = command("--ref", "main")
     os.mkfifo(command.repo / "pipe")
@@ -284,9 +288,9 @@ def test_pipes_sockets_and_devices_are_not_opened(command: Command, show: Show) 
             sock.bind("sock")
         with contextlib.suppress(PermissionError):  # it takes root
             os.mknod(command.repo / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
-        told, said = command("--ref", "main")
-    assert told["context"] == clean["context"]
-    (line,) = (line for line in said.splitlines() if "uncommitted" in line)
+        result, output = command("--ref", "main")
+    assert result["context"] == clean["context"]
+    (line,) = (line for line in output.splitlines() if "uncommitted" in line)
     show("a FIFO, a socket, a device in the tree", line)
 
 
@@ -296,26 +300,26 @@ TOKEN = "auth" + "Token"
 
 
 @pytest.mark.case("N22")
-def test_nothing_secret_of_a_checkout_travels_or_is_said(
-    command: Command, tmp_path: Path, show: Show
+def test_uncommitted_secrets_are_neither_packed_nor_shown(
+    command: DryRun, tmp_path: Path, show: Show
 ) -> None:
     repo = command.repo
     repos.git(repo, "remote", "add", "origin", f"https://me:{SECRET}@git.example/a.git")
     repos.git(repo, "config", "http.extraheader", f"AUTHORIZATION: basic {SECRET}")
     repos.write(repo, {".env": SECRET, ".npmrc": f"//r.example/:_{TOKEN}={SECRET}",
                        "id_rsa": SECRET, "sub/.env.local": SECRET})  # fmt: skip
-    _, said = command("--ref", "main")
-    assert SECRET not in said
+    _, output = command("--ref", "main")
+    assert SECRET not in output
     assert not any(SECRET in word for started in command.started for word in started)
     inside = builder.built(builder.pack(repo, tmp_path / "parts"), tmp_path / "in")
     assert SECRET.encode() not in contents(inside)
     show("secrets in .env, .npmrc, id_rsa, .git/config, the remote's URL: not committed",
-         next(line for line in said.splitlines() if "uncommitted" in line))  # fmt: skip
+         next(line for line in output.splitlines() if "uncommitted" in line))  # fmt: skip
 
 
 @pytest.mark.case("N22")
 @pytest.mark.parametrize("name", [".env", ".npmrc", "id_rsa"])
-def test_a_secret_that_is_committed_is_refused(command: Command, name: str, show: Show) -> None:
+def test_a_secret_that_is_committed_is_refused(command: DryRun, name: str, show: Show) -> None:
     content = f"//r.example/:_{TOKEN}={SECRET}" if name == ".npmrc" else SECRET
     repos.write(command.repo, {name: content})
     repos.commit(command.repo)
@@ -327,7 +331,7 @@ def test_a_secret_that_is_committed_is_refused(command: Command, name: str, show
 
 
 @pytest.mark.case("N23")
-def test_a_secret_that_was_deleted_is_found(command: Command, show: Show) -> None:
+def test_a_secret_that_was_deleted_is_found(command: DryRun, show: Show) -> None:
     repos.write(command.repo, {"notes.txt": f"token {SECRET}"})
     repos.commit(command.repo)
     repos.git(command.repo, "rm", "-q", "notes.txt")
@@ -340,7 +344,7 @@ def test_a_secret_that_was_deleted_is_found(command: Command, show: Show) -> Non
 
 
 @pytest.mark.case("F48")
-def test_gc_beside_it_does_no_harm(command: Command, show: Show) -> None:
+def test_a_git_gc_at_the_same_time_does_no_harm(command: DryRun, show: Show) -> None:
     """Twenty times, at whatever moment they meet; what is published stays the same."""
     clean, _ = command("--ref", "main")
     over = threading.Event()
@@ -360,10 +364,10 @@ def test_gc_beside_it_does_no_harm(command: Command, show: Show) -> None:
             cache = os.environ["XDG_CACHE_HOME"]
             os.environ["XDG_CACHE_HOME"] = f"{cache}/{random.random()}"  # noqa: S311 - a name
             try:
-                told, _ = command("--ref", "main")
+                result, _ = command("--ref", "main")
             finally:
                 os.environ["XDG_CACHE_HOME"] = cache
-            assert told["context"] == clean["context"]
+            assert result["context"] == clean["context"]
     finally:
         over.set()
         thread.join()

@@ -7,30 +7,35 @@ import traceback
 import pytest
 
 from tasks.base.errors import BadInput
-from tasks.daytona import adapter
+from tasks.daytona import credentials
+from tasks.daytona.credentials import read_credentials
 
 KEY = "dtn_" + "0123456789abcdef" * 4
 
 
-def test_the_environment_is_enough() -> None:
-    found = adapter.credentials({"DAYTONA_API_KEY": KEY})
-    assert (found.api_key, found.api_url, found.target) == (KEY, adapter.DEFAULT_URL, None)
+def test_credentials_come_from_the_environment() -> None:
+    account = read_credentials({"DAYTONA_API_KEY": KEY})
+    assert (account.api_key, account.api_url, account.target) == (
+        KEY,
+        credentials.DEFAULT_URL,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
     "value", [None, "", "   ", "\n", KEY + "\n", " " + KEY, "a b", "ключ", "a\x00"]
 )
-def test_a_key_that_cannot_be_one(value: str | None) -> None:
+def test_an_unusable_key_is_refused(value: str | None) -> None:
     environment = {} if value is None else {"DAYTONA_API_KEY": value}
     with pytest.raises(BadInput) as caught:
-        adapter.credentials(environment)
-    said = str(caught.value)
-    assert "DAYTONA_API_KEY" in said
-    assert adapter.KEYS_PAGE in said
-    assert "\n" not in said
-    assert KEY not in said
+        read_credentials(environment)
+    message = str(caught.value)
+    assert "DAYTONA_API_KEY" in message
+    assert credentials.KEYS_PAGE in message
+    assert "\n" not in message
+    assert KEY not in message
     if value is None or not value.strip():
-        assert "--stand-in" in said
+        assert "--stand-in" in message
 
 
 @pytest.mark.parametrize(
@@ -55,43 +60,43 @@ def test_a_key_that_cannot_be_one(value: str | None) -> None:
         "https://x/\napi",
     ],
 )
-def test_addresses_the_key_is_not_sent_to(url: str) -> None:
+def test_an_address_that_must_not_get_the_key_is_refused(url: str) -> None:
     with pytest.raises(BadInput) as caught:
-        adapter.credentials({"DAYTONA_API_KEY": KEY, "DAYTONA_API_URL": url})
-    said = str(caught.value)
-    assert "pass" not in said.replace("password", "")
-    assert "secretword" not in said
-    assert "\n" not in said
+        read_credentials({"DAYTONA_API_KEY": KEY, "DAYTONA_API_URL": url})
+    message = str(caught.value)
+    assert "pass" not in message.replace("password", "")
+    assert "secretword" not in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:3000/api", "http://localhost:1/api", "http://[::1]:1/api"]
 )
-def test_this_machine_where_it_is_allowed(url: str) -> None:
+def test_an_address_of_this_machine_is_accepted_where_allowed(url: str) -> None:
     environment = {
         "DAYTONA_API_KEY": KEY,
         "DAYTONA_API_URL": url,
-        adapter.LOOPBACK_VARIABLE: "1",
+        credentials.LOOPBACK_VARIABLE: "1",
     }
-    assert adapter.credentials(environment).is_local
+    assert read_credentials(environment).is_local
 
 
-def test_allowing_this_machine_allows_no_other() -> None:
+def test_the_permission_for_this_machine_covers_no_other() -> None:
     environment = {
         "DAYTONA_API_KEY": KEY,
         "DAYTONA_API_URL": "http://127.0.0.1.nip.io/api",
-        adapter.LOOPBACK_VARIABLE: "1",
+        credentials.LOOPBACK_VARIABLE: "1",
     }
     with pytest.raises(BadInput):
-        adapter.credentials(environment)
+        read_credentials(environment)
 
 
-def test_a_slash_at_the_end_is_taken_off() -> None:
-    url = adapter.check_url("https://daytona.example/api/", allow_loopback=False)
+def test_a_trailing_slash_of_the_address_is_removed() -> None:
+    url = credentials.check_url("https://daytona.example/api/", allow_loopback=False)
     assert url == "https://daytona.example/api"
 
 
 def test_the_key_is_in_no_repr_and_no_traceback() -> None:
-    found = adapter.credentials({"DAYTONA_API_KEY": KEY})
-    assert KEY not in repr(found)
-    assert KEY not in "".join(traceback.format_exception(ValueError(found)))
+    account = read_credentials({"DAYTONA_API_KEY": KEY})
+    assert KEY not in repr(account)
+    assert KEY not in "".join(traceback.format_exception(ValueError(account)))

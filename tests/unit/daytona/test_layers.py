@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.daytona import image_registry
+from tasks.daytona.registry import layers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,25 +21,25 @@ GZIP = gzip.compress(LAYER)
 
 
 @pytest.mark.parametrize(
-    ("saved", "kind", "sent"),
+    ("layer", "kind", "expected"),
     [
         pytest.param(LAYER, "tar+gzip", None, id="a-tar"),
         pytest.param(GZIP, "tar+gzip", GZIP, id="gzip"),
         pytest.param(ZSTD, "tar+zstd", ZSTD, id="zstd"),
     ],
 )
-def test_it_is_packed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bytes, kind: str, sent: bytes | None
+def test_a_layer_is_packed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: bytes, kind: str, expected: bytes | None
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         info = tarfile.TarInfo("layer")
-        info.size = len(saved)
-        tar.addfile(info, io.BytesIO(saved))
+        info.size = len(layer)
+        tar.addfile(info, io.BytesIO(layer))
     file.seek(0)
     with tarfile.open(fileobj=file) as tar:
-        blob = image_registry._layer(tar, "layer", "sha256:" + "0" * 64)
-    assert blob.media == f"application/vnd.oci.image.layer.v1.{kind}"
+        blob = layers.pack_layer(tar, "layer", "sha256:" + "0" * 64)
+    assert blob.media_type == f"application/vnd.oci.image.layer.v1.{kind}"
     content = blob.path.read_bytes()
-    assert content == sent if sent else gzip.decompress(content) == LAYER
+    assert content == expected if expected else gzip.decompress(content) == LAYER

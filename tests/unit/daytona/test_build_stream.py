@@ -6,43 +6,43 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.daytona.buildstream import Lines
+from tasks.daytona.build_stream import LogLines
 
 LOG = "#1 [stage 1/2] RUN a\n#1 0.1 ünï\r\n\n#1 DONE 0.2s\nno line break at the end".encode()
 
 
-def told(lines: Lines, *chunks: bytes) -> list[str]:
+def feed_all(lines: LogLines, *chunks: bytes) -> list[str]:
     return [line for chunk in chunks for line in lines.feed(chunk)]
 
 
-def whole(log: bytes) -> list[str]:
+def lines_of(log: bytes) -> list[str]:
     return [line.removesuffix("\r") for line in log.decode().split("\n")]
 
 
 @given(cuts=st.lists(st.integers(0, len(LOG)), max_size=8))
 def test_lines_are_whole_however_they_come(cuts: list[int]) -> None:
-    lines = Lines()
+    lines = LogLines()
     at = [0, *sorted(cuts), len(LOG)]
-    said = told(lines, *(LOG[a:b] for a, b in itertools.pairwise(at)))
-    assert [*said, *lines.rest()] == whole(LOG)
+    output = feed_all(lines, *(LOG[a:b] for a, b in itertools.pairwise(at)))
+    assert [*output, *lines.rest()] == lines_of(LOG)
 
 
 @given(cut=st.integers(0, len(LOG)), seed=st.integers())
-def test_after_a_new_connection_nothing_is_told_twice(cut: int, seed: int) -> None:
+def test_no_line_is_repeated_after_a_new_connection(cut: int, seed: int) -> None:
     """F23: cut at a random byte, and begun again from the first one."""
     rng = random.Random(seed)  # noqa: S311 - replayed by hypothesis
-    lines = Lines()
-    said = told(lines, LOG[:cut])
+    lines = LogLines()
+    output = feed_all(lines, LOG[:cut])
     for _ in range(rng.randrange(3)):
         lines.connected()
-        said += told(lines, LOG[: rng.randrange(len(LOG))])
+        output += feed_all(lines, LOG[: rng.randrange(len(LOG))])
     lines.connected()
-    said += told(lines, LOG)
-    assert [*said, *lines.rest()] == whole(LOG)
+    output += feed_all(lines, LOG)
+    assert [*output, *lines.rest()] == lines_of(LOG)
 
 
-def test_another_log_is_told_from_its_beginning() -> None:
-    lines = Lines()
-    assert told(lines, b"one\ntwo\n") == ["one", "two"]
+def test_another_log_is_read_from_its_beginning() -> None:
+    lines = LogLines()
+    assert feed_all(lines, b"one\ntwo\n") == ["one", "two"]
     lines.connected()
-    assert told(lines, b"other\nthree\n") == ["other", "three"]
+    assert feed_all(lines, b"other\nthree\n") == ["other", "three"]

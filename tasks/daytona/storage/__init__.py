@@ -1,0 +1,1 @@
+"""Build contexts into Daytona's object storage."""
