@@ -20,16 +20,25 @@ TABLE: Final = "[tool.sandbox] in pyproject.toml"
 
 #: Key of the table → the whole of a valid value, and how the error calls it.
 _TEXTS: Final = {
-    "name": (r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)*", "words of letters and digits"),
-    "image": (r"[a-z0-9]+(?:[._/-][a-z0-9]+)*", "the name of an image, without a tag"),
-    "user": (r"[a-z][a-z0-9-]{0,30}", "a user's name: lower-case letters, digits, hyphens"),
+    "name": (re.compile(r"\A[A-Za-z0-9]+(?: [A-Za-z0-9]+)*"), "words of letters and digits"),
+    "image": (
+        re.compile(r"\A[a-z0-9]+(?:[._/-][a-z0-9]+)*"),
+        "the name of an image, without a tag",
+    ),
+    "user": (
+        re.compile(r"\A[a-z][a-z0-9-]{0,30}"),
+        "a user's name: lower-case letters, digits, hyphens",
+    ),
     "repository": (
-        r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+",
+        re.compile(r"\A[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+", re.ASCII),
         "at least two folders below the home directory, such as src/monorepo",
     ),
-    "origin": (r"[^\s@]+", "an address for `git fetch`, without a user or password"),
+    "origin": (
+        re.compile(r"\A[^\s@]+", re.ASCII),
+        "an address for `git fetch`, without a user or password",
+    ),
     "label": (
-        r"[a-z0-9]+(?:[.-][a-z0-9]+)+",
+        re.compile(r"\A[a-z0-9]+(?:[.-][a-z0-9]+)+"),
         "a domain name in reverse, such as com.example.sandbox",
     ),
 }
@@ -101,7 +110,7 @@ def parse(pyproject: str) -> Identity:
 def _valid(key: str, value: object) -> Any:
     if key in _TEXTS:
         pattern, description = _TEXTS[key]
-        if isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII):
+        if isinstance(value, str) and pattern.fullmatch(value):
             return value
     else:
         low, high = _NUMBERS[key]

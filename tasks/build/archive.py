@@ -49,14 +49,14 @@ class Writer:
         info.size, info.mode = size, mode
         self._out.write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
         digest = hashlib.sha256()
-        left = size
-        while left:
-            data = content.read(min(left, _CHUNK))
+        remaining = size
+        while remaining:
+            data = content.read(min(remaining, _CHUNK))
             if not data:
                 raise EOFError(name)
             digest.update(data)
             self._out.write(data)
-            left -= len(data)
+            remaining -= len(data)
         self._out.write(b"\0" * (-size % tarfile.BLOCKSIZE))
         return digest.hexdigest()
 

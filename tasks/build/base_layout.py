@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 _VENDOR: Final = "application/vnd.oci.image"
 #: How a packed layer begins.
-PACKED: Final = {b"\x1f\x8b": ".tar+gzip", b"\x28\xb5": ".tar+zstd"}
+COMPRESSED_LAYERS: Final = {b"\x1f\x8b": ".tar+gzip", b"\x28\xb5": ".tar+zstd"}
 #: Seconds after which a base image that was not used goes.
-_KEPT: Final = 30 * 86400
+_MAX_AGE: Final = 30 * 86400
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def of(engine: Engine, name: str, into: Path | None = None) -> Layout | None:
             except OSError:  # another build was faster
                 if not (folder / "index.json").exists():
                     raise
-        files.remove_unused(into, seconds=_KEPT)
+        files.remove_unused(into, seconds=_MAX_AGE)
     os.utime(folder)
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     return Layout(folder, index["manifests"][0]["digest"])
@@ -89,21 +89,21 @@ def convert(saved: Path, to: Path) -> None:
 
 def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     """The file of that name. Older engines save a layer that stands there twice as a link."""
-    found = tar.extractfile(name)
-    if found is None:
+    member = tar.extractfile(name)
+    if member is None:
         raise ValueError(f"no {console.printable(name)} in what docker save gave")
-    return found
+    return member
 
 
 def _layer(content: IO[bytes], blobs: Path) -> dict[str, Any]:
     """It travels to the builder, so it is packed; the image's id does not depend on that."""
-    kind = PACKED.get(content.read(2))
+    kind = COMPRESSED_LAYERS.get(content.read(2))
     content.seek(0)
     if kind:
         return _blob(content, blobs, f".layer.v1{kind}")
     with tempfile.TemporaryFile(dir=blobs) as file:
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-            shutil.copyfileobj(content, packed, 1 << 20)
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as compressed:
+            shutil.copyfileobj(content, compressed, 1 << 20)
         file.seek(0)
         return _blob(file, blobs, ".layer.v1.tar+gzip")
 

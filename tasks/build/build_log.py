@@ -18,7 +18,7 @@ _LINE: Final = re.compile(r"^#(\d+) (.*)$")
 _NAME: Final = re.compile(
     r"^\[(?:(?P<stage>[^\]]*?) ?(?P<at>\d{1,6}/\d{1,6})|(?P<other>[^\]]*))\] ?(?P<text>.*)$"
 )
-_DONE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
+_DONE_LINE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _OUTPUT: Final = re.compile(r"^\d+\.\d+ ?(.*)$")
 _TRAILER: Final = re.compile(r"^ERROR: (?:failed to build: )?(?:failed to solve: )?(.*)$")
 #: What a cache shared between machines is read and written by: it never fails a build.
@@ -27,7 +27,7 @@ _CACHE: Final[dict[str, CacheUse]] = {
     "exporting cache": "write",
     "exporting to GitHub Actions Cache": "write",
 }
-_KEPT: Final = 15
+_OUTPUT_LINES: Final = 15
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Step:
     state: State = "running"
     seconds: float = 0.0
     error: str = ""
-    output: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    output: deque[str] = field(default_factory=lambda: deque(maxlen=_OUTPUT_LINES))
 
     @property
     def is_from(self) -> bool:
@@ -111,18 +111,18 @@ class Build:
 
 
 def _advance(step: Step, rest: str) -> Step | None:
-    before = step.state
-    done = _DONE.match(rest)
+    earlier_state = step.state
+    match = _DONE_LINE.match(rest)
     # BuildKit does not say CACHED of a step whose layer it fetches from a shared cache.
     if rest == "CACHED" or (rest.startswith("extracting sha256:") and not step.is_from):
         step.state = "cached"
-    elif done:
-        step.seconds = float(done[1])
-        step.state = "cached" if before == "cached" else "done"
+    elif match:
+        step.seconds = float(match[1])
+        step.state = "cached" if earlier_state == "cached" else "done"
     elif rest.startswith(("ERROR: ", "CANCELED")):
         step.state, step.error = "failed", rest.removeprefix("ERROR: ")
     else:
         output = _OUTPUT.match(rest)
         if output and output[1].strip():
             step.output.append(output[1])
-    return step if step.state != before else None
+    return step if step.state != earlier_state else None

@@ -72,7 +72,7 @@ class Builder:
 
 
 @dataclass(frozen=True)
-class Way:
+class BuildPlan:
     """How a build is made: on which builder, and which layers it shares with other machines."""
 
     builder: Builder
@@ -85,8 +85,10 @@ class Way:
 
     def proxies_left_out(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
         """Those that lead to this machine's loopback, which is another one on another machine."""
-        given = sorted(names & environment.keys()) if not self.builder.own else []
-        hosts = {n: addresses.host_of(environment[n]) for n in given if n.upper() != "NO_PROXY"}
+        names_in_use = sorted(names & environment.keys()) if not self.builder.own else []
+        hosts = {
+            n: addresses.host_of(environment[n]) for n in names_in_use if n.upper() != "NO_PROXY"
+        }
         return [name for name, host in hosts.items() if addresses.is_loopback(host)]
 
 
@@ -98,47 +100,49 @@ def check_name(name: str) -> str:
     return name
 
 
-def wanted(given: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+def requested_name_of(
+    requested_name: str | None, environment: Mapping[str, str] = os.environ
+) -> str | None:
     """The name that the user gave, by option or variable; an empty variable does not count."""
-    name = given if given is not None else environment.get(VARIABLE) or None
+    name = requested_name if requested_name is not None else environment.get(VARIABLE) or None
     return check_name(name) if name is not None else None
 
 
-def way(
-    there: Engine, name: str | None = None, *, environment: Mapping[str, str] = os.environ
-) -> Way:
-    """How to build for the engine `there`, by what the user and the environment say.
+def plan_build(
+    engine: Engine, name: str | None = None, *, environment: Mapping[str, str] = os.environ
+) -> BuildPlan:
+    """How to build for `engine`, by what the user and the environment say.
 
     Raises `BadInput`, `NoBuilder` or `CacheUnusable`; nothing was started by then.
     """
-    cache = layer_cache.wanted(environment)
+    cache = layer_cache.from_environment(environment)
     if cache:
         layer_cache.check(
-            cache, buildx=version_numbers(there.buildx or "0"), environment=environment
+            cache, buildx=version_numbers(engine.buildx or "0"), environment=environment
         )
-    found = require(there, wanted(name, environment))
-    if cache and found.driver == ENGINES and not _has_containerd_store(there):
+    chosen_builder = require(engine, requested_name_of(name, environment))
+    if cache and chosen_builder.driver == ENGINES and not _has_containerd_store(engine):
         raise layer_cache.CacheUnusable(
             f"the engine's own builder cannot write the layer cache {cache}",
             fix=f"{_NEW}, then -- --builder sandbox (or {VARIABLE}=sandbox)",
         )
-    return Way(found, cache, there.arch)
+    return BuildPlan(chosen_builder, cache, engine.arch)
 
 
-def require(there: Engine, name: str | None = None) -> Builder:
+def require(engine: Engine, name: str | None = None) -> Builder:
     """The builder of that name, or buildx's current one, if it can build for the engine."""
-    found = _inspect(there, name)
-    own = found.driver == ENGINES and _is_engine(there, found)
-    if found.driver == ENGINES and not own:
+    description = _inspect(engine, name)
+    is_engines = description.driver == ENGINES and _is_engine(engine, description)
+    if description.driver == ENGINES and not is_engines:
         raise NoBuilder(
-            f"the builder {found.name} is another Docker Engine: its images stay there",
-            fix=f"docker buildx create --name sandbox --driver docker-container {found.name},"
+            f"the builder {description.name} is another Docker Engine: its images stay there",
+            fix=f"docker buildx create --name sandbox --driver docker-container {description.name},"
             " then -- --builder sandbox",
         )
-    _check_status(found)
-    platform = "" if own else _platform(there, found)
-    endpoint = found.nodes[0].endpoint if found.nodes else ""
-    return Builder(found.name, found.driver, endpoint, own, platform)
+    _check_status(description)
+    platform = "" if is_engines else _platform(engine, description)
+    endpoint = description.nodes[0].endpoint if description.nodes else ""
+    return Builder(description.name, description.driver, endpoint, is_engines, platform)
 
 
 def parse(text: str) -> Inspected:
@@ -148,13 +152,13 @@ def parse(text: str) -> Inspected:
     blocks = re.split(r"^Name:", rest, flags=re.MULTILINE)[1:]
     nodes = []
     for block in blocks:
-        said = _fields(f"Name:{block}")
-        platforms = tuple(p.strip().rstrip("*") for p in said.get("Platforms", "").split(","))
+        fields = _fields(f"Name:{block}")
+        platforms = tuple(p.strip().rstrip("*") for p in fields.get("Platforms", "").split(","))
         nodes.append(
             Node(
-                said.get("Endpoint", ""),
-                said.get("Status", ""),
-                said.get("Error", ""),
+                fields.get("Endpoint", ""),
+                fields.get("Status", ""),
+                fields.get("Error", ""),
                 tuple(filter(None, platforms)),
             )
         )
@@ -170,75 +174,78 @@ def parse_names(text: str) -> list[str]:
 
 
 def _fields(text: str) -> dict[str, str]:
-    found = (line.partition(":") for line in text.splitlines() if line[:1].strip())
-    return {key.strip(): value.strip() for key, _, value in found}
+    pairs = (line.partition(":") for line in text.splitlines() if line[:1].strip())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _inspect(there: Engine, name: str | None) -> Inspected:
+def _inspect(engine: Engine, name: str | None) -> Inspected:
     result = process.capture(
-        there.command("buildx", "inspect", *([name] if name else [])),
-        env=there.environment,
+        engine.command("buildx", "inspect", *([name] if name else [])),
+        env=engine.environment,
         timeout=PATIENCE,
         check=False,
     )
     if result.returncode == 0:
         return parse(result.stdout.decode(errors="replace"))
     lines = result.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-    why = console.printable(lines[-1].removeprefix("ERROR: "))
-    if name and "no builder" not in why:
-        why = f"the builder {name} cannot be used: {why}"
-    raise NoBuilder(why, fix=_candidates(there))
+    reason = console.printable(lines[-1].removeprefix("ERROR: "))
+    if name and "no builder" not in reason:
+        reason = f"the builder {name} cannot be used: {reason}"
+    raise NoBuilder(reason, fix=_candidates(engine))
 
 
-def _candidates(there: Engine) -> str:
+def _candidates(engine: Engine) -> str:
     listed = process.capture(
-        there.command("buildx", "ls"), env=there.environment, timeout=PATIENCE, check=False
+        engine.command("buildx", "ls"), env=engine.environment, timeout=PATIENCE, check=False
     )
     names = parse_names(listed.stdout.decode(errors="replace"))
     return f"there is {', '.join(names)}; a new one: {_NEW}" if names else _NEW
 
 
-def _is_engine(there: Engine, found: Inspected) -> bool:
-    """Whether the engine behind that docker context is `there`."""
-    context = found.nodes[0].endpoint if found.nodes else found.name
-    if context == (there.endpoint.context or "default"):
+def _is_engine(engine: Engine, description: Inspected) -> bool:
+    """Whether the engine behind that docker context is `engine`."""
+    context = description.nodes[0].endpoint if description.nodes else description.name
+    if context == (engine.endpoint.context or "default"):
         return True
-    asked = process.capture(
-        there.command("--context", context, "info", "--format", "{{.ID}}"),
-        env=there.environment,
+    result = process.capture(
+        engine.command("--context", context, "info", "--format", "{{.ID}}"),
+        env=engine.environment,
         check=False,
     )
-    return asked.stdout.decode().strip() == _info(there).get("ID")
+    return result.stdout.decode().strip() == _info(engine).get("ID")
 
 
-def _check_status(found: Inspected) -> None:
-    if found.driver in SELF_STARTING or any(node.status == "running" for node in found.nodes):
+def _check_status(description: Inspected) -> None:
+    if description.driver in SELF_STARTING or any(
+        node.status == "running" for node in description.nodes
+    ):
         return
-    node = found.nodes[0] if found.nodes else Node("", "inactive")
-    why = console.printable(node.error or found.error or node.status)
+    node = description.nodes[0] if description.nodes else Node("", "inactive")
+    reason = console.printable(node.error or description.error or node.status)
     raise NoBuilder(
-        f"the builder {found.name} ({found.driver}, {console.printable(node.endpoint)})"
-        f" does not answer: {why}",
+        f"the builder {description.name} ({description.driver}, {console.printable(node.endpoint)})"
+        f" does not answer: {reason}",
         fix="start it where it runs, or choose another: docker buildx ls",
     )
 
 
-def _platform(there: Engine, found: Inspected) -> str:
+def _platform(engine: Engine, description: Inspected) -> str:
     """The engine's own, which the result must run on. A stopped builder has told none."""
-    needed = f"{there.os}/{there.arch}"
-    known = {platform for node in found.nodes for platform in node.platforms}
-    if known and needed not in known:
+    needed = f"{engine.os}/{engine.arch}"
+    platforms = {platform for node in description.nodes for platform in node.platforms}
+    if platforms and needed not in platforms:
         raise NoBuilder(
-            f"the builder {found.name} builds {', '.join(sorted(known))}, the engine runs {needed}",
+            f"the builder {description.name} builds {', '.join(sorted(platforms))},"
+            f" the engine runs {needed}",
             fix="choose another: docker buildx ls",
         )
     return needed
 
 
-def _has_containerd_store(there: Engine) -> bool:
-    return any("containerd" in str(value) for _, value in _info(there).get("DriverStatus") or [])
+def _has_containerd_store(engine: Engine) -> bool:
+    return any("containerd" in str(value) for _, value in _info(engine).get("DriverStatus") or [])
 
 
-def _info(there: Engine) -> dict[str, Any]:
-    found: dict[str, Any] = there.get("/info").json()
-    return found
+def _info(engine: Engine) -> dict[str, Any]:
+    facts: dict[str, Any] = engine.get("/info").json()
+    return facts

@@ -38,7 +38,7 @@ class FileChanged(TaskError):
 
 
 @dataclass(frozen=True)
-class Report:
+class ContextReport:
     """What a context holds of the working tree: `files`, their `bytes`, the `largest`."""
 
     files: int
@@ -46,10 +46,10 @@ class Report:
     largest: tuple[tuple[str, int], ...]
 
 
-def report(source: Source) -> Report:
+def report(source: Source) -> ContextReport:
     entries = [entry for entry in source.tree.everything() if entry.kind != "directory"]
     largest = sorted(entries, key=lambda entry: -entry.size)[:5]
-    return Report(
+    return ContextReport(
         files=len(entries),
         bytes=sum(entry.size for entry in entries),
         largest=tuple((_name(entry), entry.size) for entry in largest),

@@ -60,7 +60,7 @@ class Finding:
 
 def parse(text: str) -> list[Instruction]:
     """The instructions of a Dockerfile, in order; bodies of heredocs belong to theirs."""
-    found: list[Instruction] = []
+    instructions: list[Instruction] = []
     lines = text.splitlines()
     at = 0
     while at < len(lines):
@@ -83,14 +83,18 @@ def parse(text: str) -> list[Instruction]:
                 at += 1
             at += 1
         keyword, _, value = joined.partition(" ")
-        found.append(Instruction(first + 1, keyword.upper(), value.strip(), at - first))
-    return found
+        instructions.append(Instruction(first + 1, keyword.upper(), value.strip(), at - first))
+    return instructions
 
 
 def pins(text: str) -> dict[str, str]:
     """The `SANDBOX_*_VERSION` variables that ENV lines set; the last assignment wins."""
-    found = dockerfile_env.definitions(text)
-    return {one.name: one.value for one in found if _PIN.fullmatch(one.name)}
+    definitions = dockerfile_env.definitions(text)
+    return {
+        definition.name: definition.value
+        for definition in definitions
+        if _PIN.fullmatch(definition.name)
+    }
 
 
 def lint(text: str) -> list[Finding]:
@@ -125,9 +129,9 @@ def _entrypoint(text: str, instructions: list[Instruction]) -> Iterator[Finding]
         if entry.lines > 1 or not isinstance(words, list) or not words:
             yield Finding(entry.line, "ENTRYPOINT must be a JSON array on one line: Daytona runs "
                           "anything else as one quoted word")  # fmt: skip
-    here = {entry.line for entry in entries}
+    entry_lines = {entry.line for entry in entries}
     for number, line in enumerate(text.splitlines(), 1):
-        if "ENTRYPOINT" in line and number not in here:
+        if "ENTRYPOINT" in line and number not in entry_lines:
             yield Finding(number, "the word ENTRYPOINT outside its instruction: Daytona's search "
                           "for it does not tell")  # fmt: skip
 

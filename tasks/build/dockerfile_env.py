@@ -45,35 +45,37 @@ class _Char:
 
 def definitions(text: str) -> list[Definition]:
     """Every assignment by an ENV instruction, in order."""
-    found: list[Definition] = []
+    assignments: list[Definition] = []
     escape = _escape(text)
     for chars in _env_instructions(text, escape):
         line = text.count("\n", 0, chars[0].at) + 1
         if rest := _after_keyword(chars):
-            found += _assignments(rest, escape, line)
-    return found
+            assignments += _assignments(rest, escape, line)
+    return assignments
 
 
 def only(everything: Iterable[Definition], name: str) -> Definition:
     """The one definition of `name`; raises `BadInput` for none, several, one not to be edited."""
-    found = [definition for definition in everything if definition.name == name]
-    if not found:
+    matches = [definition for definition in everything if definition.name == name]
+    if not matches:
         raise BadInput(f"no ENV line sets {name}", fix=f"add `ENV {name}=…`, or delete its row")
-    if len(found) > 1:
-        lines = " and ".join(str(definition.line) for definition in found)
+    if len(matches) > 1:
+        lines = " and ".join(str(definition.line) for definition in matches)
         raise BadInput(f"{name} is set more than once, on lines {lines}", fix="keep one of them")
-    if found[0].trouble:
+    if matches[0].trouble:
         raise BadInput(
-            f"line {found[0].line} sets {name} to {found[0].trouble}",
+            f"line {matches[0].line} sets {name} to {matches[0].trouble}",
             fix=f"write it as `ENV {name}=1.2.3`, or bump it by hand",
         )
-    return found[0]
+    return matches[0]
 
 
 def replace(text: str, values: Mapping[str, str]) -> str:
     """`text` with these variables set to these values; not another character differs."""
-    found = definitions(text)
-    spans = sorted(((only(found, name), value) for name, value in values.items()), key=_start)
+    existing_definitions = definitions(text)
+    spans = sorted(
+        ((only(existing_definitions, name), value) for name, value in values.items()), key=_start
+    )
     for definition, value in reversed(spans):
         if not _PLAIN.fullmatch(value):
             raise BadInput(f"{value!r} cannot be the value of {definition.name}")
@@ -118,9 +120,11 @@ def _parts(
 ) -> Iterator[tuple[int, str]]:
     """The lines of one instruction, without what continues them."""
     while True:
-        more = continued.search(line)
-        yield at, line[: more.start()] if more else line.rstrip("\r")
-        following = next((n for n in lines if not _says_nothing(n[1])), None) if more else None
+        continuation = continued.search(line)
+        yield at, line[: continuation.start()] if continuation else line.rstrip("\r")
+        following = (
+            next((n for n in lines if not _says_nothing(n[1])), None) if continuation else None
+        )
         if following is None:
             return
         at, line = following

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tasks.build.builder import Way
+    from tasks.build.builder import BuildPlan
     from tasks.build.source import Source
     from tasks.engine.engine import Engine
 
@@ -76,9 +76,9 @@ def find(engine: Engine, tag: str) -> Image | None:
     )
     if result.returncode:
         return None
-    found: dict[str, Any] = json.loads(result.stdout)[0]
-    labels = found["Config"].get("Labels") or {}
-    return Image(found["Id"], found["Size"], labels.get(IDENTITY_LABEL))
+    attributes: dict[str, Any] = json.loads(result.stdout)[0]
+    labels = attributes["Config"].get("Labels") or {}
+    return Image(attributes["Id"], attributes["Size"], labels.get(IDENTITY_LABEL))
 
 
 def find_source(engine: Engine, source: Source) -> Image | None:
@@ -87,9 +87,9 @@ def find_source(engine: Engine, source: Source) -> Image | None:
     Not by the label alone: an image that somebody made from ours has inherited it.
     """
     for tag in (LOCAL_IMAGE, tag_of(source)):
-        found = find(engine, tag)
-        if found and found.identity == source.identity:
-            return found
+        image = find(engine, tag)
+        if image and image.identity == source.identity:
+            return image
     return None
 
 
@@ -112,42 +112,42 @@ def build(
     ca_bundle: Path | None = None,
     no_cache: bool = False,
     extra_labels: Sequence[str] = (),
-    way: Way | None = None,
+    plan: BuildPlan | None = None,
 ) -> build_log.Build:
     """Build `source` and name the result `tag`; the whole log goes to the file `log`.
-    `extra_labels` are `name=value`. `way` is what the environment says, unless it is given.
+    `extra_labels` are `name=value`. `plan` is made from the environment, unless it is given.
 
     Wherever it is built, the result is on `engine` afterwards. Raises `BuildFailed`, and
     `FileChanged` when the working tree changed meanwhile; the image of that name stays as it was.
     """
-    way = way or builder.way(engine)
-    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels, way=way)
-    options += _elsewhere(engine, way)
-    if way.cache:
-        options += way.cache.options(arch=way.arch, read=not no_cache)
+    plan = plan or builder.plan_build(engine)
+    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels, plan=plan)
+    options += _elsewhere(engine, plan)
+    if plan.cache:
+        options += plan.cache.options(arch=plan.arch, read=not no_cache)
     if no_cache:
         options.append("--no-cache")
-    with tempfile.TemporaryFile(prefix="iterate-context-") as packed:
+    with tempfile.TemporaryFile(prefix="iterate-context-") as archive:
         if source.ref:
-            parts.write(parts.pack(source, object_cache.folder()), packed)
+            parts.write(parts.pack(source, object_cache.folder()), archive)
         else:
-            context.write(source, packed)
-        size = packed.tell()
-        packed.seek(0)
+            context.write(source, archive)
+        size = archive.tell()
+        archive.seek(0)
         console.step(f"context: {console.size(size)} packed; building {tag}, log in {log}")
         command = engine.command("buildx", "build", *options, "-")
-        told = _run(command, engine.environment, packed, log, way)
-    if way.cache:
-        _say_cache(told)
-    return told
+        log_reader = _run(command, engine.environment, archive, log, plan)
+    if plan.cache:
+        _say_cache(log_reader)
+    return log_reader
 
 
-def _elsewhere(engine: Engine, way: Way) -> list[str]:
+def _elsewhere(engine: Engine, plan: BuildPlan) -> list[str]:
     """What a builder needs that is not the engine's: the engine's base image, sent along."""
-    if way.builder.own:
+    if plan.builder.own:
         return []
-    console.step(f"builder: {way.builder}")
-    if left_out := way.proxies_left_out(os.environ, PROXIES):
+    console.step(f"builder: {plan.builder}")
+    if left_out := plan.proxies_left_out(os.environ, PROXIES):
         console.warn(f"left out, as another machine's loopback: {', '.join(left_out)}")
     name = BUILD_ARGS["BASE_IMAGE"]
     layout = base_layout.of(engine, name)
@@ -155,10 +155,10 @@ def _elsewhere(engine: Engine, way: Way) -> list[str]:
     return ["--build-context", f"{name}={layout}"] if layout else []
 
 
-def _say_cache(told: build_log.Build) -> None:
+def _say_cache(log_reader: build_log.Build) -> None:
     verbs: dict[build_log.CacheUse, str] = {"read": "read", "write": "written"}
     for use, verb in verbs.items():
-        step = told.cache(use)
+        step = log_reader.cache(use)
         if step and step.state == "failed" and not step.absent:
             console.warn(f"the layer cache could not be {verb}: {console.printable(step.error)}")
 
@@ -170,20 +170,20 @@ def arguments(
     ca_bundle: Path | None = None,
     extra_labels: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
-    way: Way,
+    plan: BuildPlan,
 ) -> list[str]:
     """The options of `docker buildx build`. Nothing secret stands in them."""
-    options = ["--builder", way.builder.name, "--progress=plain", "--provenance=false"]
+    options = ["--builder", plan.builder.name, "--progress=plain", "--provenance=false"]
     # zstd, since the tar goes through gzip otherwise, at four times the cost.
-    options += ["--load"] if way.builder.own else ["--output", "type=docker,compression=zstd"]
-    options += ["--platform", way.builder.platform] if way.builder.platform else []
+    options += ["--load"] if plan.builder.own else ["--output", "type=docker,compression=zstd"]
+    options += ["--platform", plan.builder.platform] if plan.builder.platform else []
     options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
     for name, value in BUILD_ARGS.items():
         options += ["--build-arg", f"{name}={value}"]
-    for name in way.proxies(environment, PROXIES):
+    for name in plan.proxies(environment, PROXIES):
         options += ["--build-arg", name]  # docker takes the value from the environment
-    given = [f"{name}={value}" for name, value in labels(source).items()]
-    for label in [*given, *extra_labels]:
+    own_labels = [f"{name}={value}" for name, value in labels(source).items()]
+    for label in [*own_labels, *extra_labels]:
         options += ["--label", label]
     if ca_bundle:
         options += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
@@ -204,54 +204,62 @@ def labels(source: Source) -> dict[str, str]:
 
 
 def _run(
-    command: list[str], environment: Mapping[str, str], packed: IO[bytes], log: Path, way: Way
+    command: list[str],
+    environment: Mapping[str, str],
+    archive: IO[bytes],
+    log: Path,
+    plan: BuildPlan,
 ) -> build_log.Build:
     log.parent.mkdir(parents=True, exist_ok=True)
-    told = build_log.Build()
+    log_reader = build_log.Build()
     child = process.start(
         command,
         env=environment,
-        stdin=packed.fileno(),
+        stdin=archive.fileno(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     try:
-        with BuildDisplay(told) as display, log.open("w", encoding="utf-8") as file:
+        with BuildDisplay(log_reader) as display, log.open("w", encoding="utf-8") as file:
             for raw in child.stdout or ():
                 line = raw.decode(errors="replace").rstrip("\n")
                 file.write(line + "\n")
-                display.show(told.feed(line))
+                display.show(log_reader.feed(line))
             status = process.wait(child)
     finally:
         process.stop(child)
         if child.stdout:
             child.stdout.close()
     if status:
-        raise _failure(told, log, status, way)
-    return told
+        raise _failure(log_reader, log, status, plan)
+    return log_reader
 
 
-def _failure(told: build_log.Build, log: Path, status: int, way: Way) -> BuildFailed:
-    step = told.failed
+def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPlan) -> BuildFailed:
+    step = log_reader.failed
     lines = [f"    {console.printable(line)}" for line in (step.output if step else [])]
     if step:
         console.fail(f"failed: {console.printable(step.name)}")
         for line in lines:
             console.say(line)
-    why = console.printable(told.trailer or (step.error if step else "") or f"status {status}")
+    reason = console.printable(
+        log_reader.trailer or (step.error if step else "") or f"status {status}"
+    )
     return BuildFailed(
-        f"the build failed: {why}", step=step.name if step else "", fix=_advice(why, log, way)
+        f"the build failed: {reason}",
+        step=step.name if step else "",
+        fix=_advice(reason, log, plan),
     )
 
 
-def _advice(why: str, log: Path, way: Way) -> str:
-    if BASE_IMAGE in why and ("resolve" in why or "pull" in why or "not found" in why):
+def _advice(reason: str, log: Path, plan: BuildPlan) -> str:
+    if BASE_IMAGE in reason and ("resolve" in reason or "pull" in reason or "not found" in reason):
         return "nox -s setup gets the base image"
-    if "no space left" in why:
-        where = f" --builder {way.builder.name}" if not way.builder.own else ""
-        return f"free some disk, for instance with docker buildx prune{where}"
-    if "error reading from server" in why or "Cannot connect" in why:
-        if not way.builder.own:
-            return f"the builder went away; docker buildx inspect {way.builder.name}"
+    if "no space left" in reason:
+        option = f" --builder {plan.builder.name}" if not plan.builder.own else ""
+        return f"free some disk, for instance with docker buildx prune{option}"
+    if "error reading from server" in reason or "Cannot connect" in reason:
+        if not plan.builder.own:
+            return f"the builder went away; docker buildx inspect {plan.builder.name}"
         return "the engine went away; nox -s setup starts it"
     return f"the whole log is in {log}"

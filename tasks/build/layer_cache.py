@@ -89,7 +89,7 @@ def parse(text: str) -> Cache | None:
     return Cache("registry", reference)
 
 
-def wanted(environment: Mapping[str, str] = os.environ) -> Cache | None:
+def from_environment(environment: Mapping[str, str] = os.environ) -> Cache | None:
     return parse(environment.get(VARIABLE, ""))
 
 

@@ -60,7 +60,7 @@ _LARGEST: Final = 5
 
 
 @dataclass(frozen=True)
-class Report:
+class PartsReport:
     """`files` and `file_bytes` of the tree; `bytes` of all parts; the `largest` of the tree's
     files and of the history's, by name; `notes` are for people.
     """
@@ -81,7 +81,7 @@ class Packed:
     parts: tuple[Part, ...]
     dockerfile: str
     source: Source
-    report: Report
+    report: PartsReport
 
     @property
     def identity(self) -> str:
@@ -105,21 +105,21 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
         segments = history.segments(store, source.sha)
         cut = reftree.shallow(store, source.sha)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            work = [pool.submit(_segment, store, one, cut, into) for one in segments]
+            work = [pool.submit(_segment, store, segment, cut, into) for segment in segments]
             try:
                 scans = _scan(source, store, segments, into)
-                packed = [one.result() for one in work]
+                segment_parts = [segment.result() for segment in work]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        files = {name: about for _, names in packed for name, about in names.items()}
-        parts = [part for parts, _ in packed for part in parts]
+        files = {name: about for _, names in segment_parts for name, about in names.items()}
+        parts = [part for parts, _ in segment_parts for part in parts]
         parts += [_git_data(source, store, files, cut, into), *_copied(source, store, text, into)]
     unique = {part.digest: part for part in parts}
-    found = tuple(unique[digest] for digest in sorted(unique))
-    report = _report(source, found, scans)
+    unique_parts = tuple(unique[digest] for digest in sorted(unique))
+    report = _report(source, unique_parts, scans)
     _refuse_large(report, limit)
     object_cache.forget_old(into)
-    return Packed(found, text, source, report)
+    return Packed(unique_parts, text, source, report)
 
 
 def check(source: Source, into: Path) -> None:
@@ -130,12 +130,12 @@ def check(source: Source, into: Path) -> None:
         _scan(source, store, history.segments(store, source.sha), into)
 
 
-def write(packed: Packed, out: IO[bytes]) -> None:
+def write(context_parts: Packed, out: IO[bytes]) -> None:
     """One tar, as a remote builder makes it of the parts: `Dockerfile`, then every member."""
-    text = packed.dockerfile.encode()
+    text = context_parts.dockerfile.encode()
     writer = Writer(out)
     writer.add("Dockerfile", io.BytesIO(text), len(text))
-    for part in packed.parts:
+    for part in context_parts.parts:
         with tarfile.open(part.path, encoding="utf-8", errors="surrogateescape") as tar:
             for member in tar:
                 content = tar.extractfile(member)
@@ -193,29 +193,29 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     return scans
 
 
-def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Report:
+def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> PartsReport:
     tree = context.report(source)
-    sizes = dict(one for scan in scans for one in scan.largest)
+    sizes = dict(file_size for scan in scans for file_size in scan.largest)
     sizes |= dict(tree.largest)
-    largest = sorted(sizes.items(), key=lambda one: -one[1])[:_LARGEST]
+    largest = sorted(sizes.items(), key=lambda file_size: -file_size[1])[:_LARGEST]
     unread = max((scan.unread for scan in scans), default=0)
     notes = list(source.tree.all_notes())
     if unread:
         notes.append(f"{console.size(unread)} of old text was too much to read for secrets")
-    return Report(
+    return PartsReport(
         files=tree.files,
         file_bytes=tree.bytes,
         bytes=sum(part.bytes for part in parts),
-        largest=tuple((console.printable(_shown(name)), size) for name, size in largest),
+        largest=tuple((console.printable(_printable_name(name)), size) for name, size in largest),
         notes=tuple(notes),
     )
 
 
-def _shown(name: str) -> str:
+def _printable_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _refuse_large(report: Report, limit: int) -> None:
+def _refuse_large(report: PartsReport, limit: int) -> None:
     if report.bytes > limit:
         names = ", ".join(f"{name} ({console.size(size)})" for name, size in report.largest)
         raise BadInput(
@@ -233,21 +233,21 @@ def _segment(
 ) -> tuple[list[Part], dict[str, Any]]:
     """The parts of one segment, and the size and digest of each file in them."""
     cache = into / f"{_key(store, segment, *cut)}.packs.json"
-    known = object_cache.load(cache)
-    if known is not None:
-        parts = [Part(**{**part, "path": into / f"{part['digest']}.tar"}) for part in known[0]]
+    cached = object_cache.load(cache)
+    if cached is not None:
+        parts = [Part(**{**part, "path": into / f"{part['digest']}.tar"}) for part in cached[0]]
         if all(part.path.exists() and part.path.stat().st_size == part.bytes for part in parts):
             for path in (cache, *(part.path for part in parts)):
                 os.utime(path)
-            return parts, known[1]
-    what = f"history to {segment.tip[:12]}"
-    found: list[Part] = []
+            return parts, cached[1]
+    title = f"history to {segment.tip[:12]}"
+    pack_parts: list[Part] = []
     files: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="packs-", dir=into) as folder:
         history.pack(store, segment, Path(folder))
-        for made in sorted(Path(folder).glob("*.pack")) or [Path(folder) / f"{segment.tip}.thin"]:
-            with PartFile(into, what) as part:
-                for path in (made, made.with_suffix(".idx")):
+        for pack in sorted(Path(folder).glob("*.pack")) or [Path(folder) / f"{segment.tip}.thin"]:
+            with PartFile(into, title) as part:
+                for path in (pack, pack.with_suffix(".idx")):
                     if not path.exists():
                         continue
                     name = f"{THIN if segment.base else 'objects/pack'}/{path.name}"
@@ -256,9 +256,9 @@ def _segment(
                         digest = part.add(f".git/{name}", file, size)
                     files[name] = [size, digest]
                     path.unlink()
-            found.append(part.done())
-    object_cache.save(cache, [[{**asdict(part), "path": ""} for part in found], files])
-    return found, files
+            pack_parts.append(part.done())
+    object_cache.save(cache, [[{**asdict(part), "path": ""} for part in pack_parts], files])
+    return pack_parts, files
 
 
 def _git_data(
@@ -301,12 +301,12 @@ def _origin(pyproject: str) -> str | None:
 
 def _copied(source: Source, store: Store, text: str, into: Path) -> Iterator[Part]:
     """The files that COPY lines name, and restore.py, in parts of a few dozen each."""
-    entries = sorted(_named(source, text), key=lambda entry: entry.path)
+    entries = sorted(_copied_entries(source, text), key=lambda entry: entry.path)
     for group in _grouped(entries):
         blobs = store.blobs(entry.oid for entry in group)
-        first = _shown(group[0].path.decode("utf-8", "surrogateescape"))
-        what = first if len(group) == 1 else f"{first} and {len(group) - 1} more"
-        with PartFile(into, console.printable(what)) as part:
+        first = _printable_name(group[0].path.decode("utf-8", "surrogateescape"))
+        title = first if len(group) == 1 else f"{first} and {len(group) - 1} more"
+        with PartFile(into, console.printable(title)) as part:
             for entry, blob in zip(group, blobs, strict=True):
                 mode = 0o755 if entry.kind == "executable" else 0o644
                 name = entry.path.decode("utf-8", "surrogateescape")
@@ -314,27 +314,29 @@ def _copied(source: Source, store: Store, text: str, into: Path) -> Iterator[Par
         yield part.done()
 
 
-def _named(source: Source, text: str) -> Iterator[Entry]:
-    wanted = {RESTORE.encode()}
-    for copy in (one for one in dockerfile.parse(text) if one.keyword == "COPY"):
+def _copied_entries(source: Source, text: str) -> Iterator[Entry]:
+    names = {RESTORE.encode()}
+    for copy in (
+        instruction for instruction in dockerfile.parse(text) if instruction.keyword == "COPY"
+    ):
         if not any(flag.startswith("--from=") for flag in copy.flags):
-            wanted |= {os.path.normpath(name).encode() for name in copy.operands[:-1]}
-    wanted.discard(b".")
-    found: set[bytes] = set()
+            names |= {os.path.normpath(name).encode() for name in copy.operands[:-1]}
+    names.discard(b".")
+    matches: set[bytes] = set()
     for entry in source.tree.entries:
-        of = [name for name in wanted if entry.path == name or entry.path.startswith(name + b"/")]
-        found.update(of)
+        of = [name for name in names if entry.path == name or entry.path.startswith(name + b"/")]
+        matches.update(of)
         if not of or entry.kind == "directory":
             continue
         if entry.kind == "symlink" or entry.path == b"Dockerfile":
-            what = "a symbolic link" if entry.kind == "symlink" else "the context's Dockerfile"
-            name = _shown(entry.path.decode("utf-8", "surrogateescape"))
+            kind = "a symbolic link" if entry.kind == "symlink" else "the context's Dockerfile"
+            name = _printable_name(entry.path.decode("utf-8", "surrogateescape"))
             raise BadInput(
-                f"COPY {of[0].decode()}: {name} is {what}, which Daytona's builder loses",
+                f"COPY {of[0].decode()}: {name} is {kind}, which Daytona's builder loses",
                 fix="copy a file instead, or only what COPY . brings",
             )
         yield entry
-    for gone in sorted(wanted - found):
+    for gone in sorted(names - matches):
         raise BadInput(f"COPY {gone.decode()}: {source.sha[:12]} has no such file", fix="commit it")
 
 
@@ -353,11 +355,11 @@ def _grouped(entries: list[Entry]) -> Iterator[list[Entry]]:
 # ---- the cache -------------------------------------------------------------------------------
 
 
-def _key(store: Store, segment: Segment, *more: str) -> str:
+def _key(store: Store, segment: Segment, *extra: str) -> str:
     """Another git may pack in another way, so its version counts."""
     version = _git_version()
-    cut = store.shallow if more else ()
-    text = "\0".join([str(FORMAT), version, segment.base or "", segment.tip, *more, *cut])
+    cut = store.shallow if extra else ()
+    text = "\0".join([str(FORMAT), version, segment.base or "", segment.tip, *extra, *cut])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 

@@ -13,7 +13,7 @@ from tasks.bump import documents, edit, journal, work_folder
 from tasks.bump.pins import current_versions
 from tasks.bump.registries.model import SourceError
 from tasks.bump.selection import PinRequest
-from tasks.bump.survey import SurveyPlaces, survey
+from tasks.bump.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -145,7 +145,8 @@ def _prepare(
     decisions = survey(
         pins,
         versions,
-        places=SurveyPlaces(root, state, work),
+        root=root,
+        work=work,
         requests=options.requests,
         variables=frozenset(variables or versions),
     )

@@ -1,7 +1,7 @@
 """What a pin brings along: the tree of packages in its lock, and how a bump changes that.
 
 Pure: lock texts in, data out. The locks are npm's, version 3:
-https://docs.npmjs.com/cli/v11/configuring-npm/package-lock-json
+"package-lock.json" in the documentation of npm 11.
 """
 
 from __future__ import annotations

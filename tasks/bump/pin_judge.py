@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tasks.base.errors import TaskError
-from tasks.bump import documents, guards, lock_files, selection, successors
+from tasks.bump import documents, guards, lock_files, selection, successors, tree_inspection
 from tasks.bump.lock_files import NotInstallable
 from tasks.bump.outcome import Outcome
 from tasks.bump.ranges import any_satisfies
 from tasks.bump.registries.model import SourceError
 from tasks.bump.selection import HeldRelease
-from tasks.bump.tree_inspection import TreeInspector, TreeReport
+from tasks.bump.threads import in_threads
+from tasks.bump.tree_inspection import TreeReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from tasks.bump.registries.model import Package, Release
     from tasks.bump.registries.package_registries import PackageRegistries
     from tasks.bump.selection import PinRequest, Situation
-    from tasks.bump.tree_cache import TreeCache
-    from tasks.bump.workers import Workers
 
 #: How many releases, newest first, are tried in full before a pin stays as it is.
 _MOST_TRIES: Final = 12
@@ -35,37 +32,14 @@ _MOST_TRIES: Final = 12
 
 @dataclass(frozen=True)
 class PinJudge:
-    """Decides for the pins of one run. `look_ups` are threads for questions about dependencies."""
+    """Decides for one pin: its package, the version that it has, and what was asked for it.
+
+    `root` is the repository, `work` is for temporary files.
+    """
 
     registries: PackageRegistries
-    look_ups: Workers
     root: Path
     work: Path
-    trees: TreeCache
-
-    def decide(
-        self,
-        pin: Pin,
-        package: Package | TaskError,
-        version: str,
-        situation: Situation,
-        request: PinRequest,
-    ) -> Outcome:
-        """Never raises `TaskError`: what went wrong is in the outcome."""
-        if isinstance(package, TaskError):
-            return Outcome(pin, version, error=str(package))
-        case = _Case(self, pin, package, version, situation, request)
-        try:
-            return case.decide()
-        except TaskError as error:
-            return Outcome(pin, version, error=str(error))
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One pin, its package, and what was asked for it."""
-
-    judge: PinJudge
     pin: Pin
     package: Package
     version: str
@@ -77,6 +51,7 @@ class _Case:
         return self.package.releases.get(self.version)
 
     def decide(self) -> Outcome:
+        """Raises `TaskError` where nothing can be decided."""
         ranking = selection.rank(self.pin, self.package, self.version, self.situation, self.request)
         outcome = Outcome(
             self.pin,
@@ -154,21 +129,16 @@ class _Case:
         )
 
     def _lock_file(self, version: str) -> Path:
-        return self.judge.root / lock_files.lock_path(self.pin, version)
+        return self.root / lock_files.lock_path(self.pin, version)
 
     def _make_lock(self, release: Release) -> str:
         """Raises `NotInstallable`."""
         if self.pin.origin == "pypi":
             return lock_files.make_requirement(self.pin, release)
         self._check_direct_dependencies(release)
-        cutoff = self._cutoff(release)
-        address = self.judge.registries.npm_address(self.pin.package)
-        key = f"{address} {self.pin.package} {release.text} {release.integrity.get('')} {cutoff:%F}"
-        make = partial(
-            lock_files.make_npm_lock, self.pin, release,
-            cutoff=cutoff, root=self.judge.root, work=self.judge.work,
-        )  # fmt: skip
-        return self.judge.trees.lock_for(key, make)
+        return lock_files.make_npm_lock(
+            self.pin, release, cutoff=self._cutoff(release), root=self.root, work=self.work
+        )
 
     def _cutoff(self, release: Release) -> datetime:
         """No dependency may be younger: they cool down, too. A young release has young ones."""
@@ -181,7 +151,7 @@ class _Case:
     def _check_direct_dependencies(self, release: Release) -> None:
         """What npm would find missing first, found in a fraction of the time."""
         specifiers = {**release.dependencies, **release.platforms}
-        versions = self.judge.look_ups.map(self.judge.registries.npm_versions, specifiers)
+        versions = in_threads(self.registries.npm_versions, specifiers)
         for (name, specifier), existing in zip(specifiers.items(), versions, strict=True):
             if not any_satisfies(existing, specifier):
                 raise NotInstallable(
@@ -194,9 +164,8 @@ class _Case:
             return TreeReport()
         old_lock = documents.read_if_present(self._lock_file(self.version))
         answers = (release.provenance, release.publisher, release.maintainers)
-        inspector = TreeInspector(self.judge.registries, self.judge.look_ups)
-        return inspector.inspect(
-            self.pin.package, old_lock, lock,
+        return tree_inspection.inspect(
+            self.registries, self.pin.package, old_lock, lock,
             with_people=any(answer is not None for answer in answers),
         )  # fmt: skip
 
@@ -208,7 +177,7 @@ class _Case:
             return []
         for name in successors.find_successors(self.package)[:3]:
             try:
-                package = self.judge.registries.package(replace(self.pin, package=name))
+                package = self.registries.package(replace(self.pin, package=name))
             except SourceError:
                 continue
             newest = package.releases[package.latest]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tasks.base.errors import BadInput
-from tasks.bump.ranges import Range
+from tasks.bump import ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,32 +42,26 @@ class PinPolicy:
             return True
         if origin == "pypi":
             return SpecifierSet(self.allowed).contains(key, prereleases=True)
-        return all(is_met(text) for is_met in map(_NpmClause, self.allowed.split(",")))
+        return all(_meets(text, clause) for clause in self.allowed.split(","))
 
 
 DEFAULT_POLICY: Final = PinPolicy()
 
 
-class _NpmClause:
-    """One clause for a package of npm; `==`, `!=` and `~=` mean what they mean in Python.
-
-    Raises ValueError where it cannot be read.
+def _meets(version: str, clause: str) -> bool:
+    """Whether a version meets one clause for a package of npm; `==`, `!=` and `~=` mean what they
+    mean in Python. Raises ValueError where the clause cannot be read.
     """
-
-    def __init__(self, text: str) -> None:
-        clause = text.strip()
-        self._is_excluded = clause.startswith("!=")
-        clause = clause.removeprefix("!=")
-        if clause.startswith("=="):
-            clause = clause.lstrip("=")
-        if clause.startswith("~="):
-            clause = _compatible(clause[2:].strip())
-        if not clause:
-            raise ValueError(f"not a range: {text!r}")
-        self._range = Range.parse(clause, prereleases=True)
-
-    def __call__(self, version: str) -> bool:
-        return self._range.contains(version) != self._is_excluded
+    text = clause.strip()
+    is_excluded = text.startswith("!=")
+    text = text.removeprefix("!=")
+    if text.startswith("=="):
+        text = text.lstrip("=")
+    if text.startswith("~="):
+        text = _compatible(text[2:].strip())
+    if not text:
+        raise ValueError(f"not a range: {clause!r}")
+    return ranges.satisfies(version, text, prereleases=True) != is_excluded
 
 
 def _compatible(version: str) -> str:
@@ -136,6 +130,6 @@ def _check_allowed(policy: PinPolicy, origin: PinOrigin) -> None:
             SpecifierSet(policy.allowed)
         elif policy.allowed:
             for clause in policy.allowed.split(","):
-                _NpmClause(clause)
+                _meets("0.0.0", clause)
     except (InvalidSpecifier, ValueError) as error:
         raise BadInput(f"{_TABLE}: `allowed` cannot be {policy.allowed!r}") from error

@@ -46,19 +46,12 @@ class Proposal:
         return title if len(title) <= _LONGEST_TITLE else f"Bump {len(self.moves)} pinned versions"
 
     @property
-    def table(self) -> str:
-        """The moves in Markdown, with links to what changed."""
-        by_variable = {pin.variable: pin for pin in pins.PINS}
-        rows = [
-            [
-                markdown.plain(pins.short_name(name)),
-                markdown.code(old),
-                markdown.code(new),
-                by_variable[name].changelog_of(new) if name in by_variable else "",
-            ]
+    def text(self) -> str:
+        """The moves in Markdown."""
+        return "".join(
+            f"- {markdown.plain(f'{pins.short_name(name)} {old} → {new}')}\n"
             for name, (old, new) in self.moves.items()
-        ]
-        return markdown.table(["pin", "from", "to", "changes"], rows)
+        )
 
 
 def prepare(repo: Repo) -> Proposal | None:

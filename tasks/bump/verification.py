@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tasks.base import console, process, project
 from tasks.base.errors import CommandFailed
-from tasks.bump import bisect, edit, journal
+from tasks.bump import edit, journal
 from tasks.bump.journal import VerificationFailed
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.bump.edit import Edit, PinMove
+
+T = TypeVar("T")
 
 #: Tests that a version which does not start cannot pass: ready in time, every tool at its pinned
 #: version in every kind of shell, every agent in a conversation with the model stand-in.
@@ -60,10 +62,34 @@ def _find_cause(bump: Edit, works: Callable[[], bool]) -> str:
 
     if fails([]):
         return "the sandbox does not work without any bump either; the Dockerfile is as it was"
-    culprits = bisect.find_culprits(bump.moves, fails)
+    culprits = find_culprits(bump.moves, fails)
     names = " and ".join(map(str, culprits))
     suffix = " (only together)" if len(culprits) > 1 and not fails(culprits[:1]) else ""
     return f"the verification failed because of {names}{suffix}; the Dockerfile is as it was"
+
+
+def find_culprits(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Which changes fail, of `changes` that fail as a whole. Several that each fail alone are all
+    returned; where only a combination fails, that is returned, without what it does not need.
+    """
+    if len(changes) < 2:
+        return list(changes)
+    middle = len(changes) // 2
+    halves = (changes[:middle], changes[middle:])
+    failing = [half for half in halves if fails(half)]
+    if not failing:
+        return _reduce(changes, fails)
+    return [culprit for half in failing for culprit in find_culprits(half, fails)]
+
+
+def _reduce(changes: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Neither half fails alone: leave out one change after another while the rest still fails."""
+    remaining = list(changes)
+    for change in [*remaining]:
+        rest = [c for c in remaining if c is not change]
+        if len(rest) > 1 and fails(rest):
+            remaining = rest
+    return remaining
 
 
 def sandbox_works() -> bool:

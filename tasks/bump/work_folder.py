@@ -19,10 +19,8 @@ from tasks.base.errors import TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
 
 _FOLDER: Final = "bump-work"
-_OWNER: Final = "owner.lock"
 
 
 class BumpRunning(TaskError):
@@ -34,38 +32,44 @@ def work_folder(state: Path) -> Iterator[Path]:
     """A folder below `state` for this process alone; what killed processes left is deleted."""
     parent = state / _FOLDER
     parent.mkdir(parents=True, exist_ok=True)
-    # Whoever makes or deletes such folders is alone for that moment: a new one has no owner yet.
-    with (parent / _OWNER).open("a") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        _sweep(parent)
+    _sweep(parent)
+    files.remove_unfinished(state)
+    folder, handle = _create(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _create(parent: Path) -> tuple[Path, int]:
+    """A folder that is locked. One that was swept before it was locked is made again."""
+    while True:
         folder = Path(tempfile.mkdtemp(dir=parent))
-        owner = (folder / _OWNER).open("a")
-        fcntl.flock(owner, fcntl.LOCK_EX)
-    with owner:
         try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, handle
+        os.close(handle)
 
 
 def _sweep(parent: Path) -> None:
     for folder in parent.iterdir():
-        if folder.is_dir() and not folder.is_symlink() and _is_abandoned(folder / _OWNER):
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # not a folder, or another process sweeps, too
+            continue
+        if _try_lock(handle):
             shutil.rmtree(folder, ignore_errors=True)
-    files.remove_unfinished(parent.parent)
+        os.close(handle)
 
 
-def _is_abandoned(owner: Path) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
-        with owner.open() as file:
-            return _try_lock(file)
-    except FileNotFoundError:
-        return True
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -75,7 +79,7 @@ def _try_lock(file: IO[str]) -> bool:
 def exclusive_run(state: Path) -> Iterator[None]:
     """Only one run at a time writes to this repository; a second one raises `BumpRunning`."""
     with (state / "bump-versions.lock").open("a+") as file:
-        if not _try_lock(file):
+        if not _try_lock(file.fileno()):
             file.seek(0)
             owner = console.printable(file.read().strip()) or "another process"
             raise BumpRunning(

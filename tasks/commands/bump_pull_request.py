@@ -39,7 +39,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action=Once,
         metavar="FILE",
         help="the pull request's text, as `bump_versions -- --markdown FILE` wrote it; default:"
-        " what bump_versions left in this job, else the pins that moved, with links",
+        " what bump_versions left in this job, else the pins that moved",
     )
     parser.add_argument(
         "--base", action=Once, metavar="BRANCH", help="default: the repository's default branch"
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
         if bump is None:
             result = pull_request.withdraw(api, branch)
         else:
-            body = text or bump.table
+            body = text or bump.text
             change = Change(parent=bump.parent, tree=bump.tree, title=bump.title, body=body)
             result = pull_request.propose(api, branch, change, base=base, workflow=options.dispatch)
     show(result)

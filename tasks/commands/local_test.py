@@ -61,12 +61,12 @@ def main(arguments: list[str]) -> None:
         provider.check(options.image)
     finally:
         provider.close()
-    there = discovery.require()
-    before = image.find(there, options.image)
+    engine = discovery.require()
+    tested_image = image.find(engine, options.image)
     judge(run_pytest(pytest_arguments(options, root=project.ROOT), subject=options.image))
     # Of the whole suite, and of an image that nobody replaced meanwhile.
-    if options.k is None and before and before == image.find(there, options.image):
-        tested.record(before.id)
+    if options.k is None and tested_image and tested_image == image.find(engine, options.image):
+        tested.record(tested_image.id)
 
 
 def pytest_arguments(

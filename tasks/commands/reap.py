@@ -19,17 +19,16 @@ def main(arguments: list[str]) -> None:
         metavar="ID",
         help="all of this run, kept or alive; otherwise of all dead runs",
     )
-    parser.add_argument("--provider", choices=providers.NAMES, default="docker")
+    parser.add_argument("--provider", choices=providers.PROVIDERS, default=providers.DEFAULT)
     parser.add_argument("--list", action="store_true", help="only show what there is")
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.watch and not options.run:
         parser.error("--watch needs --run")
-    provider = providers.connect(options.provider)
-    try:
+    with providers.connect(options.provider) as provider:
         if options.list:
             belongings = provider.belongings()
-            judged = reaper.verdicts(belongings, now=time.time())
+            judged = reaper.verdicts(belongings, current_time=time.time())
             for belonging in belongings:
                 console.say(f"{judged[belonging.run]:8} {belonging.kind:10} {belonging.name}")
             return
@@ -41,8 +40,6 @@ def main(arguments: list[str]) -> None:
             reaped_belongings = reaper.reap_run(provider, options.run)
         else:
             reaped_belongings = reaper.reap_dead(provider)
-    finally:
-        provider.close()
     for belonging in reaped_belongings:
         console.say(f"deleted {belonging.kind} {belonging.name} of run {belonging.run}")
     if not reaped_belongings and not options.watch:

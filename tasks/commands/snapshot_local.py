@@ -16,6 +16,7 @@ from tasks.github import job
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from tasks.build.build_log import Build
     from tasks.build.source import Source
@@ -27,65 +28,76 @@ _ATTEMPTS = 3
 def main(arguments: list[str]) -> None:
     options = _parse(arguments)
     tag = image.check_tag(options.tag)
-    named = builder.wanted(options.builder)
-    layer_cache.wanted()
+    builder_name = builder.requested_name_of(options.builder)
+    layer_cache.from_environment()
     watch = console.Stopwatch()
-    found = _source(options.ref)
-    report = context.report(found)
-    console.step(
-        f"source: {found.describe()}; {report.files} files, {console.size(report.bytes)}; "
-        f"identity {found.identity[:12]}"
-    )
-    for note in found.tree.all_notes():
-        console.warn(note)
-    result: dict[str, Any] = {
-        **found.record(),
-        "content": source.content(found.tree, image.BUILD_ARGS),
-        "image": tag,
-        "context": asdict(report),
-    }
+    build_source = _source(options.ref)
+    report = context.report(build_source)
+    result = {**_announce(build_source, report), "image": tag, "context": asdict(report)}
     if options.dry_run:
-        _refuse_secrets(found, result)
+        _refuse_secrets(build_source, result)
         console.say("largest: " + ", ".join(f"{n} ({console.size(s)})" for n, s in report.largest))
         console.good("dry run: nothing was built")
         _finish(result, json=options.json)
         return
-    there = discovery.require()
-    way = builder.way(there, named) if named else None
-    already = image.find(there, tag)
-    if already and already.identity == found.identity and not (options.force or options.no_cache):
+    engine = discovery.require()
+    plan = builder.plan_build(engine, builder_name) if builder_name else None
+    existing_image = image.find(engine, tag)
+    if (
+        existing_image
+        and existing_image.identity == build_source.identity
+        and not (options.force or options.no_cache)
+    ):
         console.good(f"{tag} is this source already; nothing to do (-- --force builds it again)")
-        built = already
+        built = existing_image
         result |= {"reused": True}
     else:
         with job.log_group(f"Build {tag}"):
-            built = _build(there, found, options, way or builder.way(there), result)
-        if already and already.id != built.id:
-            image.forget(there, already)
+            built = _build(
+                engine, build_source, options, plan or builder.plan_build(engine), result
+            )
+        if existing_image and existing_image.id != built.id:
+            image.forget(engine, existing_image)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
     _finish(result, json=options.json)
+
+
+def _announce(build_source: Source, report: context.ContextReport) -> dict[str, Any]:
+    """Say what is built; the record of it."""
+    console.step(
+        f"source: {build_source.describe()}; {report.files} files, {console.size(report.bytes)}; "
+        f"identity {build_source.identity[:12]}"
+    )
+    for note in build_source.tree.all_notes():
+        console.warn(note)
+    return _record(build_source)
+
+
+def _record(build_source: Source) -> dict[str, Any]:
+    content = source.content(build_source.tree, image.BUILD_ARGS)
+    return {**build_source.record(), "content": content}
 
 
 def _source(ref: str | None) -> Source:
     if ref is None:
         return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
     repo = git.open_repo(ROOT)
-    found = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
+    build_source = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
     changes = repo.count_changes()
     if changes:
-        console.warn(f"{changes} uncommitted changes are not in {found.sha[:12]}")
-    return found
+        console.warn(f"{changes} uncommitted changes are not in {build_source.sha[:12]}")
+    return build_source
 
 
-def _refuse_secrets(found: Source, result: dict[str, Any]) -> None:
-    if found.ref:
-        parts.check(found, object_cache.folder())
+def _refuse_secrets(build_source: Source, result: dict[str, Any]) -> None:
+    if build_source.ref:
+        parts.check(build_source, object_cache.folder())
         return
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            context.refuse_secrets(found)
+            context.refuse_secrets(build_source)
         except context.FileChanged as error:
-            found = _listed_again(error, result, last=attempt == _ATTEMPTS)
+            build_source = _listed_again(error, result, last=attempt == _ATTEMPTS)
         else:
             return
 
@@ -95,63 +107,77 @@ def _listed_again(error: context.FileChanged, result: dict[str, Any], *, last: b
     if last:
         raise error
     console.warn(f"{error.what}; listing the files again")
-    found = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
-    result |= {**found.record(), "content": source.content(found.tree, image.BUILD_ARGS)}
-    return found
+    build_source = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+    result |= _record(build_source)
+    return build_source
 
 
 def _build(
-    there: Engine,
-    found: Source,
+    engine: Engine,
+    build_source: Source,
     options: argparse.Namespace,
-    way: builder.Way,
+    plan: builder.BuildPlan,
     result: dict[str, Any],
 ) -> image.Image:
     tag = options.tag
     log = new_log("snapshot-local")
-    bundle = certificates.find_ca_bundle()
-    if bundle:
-        console.step(f"CA bundle {bundle} goes along as a build secret")
-    if way.cache:
-        console.step(f"layer cache: {way.cache}")
     watch = console.Stopwatch()
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            if not found.ref:  # of a ref, packing does
-                context.refuse_secrets(found)
-            told = image.build(
-                there,
-                found,
-                tag=tag,
-                log=log,
-                ca_bundle=bundle,
-                no_cache=options.no_cache,
-                extra_labels=options.label,
-                way=way,
-            )
-            break
-        except context.FileChanged as error:
-            found = _listed_again(error, result, last=attempt == _ATTEMPTS)
-    built = image.find(there, tag)
+    build = _run_build(engine, build_source, options, plan, result, log=log)
+    built = image.find(engine, tag)
     if built is None:
         raise image.BuildFailed(f"{tag} is not there after its build", step="", fix=f"see {log}")
-    executed, cached = told.counts()
+    executed, cached = build.counts()
     console.good(
         f"{tag} is built: {console.size(built.size)}, {executed} steps executed, {cached} cached, "
         f"in {watch}"
     )
     result |= {"reused": False, "log": str(log), "executed": executed, "cached": cached}
-    result |= {"builder": way.builder.name, "layer_cache": _cache_record(way, told)}
+    result |= {"builder": plan.builder.name, "layer_cache": _cache_record(plan, build)}
     return built
 
 
-def _cache_record(way: builder.Way, told: Build) -> dict[str, Any] | None:
+def _run_build(
+    engine: Engine,
+    build_source: Source,
+    options: argparse.Namespace,
+    plan: builder.BuildPlan,
+    result: dict[str, Any],
+    *,
+    log: Path,
+) -> Build:
+    """Build, and again where a file has changed meanwhile."""
+    bundle = certificates.find_ca_bundle()
+    if bundle:
+        console.step(f"CA bundle {bundle} goes along as a build secret")
+    if plan.cache:
+        console.step(f"layer cache: {plan.cache}")
+    attempt = 1
+    while True:
+        try:
+            if not build_source.ref:  # of a ref, packing does
+                context.refuse_secrets(build_source)
+            return image.build(
+                engine,
+                build_source,
+                tag=options.tag,
+                log=log,
+                ca_bundle=bundle,
+                no_cache=options.no_cache,
+                extra_labels=options.label,
+                plan=plan,
+            )
+        except context.FileChanged as error:
+            build_source = _listed_again(error, result, last=attempt == _ATTEMPTS)
+            attempt += 1
+
+
+def _cache_record(plan: builder.BuildPlan, log_reader: Build) -> dict[str, Any] | None:
     """How the layer cache fared: `done`, `failed`, `absent`, or None where it was not tried."""
-    if way.cache is None:
+    if plan.cache is None:
         return None
-    read, written = told.cache("read"), told.cache("write")
+    read, written = log_reader.cache("read"), log_reader.cache("write")
     return {
-        "setting": str(way.cache),
+        "setting": str(plan.cache),
         "read": ("absent" if read.absent else read.state) if read else None,
         "written": written.state if written else None,
     }
@@ -161,14 +187,14 @@ def _finish(result: dict[str, Any], *, json: bool) -> None:
     names = ("sha", "identity", "content", "image", "image_id", "reused")
     job.write_outputs(**{name: result.get(name) for name in names})
     if "image_id" in result:
-        how = "there already" if result["reused"] else "built"
-        said = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
-        facts: dict[str, Any] = {name: result.get(name) for name in said}
+        outcome = "there already" if result["reused"] else "built"
+        fields = ("sha", "identity", "image_id", "builder", "executed", "cached", "seconds")
+        facts: dict[str, Any] = {name: result.get(name) for name in fields}
         facts["bytes"] = console.size(result["bytes"])
         if layers := result.get("layer_cache"):
             facts["layer cache"] = f"read: {layers['read']}, written: {layers['written']}"
         job.write_summary(
-            f"### {markdown.code(result['image'])} is {how}\n\n{markdown.facts(facts.items())}"
+            f"### {markdown.code(result['image'])} is {outcome}\n\n{markdown.facts(facts.items())}"
         )
     if json:
         console.emit_json(result)
@@ -180,8 +206,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         description="Build the sandbox image from the working tree, or from a commit.",
         allow_abbrev=False,
     )
-    what = "branch, tag or commit to build, instead of the files on disk"
-    add_ref(parser, meaning=what, default="")
+    meaning = "branch, tag or commit to build, instead of the files on disk"
+    add_ref(parser, meaning=meaning, default="")
     parser.add_argument("--tag", default=LOCAL_IMAGE, help="name of the image (%(default)s)")
     parser.add_argument("--force", action="store_true", help="build even if nothing changed")
     parser.add_argument("--no-cache", action="store_true", help="build every layer anew")

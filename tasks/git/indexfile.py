@@ -100,17 +100,17 @@ def update(repo: Repo, index: Path, *, present: Iterable[bytes], absent: Iterabl
 
 def compose(entries: Iterable[tuple[bytes, int, str]], *, sha256: bool) -> Index:
     """The index of a commit just checked out; `entries` are path, mode, id in git's order."""
-    found: list[IndexEntry] = []
+    index_entries: list[IndexEntry] = []
     body = bytearray()
     for path, mode, oid in entries:
         stat = (0, 0, 0, 0, 0, 0, mode, 0, 0, 0)
-        found.append(IndexEntry(path, mode, oid, 0, skip_worktree=False, stat=stat))
+        index_entries.append(IndexEntry(path, mode, oid, 0, skip_worktree=False, stat=stat))
         start = len(body)
         flags = struct.pack(">H", min(len(path), _NAME))
         body += _STAT.pack(*stat) + bytes.fromhex(oid) + flags + path
         body += b"\0" * (8 - (len(body) - start) % 8)
-    clean = _header(2, len(found)) + bytes(body)
-    return Index(tuple(found), clean + _checksum(clean, sha256=sha256), 0)
+    clean = _header(2, len(index_entries)) + bytes(body)
+    return Index(tuple(index_entries), clean + _checksum(clean, sha256=sha256), 0)
 
 
 def parse(raw: bytes, *, mtime_ns: int, sha256: bool, checksum: bool = True) -> Index:

@@ -51,11 +51,11 @@ class Blob:
         self._stream = stream
 
     def read(self, count: int = -1) -> bytes:
-        wanted = self._left if count < 0 else min(count, self._left)
-        data = self._stream.read(wanted)
-        if len(data) < wanted:
+        size = self._left if count < 0 else min(count, self._left)
+        data = self._stream.read(size)
+        if len(data) < size:
             raise TaskError(f"git ended within object {self.oid[:12]}", fix="git fsck")
-        self._left -= wanted
+        self._left -= size
         return data
 
     def drain(self) -> None:
@@ -123,13 +123,13 @@ class Store:
 
     def blobs(self, oids: Iterable[str]) -> Iterator[Blob]:
         """Objects in the order asked for, each to be read before the next is taken."""
-        with tempfile.TemporaryFile(prefix="iterate-oids-") as asked:
+        with tempfile.TemporaryFile(prefix="iterate-oids-") as requests:
             for oid in oids:
-                asked.write(oid.encode() + b"\n")
-            asked.seek(0)
+                requests.write(oid.encode() + b"\n")
+            requests.seek(0)
             child = process.start(
                 self.command("cat-file", "--batch", "--buffer"),
-                env=self.env, stdin=asked.fileno(), stdout=subprocess.PIPE,
+                env=self.env, stdin=requests.fileno(), stdout=subprocess.PIPE,
             )  # fmt: skip
             with child:
                 try:

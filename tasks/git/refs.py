@@ -61,8 +61,8 @@ class _Candidate:
     oid: str
 
     def __str__(self) -> str:
-        shown = f"{self.kind} {self.ref}" if self.ref else "commit"
-        return f"{console.printable(shown)} {self.oid[:12]}"
+        text = f"{self.kind} {self.ref}" if self.ref else "commit"
+        return f"{console.printable(text)} {self.oid[:12]}"
 
 
 def choose(flag: str | None, environ: Mapping[str, str], branch: str | None) -> Choice:
@@ -85,19 +85,19 @@ def choose(flag: str | None, environ: Mapping[str, str], branch: str | None) -> 
 def resolve(repo: git.Repo, ref: str) -> ResolvedRef:
     """The commit that `ref` names in this clone. Raises `BadInput` for anything but one commit."""
     name, steps = _split(ref)
-    found = _candidates(repo, name)
-    if not found:
+    candidates = _candidates(repo, name)
+    if not candidates:
         raise _unknown(repo, ref, name)
-    commits = {c: _commit(repo, c.oid) for c in found}
+    commits = {c: _commit(repo, c.oid) for c in candidates}
     ids = {sha for sha in commits.values() if sha}
     if not ids:
-        what = repo.line("cat-file", "-t", found[0].oid)
-        raise BadInput(f"{_quoted(ref)} is a {what}, not a commit", fix="name a commit")
+        kind = repo.line("cat-file", "-t", candidates[0].oid)
+        raise BadInput(f"{_quoted(ref)} is a {kind}, not a commit", fix="name a commit")
     if len(ids) > 1:
-        shown = [str(c) for c, sha in commits.items() if sha]
-        more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
+        descriptions = [str(c) for c, sha in commits.items() if sha]
+        rest = f" and {len(descriptions) - _LISTED} more" if len(descriptions) > _LISTED else ""
         raise BadInput(
-            f"{_quoted(ref)} is ambiguous: {', '.join(shown[:_LISTED])}{more}",
+            f"{_quoted(ref)} is ambiguous: {', '.join(descriptions[:_LISTED])}{rest}",
             fix="name one of them in full (refs/heads/…, refs/tags/… or the whole id)",
         )
     first = next(c for c, sha in commits.items() if sha)
@@ -121,10 +121,10 @@ def _split(ref: str) -> tuple[str, str]:
         raise BadInput(f"{_quoted(ref)} holds control characters", fix="name a branch or a commit")
     at = _end_of_name(ref)
     name, steps = ref[:at], ref[at:]
-    for form, what in {"..": "a range", ":": "a path or a search", "@{": "a reflog's entry",
+    for form, description in {"..": "a range", ":": "a path or a search", "@{": "a reflog's entry",
                        "^": "a form of its own"}.items():  # fmt: skip
         if form in name:
-            raise BadInput(f"{_quoted(ref)} is {what}, not one commit", fix="name a commit")
+            raise BadInput(f"{_quoted(ref)} is {description}, not one commit", fix="name a commit")
     if name == "@" or (not name and steps):
         name = "HEAD"
     return name, steps
@@ -151,18 +151,18 @@ def _candidates(repo: git.Repo, name: str) -> list[_Candidate]:
     full = [name] if name.startswith("refs/") else [f"refs/heads/{name}", f"refs/tags/{name}"]
     if name.startswith(("heads/", "tags/", "remotes/")):
         full.append(f"refs/{name}")
-    found = [_Candidate(ref, _kind(ref), refs[ref]) for ref in full if ref in refs]
-    if not found:
-        found = [
+    candidates = [_Candidate(ref, _kind(ref), refs[ref]) for ref in full if ref in refs]
+    if not candidates:
+        candidates = [
             _Candidate(ref, "remote branch", oid)
             for ref, oid in refs.items()
             if ref.startswith("refs/remotes/") and _tails(ref, name)
         ]
     if _HEX.fullmatch(name):
-        found += [_Candidate("", "commit", oid) for oid in _with_prefix(repo, name.lower())]
-        exact = [c for c in found if c.oid == name.lower()]
-        return exact or found
-    return found
+        candidates += [_Candidate("", "commit", oid) for oid in _with_prefix(repo, name.lower())]
+        exact = [c for c in candidates if c.oid == name.lower()]
+        return exact or candidates
+    return candidates
 
 
 def _tails(ref: str, name: str) -> bool:
@@ -211,16 +211,18 @@ _KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
-def _branch(found: _Candidate) -> str | None:
-    if found.kind == "branch":
-        return found.ref.removeprefix("refs/heads/")
-    if found.kind == "remote branch":
-        return found.ref.removeprefix("refs/remotes/").partition("/")[2]
+def _branch(candidate: _Candidate) -> str | None:
+    if candidate.kind == "branch":
+        return candidate.ref.removeprefix("refs/heads/")
+    if candidate.kind == "remote branch":
+        return candidate.ref.removeprefix("refs/remotes/").partition("/")[2]
     return None
 
 
-def _short(found: _Candidate, asked: str) -> str:
-    return _branch(found) or (found.ref.removeprefix("refs/tags/") if found.ref else asked)
+def _short(candidate: _Candidate, requested_ref: str) -> str:
+    return _branch(candidate) or (
+        candidate.ref.removeprefix("refs/tags/") if candidate.ref else requested_ref
+    )
 
 
 def _unknown(repo: git.Repo, ref: str, name: str) -> BadInput:
@@ -232,9 +234,9 @@ def _unknown(repo: git.Repo, ref: str, name: str) -> BadInput:
     near = difflib.get_close_matches(name, list(names), n=_CLOSE, cutoff=0.5)
     hint = f"; near it: {', '.join(map(console.printable, near))}" if near else ""
     option = name.startswith("-")
-    what = "looks like an option and is no branch" if option else "is not in this clone"
+    problem = "looks like an option and is no branch" if option else "is not in this clone"
     return BadInput(
-        f"{_quoted(ref)} {what}{hint}",
+        f"{_quoted(ref)} {problem}{hint}",
         fix="check the name; git fetch gets what is only on the remote (that is never done here)",
     )
 

@@ -44,7 +44,7 @@ def scan(repo: Repo, sha: str) -> worktree.Tree:
         entries=tuple(
             worktree.Entry(path, _KINDS[mode], "" if mode == indexfile.GITLINK else oid, size)
             # in the order of a walk through folders, as a checkout's entries are
-            for path, mode, oid, size in sorted(listed, key=lambda one: one[0].split(b"/"))
+            for path, mode, oid, size in sorted(listed, key=lambda row: row[0].split(b"/"))
         ),
         changes=0,
         notes=tuple(notes),
@@ -76,7 +76,7 @@ def _listed(store: Store, sha: str) -> Iterator[tuple[bytes, int, str, int]]:
         for name in path.split(b"/"):
             if name in {b"", b".", b".."} or name.lower() == b".git":
                 raise BadInput(
-                    f"{_shown(path)}: no checkout can hold a path like this",
+                    f"{_printable(path)}: no checkout can hold a path like this",
                     fix="choose another commit; git fsck has more",
                 )
         yield path, mode, oid.decode(), 0 if size == b"-" else int(size)
@@ -86,7 +86,7 @@ def _submodules(listed: list[tuple[bytes, int, str, int]]) -> Iterator[str]:
     for path, mode, oid, _ in listed:
         if mode == indexfile.GITLINK:
             yield (
-                f"submodule {_shown(path)} ({oid[:12]}): a ref holds its commit's id alone, so "
+                f"submodule {_printable(path)} ({oid[:12]}): a ref holds its commit's id alone, so "
                 "its folder stays empty in the image"
             )
 
@@ -98,8 +98,8 @@ def _pointers(store: Store, listed: list[tuple[bytes, int, str, int]]) -> Iterat
     for blob in store.blobs(oid for _, oid in small):
         path = next(names)
         if worktree.is_lfs_pointer(blob.read()):
-            yield worktree.lfs_note(_shown(path))
+            yield worktree.lfs_note(_printable(path))
 
 
-def _shown(path: bytes) -> str:
+def _printable(path: bytes) -> str:
     return console.printable(path.decode(errors="backslashreplace"))

@@ -26,7 +26,7 @@ _GIT_MODE: Final[dict[Kind, int]] = {
     "symlink": 0o120000,
     "directory": 0o40000,
 }
-_SHOWN: Final = 10
+_LISTED: Final = 10
 #: What the system says of a path that another program has just removed, or put another kind at.
 _GONE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _LFS: Final = b"version https://git-lfs.github.com/spec/v1"
@@ -75,8 +75,8 @@ class Tree:
 
     def everything(self) -> list[Entry]:
         """All entries, those of nested repositories included, in order of their paths."""
-        found = [*self.entries, *(e for tree in self.nested for e in tree.everything())]
-        return sorted(found, key=lambda entry: entry.path)
+        entries = [*self.entries, *(e for tree in self.nested for e in tree.everything())]
+        return sorted(entries, key=lambda entry: entry.path)
 
     def all_notes(self) -> list[str]:
         return [*self.notes, *(note for tree in self.nested for note in tree.all_notes())]
@@ -162,14 +162,14 @@ def _folder(walk: _Walk, folder: bytes) -> bool | None:
     """
     at = os.path.join(os.fsencode(walk.repo.root), folder)
     try:
-        found = sorted(os.scandir(at), key=lambda item: item.name)
+        items = sorted(os.scandir(at), key=lambda item: item.name)
     except PermissionError:
-        walk.unreadable.append(_shown(walk, folder))
+        walk.unreadable.append(_printable(walk, folder))
         return True
     except _GONE:
         return None
     something = False
-    for item in found:
+    for item in items:
         path = folder + item.name
         if item.name == b".git":
             something = True
@@ -187,10 +187,14 @@ def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
     except _GONE:
         return False  # gone since the folder was read
     if stat.S_ISDIR(status.st_mode):
-        known = walk.tracked.get(path)
-        if known and known.mode == indexfile.GITLINK and not os.path.lexists(item.path + b"/.git"):
+        index_entry = walk.tracked.get(path)
+        if (
+            index_entry
+            and index_entry.mode == indexfile.GITLINK
+            and not os.path.lexists(item.path + b"/.git")
+        ):
             walk.notes.append(
-                f"submodule {_shown(walk, path)} is not initialised: its folder stays empty "
+                f"submodule {_printable(walk, path)} is not initialised: its folder stays empty "
                 "(git submodule update --init)"
             )
             walk.entries.append(Entry(walk.prefix + path, "directory", "", 0, status.st_ctime_ns))
@@ -204,37 +208,37 @@ def _item(walk: _Walk, item: os.DirEntry[bytes], path: bytes) -> bool:
             return filled is not None
         return True
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-        walk.notes.append(f"{_shown(walk, path)} is neither file, link nor folder: left out")
+        walk.notes.append(f"{_printable(walk, path)} is neither file, link nor folder: left out")
         return False
     return _file(walk, item, path, status)
 
 
 def _file(walk: _Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_result) -> bool:
     """Gather a file or link; whether it is still there."""
-    known = walk.tracked.get(path)
+    index_entry = walk.tracked.get(path)
     kind: Kind
     if stat.S_ISLNK(status.st_mode):
         kind = "symlink"
-    elif walk.trust_modes or known is None:
+    elif walk.trust_modes or index_entry is None:
         kind = "executable" if status.st_mode & stat.S_IXUSR else "file"
     else:
-        kind = "executable" if known.mode == 0o100755 else "file"
-    if known and walk.trust_index and known.unchanged(status, walk.index.mtime_ns):
-        oid = known.oid
+        kind = "executable" if index_entry.mode == 0o100755 else "file"
+    if index_entry and walk.trust_index and index_entry.unchanged(status, walk.index.mtime_ns):
+        oid = index_entry.oid
         unreadable = kind != "symlink" and not os.access(item.path, os.R_OK)
         if unreadable and os.path.lexists(item.path):
-            walk.unreadable.append(_shown(walk, path))
+            walk.unreadable.append(_printable(walk, path))
     else:
         try:
             oid = blob_id(item.path, status, sha256=walk.sha256)
         except PermissionError:
-            walk.unreadable.append(_shown(walk, path))
+            walk.unreadable.append(_printable(walk, path))
             return True
         except _GONE:
             return False
     walk.entries.append(Entry(walk.prefix + path, kind, oid, status.st_size, status.st_ctime_ns))
     if kind != "symlink" and _is_lfs_pointer(item.path, status):
-        walk.notes.append(lfs_note(_shown(walk, path)))
+        walk.notes.append(lfs_note(_printable(walk, path)))
     return True
 
 
@@ -278,10 +282,10 @@ def blob_id(path: bytes, status: os.stat_result, *, sha256: bool) -> str:
 def _refuse_unreadable(walk: _Walk) -> None:
     if not walk.unreadable:
         return
-    more = len(walk.unreadable) - _SHOWN
-    names = ", ".join(walk.unreadable[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    rest = len(walk.unreadable) - _LISTED
+    names = ", ".join(walk.unreadable[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
     raise BadInput(f"cannot read {names}", fix="chmod u+r them, or add them to .gitignore")
 
 
-def _shown(walk: _Walk, path: bytes) -> str:
+def _printable(walk: _Walk, path: bytes) -> str:
     return console.printable((walk.prefix + path).decode(errors="backslashreplace"))

@@ -47,7 +47,7 @@ class Setting:
     name: str
     assess: Callable[[GitHubApi], Assessment]
     page: str
-    goal: str = "see the README"
+    goal: str = "see docs/github.md"
 
 
 @dataclass(frozen=True, kw_only=True)

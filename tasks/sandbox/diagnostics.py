@@ -130,7 +130,7 @@ def _summary(sandbox: Sandbox, parts: dict[str, str]) -> str:
     def tail(name: str, count: int) -> list[str]:
         return [f"    {console.printable(line)}" for line in parts[name].splitlines()[-count:]]
 
-    lines = [f"{sandbox.name}: {_text(lambda: sandbox.ended() or 'runs')}"]
+    lines = [f"{sandbox.name}: {_text(lambda: sandbox.end_reason() or 'runs')}"]
     lines += [f"  {parts['readyz.json'][:300]}", "  services:", *tail("services.txt", 6)]
     for service in project.SERVICES:
         lines += [f"  end of the log of {service}:", *tail(f"{service}.log", 5)]

@@ -5,33 +5,53 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tasks.base import console, project, waiting
 from tasks.base.errors import TaskError
 from tasks.base.http import Client, Limits, Service
 from tasks.base.progress import ProgressLine
 from tasks.base.retry import RemoteFailed
-from tasks.sandbox.sandbox import SandboxEnded, ServiceFailed
+from tasks.sandbox.errors import SandboxEnded, ServiceFailed
 
 if TYPE_CHECKING:
-    from tasks.sandbox.sandbox import Sandbox
+    from collections.abc import Mapping
+
+    from tasks.sandbox.values import ExecResult
 
 #: How often the supervisors are asked whether a service has given up, in seconds.
 _SUPERVISOR_INTERVAL: Final = 2.0
 #: The live scan directory; s6-svstat reads it whatever the repo's copy looks like.
 _SCAN: Final = "/run/service"
-#: A sandbox, as a service that is asked over HTTP; what it says is short.
+#: A sandbox, as a service that is asked over HTTP; its answers are short.
 SERVICE: Final = Service(name="the sandbox")
 _LIMITS: Final = Limits(connect=5, idle=5, total=15, size=1_000_000)
 
 
-def wait_until_ready(sandbox: Sandbox, *, timeout: float) -> dict[str, Any]:
-    """What /readyz says once all services answer."""
-    return _Wait(sandbox).until_ready(timeout=timeout)
+class ObservedSandbox(Protocol):
+    """What is asked of a sandbox here."""
+
+    name: str
+
+    def end_reason(self) -> str | None: ...
+    def url(self, port: int) -> str: ...
+    def headers(self, port: int) -> Mapping[str, str]: ...
+    def console(self, *, tail: int | None = None) -> str: ...
+    def how_to_reach(self) -> str: ...
+    def exec(
+        self, command: list[str], *, timeout: float = ..., check: bool = ...
+    ) -> ExecResult: ...
 
 
-def given_up(sandbox: Sandbox) -> list[str]:
+def wait_until_ready(sandbox: ObservedSandbox, *, timeout: float) -> dict[str, Any]:
+    """The answer of /readyz once all services answer.
+
+    Raises `SandboxEnded`, `ServiceFailed` or, after `timeout` seconds, `TimedOut`.
+    """
+    return _ReadinessWait(sandbox).until_ready(timeout=timeout)
+
+
+def given_up(sandbox: ObservedSandbox) -> list[str]:
     """Services that are down for good: down, not wanted up any more, though normally up."""
     script = "; ".join(
         f"echo {service} $(s6-svstat -o up,wantedup,normallyup {_SCAN}/{service})"
@@ -47,8 +67,8 @@ def parse_given_up(text: str) -> list[str]:
     return [w[0] for w in words if len(w) == 4 and w[1:] == ["false", "false", "true"]]
 
 
-class _Wait:
-    def __init__(self, sandbox: Sandbox) -> None:
+class _ReadinessWait:
+    def __init__(self, sandbox: ObservedSandbox) -> None:
         self._sandbox = sandbox
         self._last = "nothing answered yet"
         self._ask_supervisors_at = time.monotonic() + _SUPERVISOR_INTERVAL
@@ -65,15 +85,15 @@ class _Wait:
             )
 
     def _probe(self, client: Client) -> dict[str, Any] | None:
-        if how := self._sandbox.ended():
+        if end := self._sandbox.end_reason():
             raise SandboxEnded(
-                f"{self._sandbox.name} {how} before it was ready: {last_lines(self._sandbox)}"
+                f"{self._sandbox.name} {end} before it was ready: {last_lines(self._sandbox)}"
             )
         port = project.DAEMON_PORT
         try:
             url, headers = self._sandbox.url(port), self._sandbox.headers(port)
         except SandboxEnded:
-            return None  # between two questions; the next round says how
+            return None  # it has ended since the question above; the next round says how
         try:
             response = client.send("GET", f"{url}/readyz", doing="/readyz", headers=headers)
             self._last = f"/readyz: {response.status} {console.printable(response.text)[:300]}"
@@ -104,7 +124,7 @@ class _Wait:
             )
 
 
-def last_lines(sandbox: Sandbox, *, count: int = 5) -> str:
+def last_lines(sandbox: ObservedSandbox, *, count: int = 5) -> str:
     """The end of the console on one line, for an error message."""
     with contextlib.suppress(TaskError):
         lines = sandbox.console(tail=count).strip().splitlines()[-count:]
@@ -112,6 +132,6 @@ def last_lines(sandbox: Sandbox, *, count: int = 5) -> str:
     return "its console cannot be read"
 
 
-def service_lines(sandbox: Sandbox, service: str, *, count: int = 6) -> str:
+def service_lines(sandbox: ObservedSandbox, service: str, *, count: int = 6) -> str:
     log = sandbox.exec(["tail", "-n", str(count), f"/var/log/{service}/current"], check=False)
     return " | ".join(console.printable(line) for line in log.stdout.splitlines())

@@ -24,77 +24,85 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tasks.sandbox.sandbox import Belonging, Provider
+    from tasks.sandbox.provider import Provider
+    from tasks.sandbox.values import Belonging
 
 Verdict = Literal["alive", "dead", "kept", "unknown"]
 
 #: What a run writes into the pipe when nothing is left to do for the reaper.
-DONE: Final = b"done"
-#: Things of an owner that cannot be judged from here (another machine) live this long.
+FAREWELL: Final = b"done"
+#: Seconds that belongings stay whose owner cannot be judged from here (another machine).
 STRANGER_AGE: Final = 24 * 3600.0
-#: After its owner's death a request to the engine may still be under way: look for this long.
+#: After its owner's death a request to the engine may still be under way: seconds to look for it.
 _SETTLE: Final = 2.0
+#: Seconds in which all of one run must be deleted.
 _PATIENCE: Final = 60.0
+#: The order of verdicts that are more and more careful.
+_CAUTION: Final[tuple[Verdict, ...]] = ("dead", "kept", "unknown", "alive")
 
 
 def verdicts(
     belongings: Iterable[Belonging],
     *,
-    now: float,
+    current_time: float,
     life: Callable[[liveness.Owner | None], liveness.Life] = liveness.life,
 ) -> dict[str, Verdict]:
-    """Run → what is to become of it. Whoever is not surely dead is left alone."""
+    """Run → its verdict at `current_time`, in seconds since the epoch.
+
+    Only what is surely dead will be deleted.
+    """
     result: dict[str, Verdict] = {}
-    for thing in belongings:
-        alive = life(liveness.Owner.from_label(thing.owner))
-        verdict: Verdict
-        if alive == "unknown":
-            verdict = "dead" if now - thing.created > STRANGER_AGE else "unknown"
-        else:
-            verdict = alive
-        if thing.keep and verdict == "dead":
+    for belonging in belongings:
+        verdict: Verdict = life(liveness.Owner.from_label(belonging.owner))
+        if verdict == "unknown" and current_time - belonging.created_at > STRANGER_AGE:
+            verdict = "dead"
+        if belonging.keep and verdict == "dead":
             verdict = "kept"
-        # Things of one run should agree; when they do not, the kindest verdict counts.
-        kindness: tuple[Verdict, ...] = ("dead", "kept", "unknown", "alive")
-        result[thing.run] = max(result.get(thing.run, verdict), verdict, key=kindness.index)
+        # Belongings of one run should agree; if they do not, the most careful verdict wins.
+        former = result.get(belonging.run, verdict)
+        result[belonging.run] = max(former, verdict, key=_CAUTION.index)
     return result
 
 
 def reap_dead(provider: Provider) -> list[Belonging]:
-    """Delete what dead runs left. Live runs, kept things and strangers' stay."""
-    things = provider.belongings()
-    judged = verdicts(things, now=time.time())
-    dead = [t for t in things if judged[t.run] == "dead"]
+    """Delete what dead runs left. What is alive, kept or of an unknown owner stays."""
+    belongings = provider.belongings()
+    verdict_of = verdicts(belongings, current_time=time.time())
+    dead = [belonging for belonging in belongings if verdict_of[belonging.run] == "dead"]
     _remove(provider, dead)
-    for run in {t.run for t in dead}:
+    for run in {belonging.run for belonging in dead}:
         shutil.rmtree(run_dir(run), ignore_errors=True)
-    _sweep_folders(judged)
+    _sweep_folders(verdict_of)
     return dead
 
 
 def reap_run(provider: Provider, run: str, *, settle: float = 0.0) -> list[Belonging]:
-    """Delete all of one run, whoever owns it, until nothing has turned up for `settle` seconds."""
-    removed: dict[str, Belonging] = {}
+    """Delete all of one run, whoever owns it, until nothing new appears for `settle` seconds.
+
+    Raises `TaskError` for what cannot be deleted within a minute.
+    """
+    reaped: dict[str, Belonging] = {}
     deadline = time.monotonic() + _PATIENCE
-    quiet_since = time.monotonic()
+    last_deletion = time.monotonic()
     while time.monotonic() < deadline:
-        things = [t for t in provider.belongings() if t.run == run]
-        if things:
-            _remove(provider, things)
-            removed |= {t.id: t for t in things}
-            quiet_since = time.monotonic()
-        elif time.monotonic() - quiet_since >= settle:
+        belongings = [belonging for belonging in provider.belongings() if belonging.run == run]
+        if belongings:
+            _remove(provider, belongings)
+            reaped |= {belonging.id: belonging for belonging in belongings}
+            last_deletion = time.monotonic()
+        elif time.monotonic() - last_deletion >= settle:
             shutil.rmtree(run_dir(run), ignore_errors=True)
-            return list(removed.values())
+            return list(reaped.values())
         else:
             time.sleep(0.25)
-    raise TaskError(f"run {run} still owns {', '.join(t.name for t in things)}")
+    names = ", ".join(belonging.name for belonging in belongings)
+    raise TaskError(f"run {run} still owns {names}", fix=f"python -m tasks reap --run {run}")
 
 
-def _remove(provider: Provider, things: list[Belonging]) -> None:
+def _remove(provider: Provider, belongings: list[Belonging]) -> None:
     """Containers first: networks and volumes are held by them."""
-    for containers in (True, False):
-        group = [t for t in things if (t.kind == "container") is containers]
+    for is_container in (True, False):
+        group = [b for b in belongings if (b.kind == "container") is is_container]
         if group:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 list(pool.map(provider.remove, group))
@@ -105,12 +113,12 @@ def run_dir(run: str) -> Path:
     return project.state_dir() / "runs" / run
 
 
-def _sweep_folders(judged: dict[str, Verdict]) -> None:
-    """Folders of dead runs that own nothing any more (the owner is noted inside), and old logs."""
+def _sweep_folders(verdict_of: dict[str, Verdict]) -> None:
+    """Delete folders of dead runs that own nothing any more (each names its owner) and old logs."""
     runs = project.state_dir() / "runs"
     files.remove_unused(runs, seconds=STRANGER_AGE, pattern="*.log")
     for folder in runs.glob("*"):
-        if folder.name not in judged and liveness.life_of(folder) == "dead":
+        if folder.name not in verdict_of and liveness.life_of(folder) == "dead":
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -144,17 +152,17 @@ class Watcher:
         return self._child.pid
 
     def dismiss(self) -> None:
-        """Nothing is left to reap. Says so when the reaper had not lived to hear it."""
-        early = self._child.poll()
+        """Nothing is left to reap. Warns when the reaper had ended before."""
+        status = self._child.poll()
         pipe = self._child.stdin
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
-                pipe.write(DONE)
+                pipe.write(FAREWELL)
                 pipe.flush()
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-        if early is not None:
-            console.warn(f"the reaper had ended early, with status {early}: see {self._log}")
+        if status is not None:
+            console.warn(f"the reaper had ended early, with status {status}: see {self._log}")
             return
         try:
             self._child.wait(timeout=10)
@@ -165,7 +173,7 @@ class Watcher:
 
 
 def watch(provider: Provider, run: str, pipe: IO[bytes]) -> list[Belonging]:
-    """Wait for the run's end, and delete what it left unless it said that nothing is left."""
-    if pipe.read() == DONE:
+    """Wait for the run's end, and delete what it left, unless it has said that nothing is left."""
+    if pipe.read() == FAREWELL:
         return []
     return reap_run(provider, run, settle=_SETTLE)

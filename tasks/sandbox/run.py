@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-import secrets
-import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from tasks.base import console, liveness, project
+from tasks.base import console, liveness
 from tasks.sandbox import reaper
+from tasks.sandbox.ownership import Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from tasks.sandbox.sandbox import Provider
-
-RUN_LABEL: Final = f"{project.LABEL}.run"
-OWNER_LABEL: Final = f"{project.LABEL}.owner"
-CREATED_LABEL: Final = f"{project.LABEL}.created"
-PURPOSE_LABEL: Final = f"{project.LABEL}.test"
-KEEP_LABEL: Final = f"{project.LABEL}.keep"
+    from tasks.sandbox.provider import Provider
 
 
-class Run:
+class Run(Ownership):
     """`with Run(provider) as run:` everything created with `run.labels` is gone afterwards."""
 
     def __init__(self, provider: Provider, *, keep: bool = False) -> None:
+        super().__init__(provider.name, keep=keep)
         self.provider = provider
-        self.keep = keep
-        self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        self._owner = liveness.current()
-        self._numbers = itertools.count(1)
         self._watcher: reaper.Watcher | None = None
-
-    def labels(self, purpose: str) -> dict[str, str]:
-        return {
-            RUN_LABEL: self.id,
-            OWNER_LABEL: self._owner.to_label(),
-            CREATED_LABEL: str(int(time.time())),
-            PURPOSE_LABEL: purpose,
-            **({KEEP_LABEL: "1"} if self.keep else {}),
-        }
-
-    def name(self, purpose: str) -> str:
-        """Unique, and as much of `purpose` as a name can hold."""
-        slug = re.sub(r"[^a-z0-9]+", "-", purpose.lower()).strip("-")[:28].strip("-")
-        return f"iterate-{self.id}-{next(self._numbers)}-{slug or 'sandbox'}"
 
     @property
     def folder(self) -> Path:
@@ -59,8 +32,10 @@ class Run:
         return self._watcher.pid if self._watcher else None
 
     def __enter__(self) -> Self:
-        for thing in reaper.reap_dead(self.provider):
-            console.warn(f"deleted {thing.kind} {thing.name}, left by run {thing.run} that died")
+        for leftover in reaper.reap_dead(self.provider):
+            console.warn(
+                f"deleted {leftover.kind} {leftover.name}, left by run {leftover.run}, which died"
+            )
         self.folder.mkdir(parents=True)
         liveness.sign(self.folder)
         if not self.keep:
@@ -73,7 +48,3 @@ class Run:
         reaper.reap_run(self.provider, self.id)
         self._watcher.dismiss()
         self._watcher = None
-
-
-def labels_say_keep(labels: Mapping[str, str]) -> bool:
-    return labels.get(KEEP_LABEL) == "1"

@@ -1,146 +1,38 @@
-"""What a sandbox can do, whoever runs it. Tests and commands know this module and no provider."""
+"""What a sandbox can do, whoever runs it. Tests and commands know this module and no provider.
+
+A provider implements seven methods: `start`, `stop`, `delete`, `end_reason`, `run_inside`, `url`
+and `how_to_reach`. The rest is made of these, or belongs to a capability that it may not offer.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
-import uuid
 from abc import ABC, abstractmethod
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tasks.base import console, project
-from tasks.base.errors import TaskError, TimedOut
+from tasks.sandbox import marked_processes, readiness
+from tasks.sandbox.errors import ExecFailed, ExecTimedOut, NotOffered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from tasks.sandbox.run import Run
+    from tasks.sandbox.ownership import Ownership
+    from tasks.sandbox.values import Capability, ExecResult, Spec
 
-Capability = Literal[
-    "local_mode",  # a checkout of this machine can be mounted
-    "init_control",  # PID 1 is the image's, and can be killed or given a parent
-    "exit_status",  # the status a stopped sandbox ended with can be asked for
-    "console",  # what PID 1 writes can be read
-    "health",  # the image's HEALTHCHECK is carried out
-    "host_ports",  # ports appear on this machine's loopback, at a port of one's choice
-]
-
-#: Environment variable marking every process that one `exec` starts, so that it can be ended.
-EXEC_MARK: Final = "ITERATE_EXEC"
-#: $1: the mark. Prints the processes that carry it.
-_LIST_MARKED: Final = """
-for environ in /proc/[0-9]*/environ; do
-  if grep -qzx "$1" "$environ" 2>/dev/null; then p=${environ#/proc/}; echo "${p%/environ}"; fi
-done
-"""
-#: $1: the mark; the rest: processes known to carry it. Kills all, with their descendants.
-_KILL_MARKED: Final = f"""
-marked=$(echo $({_LIST_MARKED}))  # on one line, as awk wants it
-shift
-grep -s ^PPid: /proc/[0-9]*/status | awk -F '[/:\t]+' -v marked="$marked $*" '
-  BEGIN {{ n = split(marked, m, " "); for (i = 1; i <= n; i++) doomed[m[i]] = 1 }}
-  {{ parent[$3] = $6 }}
-  END {{
-    do {{
-      more = 0
-      for (p in parent) if (!(p in doomed) && parent[p] in doomed) {{ doomed[p] = 1; more = 1 }}
-    }} while (more)
-    for (p in doomed) print p
-  }}' | xargs -r kill -9 2>/dev/null
-"""
-
-
-class SandboxEnded(TaskError):
-    """The sandbox stopped running while something was wanted from it."""
-
-    code = "sandbox-ended"
-
-
-class ServiceFailed(TaskError):
-    """A service has given up for good: waiting any longer is of no use."""
-
-    code = "service-failed"
-
-
-class ExecFailed(TaskError):
-    """A command inside the sandbox failed although it had to succeed."""
-
-    code = "exec-failed"
-
-    def __init__(self, what: str, result: ExecResult) -> None:
-        super().__init__(what)
-        self.result = result
-
-
-class ExecTimedOut(TimedOut):
-    """A command inside the sandbox was ended at its deadline; `result` has what it had said."""
-
-    def __init__(self, what: str, result: ExecResult) -> None:
-        super().__init__(what)
-        self.result = result
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExecResult:
-    command: str
-    exit_code: int
-    stdout_bytes: bytes
-    stderr_bytes: bytes
-    seconds: float
-
-    @property
-    def stdout(self) -> str:
-        return self.stdout_bytes.decode(errors="replace")
-
-    @property
-    def stderr(self) -> str:
-        return self.stderr_bytes.decode(errors="replace")
-
-    @property
-    def ok(self) -> bool:
-        return self.exit_code == 0
-
-    def last_words(self) -> str:
-        """The last line it wrote, printable: what error messages quote."""
-        for text in (self.stderr, self.stdout):
-            lines = text.strip().splitlines()
-            if lines:
-                return console.printable(lines[-1])
-        return "it wrote nothing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """What a new sandbox should be like. Each provider refuses what it cannot give."""
-
-    image: str = project.LOCAL_IMAGE
-    #: Goes into names and labels: which test or command this sandbox is for.
-    purpose: str = "sandbox"
-    env: Mapping[str, str] = field(default_factory=dict)
-    #: Needs `local_mode`: a checkout on this machine, mounted read-only.
-    checkout: Path | None = None
-    #: Sandbox port → port of this machine's loopback (0: any). Needs `host_ports` when not 0.
-    ports: Mapping[int, int] = field(
-        default_factory=lambda: {project.DAEMON_PORT: 0, project.OPENCODE_PORT: 0}
-    )
-    #: Needs `init_control`: run the image's entry point as a child of another init.
-    under_init: bool = False
+#: Seconds to find and kill what a command has started.
+_KILL_TIMEOUT: Final = 15.0
 
 
 class Sandbox(ABC):
-    """One sandbox, from its birth to its deletion; as a context manager it deletes itself.
-
-    Everything a provider must implement is abstract; the rest is made of that.
-    """
+    """One sandbox, from its creation to its deletion; as a context manager it deletes itself."""
 
     name: str
     spec: Spec
-    run: Run
+    run: Ownership
 
-    # ── life ────────────────────────────────────────────────────────────────────────────────
+    # ── what every provider implements ──────────────────────────────────────────────────────
 
     @abstractmethod
     def start(self) -> None:
@@ -151,26 +43,12 @@ class Sandbox(ABC):
         """Ask it to end (SIGTERM), and after `grace` seconds end it. Files stay."""
 
     @abstractmethod
-    def kill(self) -> None:
-        """End it as a power failure would: SIGKILL to PID 1. Needs `init_control`."""
-
-    @abstractmethod
     def delete(self) -> None:
         """Delete it and all that belongs to it. Deleting again does nothing."""
 
     @abstractmethod
-    def ended(self) -> str | None:
+    def end_reason(self) -> str | None:
         """None while it runs; otherwise how it ended, in a few words."""
-
-    @abstractmethod
-    def exit_status(self) -> int:
-        """The status PID 1 ended with. Needs `exit_status`."""
-
-    def restart(self, *, grace: float = 10) -> None:
-        self.stop(grace=grace)
-        self.start()
-
-    # ── what goes on inside ─────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def run_inside(
@@ -183,7 +61,61 @@ class Sandbox(ABC):
         stdin: bytes,
         timeout: float,
     ) -> tuple[ExecResult, bool]:
-        """Run `args`; the flag says whether `timeout` ended the reading. See `exec`."""
+        """Run `args`; the flag says whether it was still running after `timeout` seconds.
+
+        See `exec`, which ends it then. Raises `SandboxEnded` when the sandbox does not run.
+        """
+
+    @abstractmethod
+    def url(self, port: int) -> str:
+        """Where this machine reaches `port` of the sandbox. May change with each start."""
+
+    @abstractmethod
+    def how_to_reach(self) -> str:
+        """The command a person types to get a shell in it."""
+
+    # ── what a provider may have better, or may not offer ───────────────────────────────────
+
+    def headers(self, port: int) -> Mapping[str, str]:  # noqa: ARG002 - a provider's may depend on it
+        """What the provider needs with each request to `url` (a preview token, …)."""
+        return {}
+
+    def describe(self) -> Mapping[str, Any]:
+        """All the provider knows about it, for diagnostics; values of the environment left out."""
+        return {"name": self.name, "image": self.spec.image, "env": sorted(self.spec.env)}
+
+    def how_to_delete(self) -> str:
+        """The command a person types to delete it."""
+        return f"python -m tasks reap --provider {self.run.provider_name} --run {self.run.id}"
+
+    def kill(self) -> None:
+        """End it as a power failure would: SIGKILL to PID 1. Needs `init_control`."""
+        raise self._not_offered("init_control")
+
+    def exit_status(self) -> int:
+        """The status PID 1 ended with. Needs `exit_status`."""
+        raise self._not_offered("exit_status")
+
+    def console(self, *, tail: int | None = None) -> str:  # noqa: ARG002 - see above
+        """What the sandbox wrote to its console since its creation. Needs `console`."""
+        raise self._not_offered("console")
+
+    def health(self) -> str:
+        """starting, healthy or unhealthy, by the image's own check. Needs `health`."""
+        raise self._not_offered("health")
+
+    def _not_offered(self, capability: Capability) -> NotOffered:
+        return NotOffered(f"the provider of {self.name} does not offer {capability}")
+
+    # ── what is made of that ────────────────────────────────────────────────────────────────
+
+    def restart(self, *, grace: float = 10) -> None:
+        self.stop(grace=grace)
+        self.start()
+
+    def wait_until_ready(self, *, timeout: float = 90) -> dict[str, Any]:
+        """Wait for the readiness contract and return the answer of /readyz."""
+        return readiness.wait_until_ready(self, timeout=timeout)
 
     def exec(
         self,
@@ -200,49 +132,30 @@ class Sandbox(ABC):
 
         The environment and folder are the image's, as `docker exec` gives them. At `timeout`
         every process that the command started is killed, those that left its process group
-        too, and `ExecTimedOut` is raised. `check` makes a status other than 0 an error.
+        too, and `ExecTimedOut` is raised. `check` makes a status other than 0 an `ExecFailed`.
         """
         args = shell(command) if isinstance(command, str) else list(command)
-        shown = command if isinstance(command, str) else shlex.join(args)
-        mark = uuid.uuid4().hex
+        text = command if isinstance(command, str) else shlex.join(args)
+        subject = f"`{console.printable(text)}` in {self.name}"
+        mark = marked_processes.new_mark()
+        marked_env = {**(env or {}), marked_processes.VARIABLE: mark}
         result, timed_out = self.run_inside(
-            args,
-            user=user,
-            env={**(env or {}), EXEC_MARK: mark},
-            cwd=cwd,
-            stdin=stdin,
-            timeout=timeout,
+            args, user=user, env=marked_env, cwd=cwd, stdin=stdin, timeout=timeout
         )
         if timed_out:
-            self._end_marked(mark, user)
-            raise ExecTimedOut(
-                f"`{console.printable(shown)}` in {self.name} did not end within {timeout:g} s"
-                " and was killed",
-                result,
-            )
+            marked_processes.kill(mark, user, self._run_for_cleanup)
+            raise ExecTimedOut(f"{subject} did not end within {timeout:g} s and was killed", result)
         if check and not result.ok:
             raise ExecFailed(
-                f"`{console.printable(shown)}` in {self.name} ended with status"
-                f" {result.exit_code}: {result.last_words()}",
-                result,
+                f"{subject} ended with status {result.exit_code}: {result.last_line()}", result
             )
         return result
 
-    def _end_marked(self, mark: str, user: str) -> None:
-        """Kill what carries the mark, and all it started: `sudo` drops the mark."""
-        given = [f"{EXEC_MARK}={mark}"]
-        # First as the user: root without CAP_SYS_PTRACE cannot look into others' processes.
-        for who, script in ((user, _LIST_MARKED), ("root", _KILL_MARKED)):
-            with suppress(TaskError):  # a sandbox that has ended runs nothing any more
-                said, _ = self.run_inside(
-                    ["sh", "-c", script, "sh", *given],
-                    user=who,
-                    env={},
-                    cwd="/",
-                    stdin=b"",
-                    timeout=15,
-                )
-                given += said.stdout.split()
+    def _run_for_cleanup(self, args: list[str], user: str) -> ExecResult:
+        result, _ = self.run_inside(
+            args, user=user, env={}, cwd="/", stdin=b"", timeout=_KILL_TIMEOUT
+        )
+        return result
 
     def login(self, text: str, **options: Any) -> ExecResult:
         """Run shell text as a person who logged in would: through /etc/profile and ~/.profile."""
@@ -265,93 +178,12 @@ class Sandbox(ABC):
         args = ["sh", "-c", script, "sh", path, f"{mode:o}", str(len(content))]
         self.exec(args, user=user, stdin=content)
 
-    # ── from outside ────────────────────────────────────────────────────────────────────────
-
-    @abstractmethod
-    def url(self, port: int) -> str:
-        """Where this machine reaches `port` of the sandbox. May change with each start."""
-
-    @abstractmethod
-    def headers(self, port: int) -> Mapping[str, str]:
-        """What the provider wants with each request to `url` (a preview token, …)."""
-
-    @abstractmethod
-    def console(self, *, tail: int | None = None) -> str:
-        """What the sandbox wrote to its console since its birth. Needs `console`."""
-
-    @abstractmethod
-    def health(self) -> str:
-        """starting, healthy or unhealthy, by the image's own check. Needs `health`."""
-
-    @abstractmethod
-    def describe(self) -> Mapping[str, Any]:
-        """All the provider knows about it, for diagnostics; values of the environment left out."""
-
-    @abstractmethod
-    def how_to_reach(self) -> str:
-        """The command a person types to get a shell in it."""
-
-    @abstractmethod
-    def how_to_delete(self) -> str:
-        """The command a person types to delete it."""
-
-    def wait_until_ready(self, *, timeout: float = 90) -> dict[str, Any]:
-        """Wait for the readiness contract and return what /readyz said."""
-        from tasks.sandbox.readiness import wait_until_ready  # noqa: PLC0415 - it needs this module
-
-        return wait_until_ready(self, timeout=timeout)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         if not self.run.keep:
             self.delete()
-
-
-class Provider(ABC):
-    """Makes sandboxes, and finds those it made again by their labels."""
-
-    name: ClassVar[str]
-    #: What this provider cannot offer, and why. What is not listed is offered.
-    not_offered: Mapping[Capability, str]
-
-    def require(self, capability: Capability) -> None:
-        if reason := self.not_offered.get(capability):
-            raise TaskError(f"{self.name} sandboxes do not offer {capability}: {reason}")
-
-    @abstractmethod
-    def check(self, image: str) -> None:
-        """Whether sandboxes of `image` can be made here at all; says what to do if not."""
-
-    @abstractmethod
-    def create(self, spec: Spec, run: Run) -> Sandbox:
-        """Create a sandbox, not started yet, that carries the labels of `run`."""
-
-    @abstractmethod
-    def belongings(self) -> list[Belonging]:
-        """Everything there that some run of this project owns."""
-
-    @abstractmethod
-    def remove(self, belonging: Belonging) -> None:
-        """Delete it for good; that it is gone already is fine."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of connections."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Belonging:
-    """A container, volume, network, … of a run, as its labels tell."""
-
-    kind: str
-    id: str
-    name: str
-    run: str
-    owner: str
-    created: float
-    keep: bool
 
 
 def shell(text: str) -> list[str]:

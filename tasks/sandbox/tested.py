@@ -1,6 +1,6 @@
-"""Which images have passed the whole sandbox suite here, so that what was tested is what ships.
+"""Which images have passed the whole sandbox suite on this machine: what was tested is published.
 
-One small file an image below .sandbox/tested/, named by the image's id: an image that is built
+Each image has a small file below .sandbox/tested/, named by the image's id: an image that is built
 anew has another id, and has to pass again.
 """
 
@@ -28,20 +28,20 @@ class Passed:
 
 def record(image: str) -> Passed:
     """The image of that id has passed."""
-    passed = Passed(image, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    test_record = Passed(image, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     path = _path(image)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, json.dumps(asdict(passed)) + "\n")
-    return passed
+    files.write(path, json.dumps(asdict(test_record)) + "\n")
+    return test_record
 
 
 def find(image: str) -> Passed | None:
     """When it passed; None for an image that has not, or of which nobody knows."""
     try:
-        passed = Passed(**json.loads(_path(image).read_text()))
+        test_record = Passed(**json.loads(_path(image).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return passed if passed.image == image else None
+    return test_record if test_record.image == image else None
 
 
 def _path(image: str) -> Path:

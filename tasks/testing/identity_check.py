@@ -37,6 +37,9 @@ _PATH_END: Final = r"(?=/(?:apps|node_modules)\b|[^\w./-]|$)"
 _HOME: Final = r"/home/(\w[\w-]*)"
 
 
+_FLAGS: Final = re.MULTILINE | re.ASCII
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """`key` is a field of `Identity`. `pattern` has one group or more, and each is that value.
@@ -45,13 +48,13 @@ class Rule:
     """
 
     key: str
-    pattern: str
+    pattern: re.Pattern[str]
     paths: tuple[str, ...]
     in_documents: bool = False
 
     def matches(self, text: str) -> Iterator[tuple[int, int]]:
         """Where in `text` the value stands: start and end, in order."""
-        for match in re.finditer(self.pattern, text, re.MULTILINE | re.ASCII):
+        for match in self.pattern.finditer(text):
             for number, group in enumerate(match.groups(), 1):
                 if group is not None:
                     yield match.span(number)
@@ -64,59 +67,125 @@ class Rule:
 
 
 RULES: Final = (
-    Rule(key="slug", pattern=r'^\[project\]\nname = "(.+)"', paths=("pyproject.toml",)),
-    Rule(key="slug", pattern=r'^  "name": "(.+)"', paths=("package.json",)),
-    Rule(key="slug", pattern=r"target=/root/\.cache/([\w-]+-[\w-]+) ", paths=(_DOCKERFILE,)),
-    Rule(key="name", pattern=r'image\.title="(.+?)"', paths=(_DOCKERFILE,)),
+    Rule(
+        key="slug",
+        pattern=re.compile(r'^\[project\]\nname = "(.+)"', _FLAGS),
+        paths=("pyproject.toml",),
+    ),
+    Rule(key="slug", pattern=re.compile(r'^  "name": "(.+)"', _FLAGS), paths=("package.json",)),
+    Rule(
+        key="slug",
+        pattern=re.compile(r"target=/root/\.cache/(\w{1,40}(?:-\w{1,40}){1,8}) ", _FLAGS),
+        paths=(_DOCKERFILE,),
+    ),
+    Rule(key="name", pattern=re.compile(r'image\.title="(.+?)"', _FLAGS), paths=(_DOCKERFILE,)),
     Rule(
         key="name",
-        pattern=r"^\tname = (.+)$",
+        pattern=re.compile(r"^\tname = (.+)$", _FLAGS),
         paths=(f"{_SANDBOX}/home-skeleton/.config/git/config",),
     ),
-    Rule(key="name", pattern=r"^# (.+)$\n\n[^#\n]", paths=("README.md",)),
+    Rule(key="name", pattern=re.compile(r"^# (.+)$\n\n[^#\n]", _FLAGS), paths=("README.md",)),
     Rule(
         key="image",
-        pattern=r"(?<![\w./-])([a-z0-9][\w./-]*):local(?![\w-])",
+        pattern=re.compile(r"(?<![\w./-])([a-z0-9][\w./-]*):local(?![\w-])", _FLAGS),
         paths=("README.md", "noxfile.py"),
         in_documents=True,
     ),
-    Rule(key="user", pattern=_HOME, paths=(_DOCKERFILE, f"{_SANDBOX}/entry.sh")),
-    Rule(key="user", pattern=_HOME, paths=(_ENVIRONMENT, _CLAUDE_JSON), in_documents=True),
+    Rule(
+        key="user", pattern=re.compile(_HOME, _FLAGS), paths=(_DOCKERFILE, f"{_SANDBOX}/entry.sh")
+    ),
     Rule(
         key="user",
-        pattern=r"(?:/bin/bash |printf '|/sudoers\.d/|-o |-g |runuser -u |^USER )(\w[\w-]*)",
+        pattern=re.compile(_HOME, _FLAGS),
+        paths=(_ENVIRONMENT, _CLAUDE_JSON),
+        in_documents=True,
+    ),
+    Rule(
+        key="user",
+        pattern=re.compile(
+            r"(?:/bin/bash |printf '|/sudoers\.d/|-o |-g |runuser -u |^USER )(\w[\w-]*)", _FLAGS
+        ),
         paths=(_DOCKERFILE,),
     ),
-    Rule(key="uid", pattern=r"--uid (\d+)", paths=(_DOCKERFILE,)),
-    Rule(key="uid", pattern=r"--chown=(\d+):(\d+)", paths=(_DOCKERFILE,)),
+    Rule(key="uid", pattern=re.compile(r"--uid (\d+)", _FLAGS), paths=(_DOCKERFILE,)),
+    Rule(key="uid", pattern=re.compile(r"--chown=(\d+):(\d+)", _FLAGS), paths=(_DOCKERFILE,)),
     Rule(
         key="repository",
-        pattern=r"/home/[\w-]+/(\w[\w./-]*?)" + _PATH_END,
+        pattern=re.compile(r"/home/[\w-]+/(\w[\w./-]*?)" + _PATH_END, _FLAGS),
         paths=(_DOCKERFILE, _CLAUDE_JSON),
     ),
-    Rule(key="repository", pattern=r"\{home\}/(\w[\w./-]+)\"", paths=(_ENVIRONMENT,)),
-    Rule(key="repository", pattern=r"~/(\w[\w./-]*)`, with its git", paths=(_AGENTS_MD,)),
-    Rule(key="repository", pattern=r"S6DIR=~/(\w[\w./-]*?)/apps/", paths=(), in_documents=True),
-    Rule(key="daemon_port", pattern=r"^EXPOSE (\d+) \d+", paths=(_DOCKERFILE,)),
-    Rule(key="opencode_port", pattern=r"^EXPOSE \d+ (\d+)", paths=(_DOCKERFILE,)),
-    Rule(key="daemon_port", pattern=r"127\.0\.0\.1:(\d+)/readyz", paths=(_DOCKERFILE, _AGENTS_MD)),
-    Rule(key="daemon_port", pattern=r"`iterate-daemon` \| (\d+)", paths=(_AGENTS_MD,)),
-    Rule(key="opencode_port", pattern=r"`opencode` \| (\d+)", paths=(_AGENTS_MD,)),
-    Rule(key="daemon_port", pattern=r"_PORT=(\d+)|on port (\d+)", paths=(_DAEMON_RUN,)),
-    Rule(key="opencode_port", pattern=r"--port (\d+)|on port (\d+)", paths=(_OPENCODE_RUN,)),
-    Rule(key="opencode_port", pattern=r"127\.0\.0\.1:(\d+)/", paths=(_OPENCODE_CHECK,)),
-    Rule(key="daemon_port", pattern=r"^    port: int = (\d+)", paths=(_DAEMON_CONFIG,)),
-    Rule(key="opencode_port", pattern=r"http://127\.0\.0\.1:(\d+)", paths=(_DAEMON_CONFIG,)),
-    Rule(key="daemon_port", pattern=r"http://127\.0\.0\.1:(\d+)", paths=(_VITE_CONFIG,)),
+    Rule(
+        key="repository",
+        pattern=re.compile(r"\{home\}/(\w[\w./-]+)\"", _FLAGS),
+        paths=(_ENVIRONMENT,),
+    ),
+    Rule(
+        key="repository",
+        pattern=re.compile(r"~/(\w[\w./-]*)`, with its git", _FLAGS),
+        paths=(_AGENTS_MD,),
+    ),
+    Rule(
+        key="repository",
+        pattern=re.compile(r"S6DIR=~/(\w[\w./-]*?)/apps/", _FLAGS),
+        paths=(),
+        in_documents=True,
+    ),
+    Rule(key="daemon_port", pattern=re.compile(r"^EXPOSE (\d+) \d+", _FLAGS), paths=(_DOCKERFILE,)),
+    Rule(
+        key="opencode_port", pattern=re.compile(r"^EXPOSE \d+ (\d+)", _FLAGS), paths=(_DOCKERFILE,)
+    ),
     Rule(
         key="daemon_port",
-        pattern=r"-p 127\.0\.0\.1:(\d+):(\d+) -p|http://localhost:(\d+)",
+        pattern=re.compile(r"127\.0\.0\.1:(\d+)/readyz", _FLAGS),
+        paths=(_DOCKERFILE, _AGENTS_MD),
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(r"`iterate-daemon` \| (\d+)", _FLAGS),
+        paths=(_AGENTS_MD,),
+    ),
+    Rule(
+        key="opencode_port", pattern=re.compile(r"`opencode` \| (\d+)", _FLAGS), paths=(_AGENTS_MD,)
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(r"_PORT=(\d+)|on port (\d+)", _FLAGS),
+        paths=(_DAEMON_RUN,),
+    ),
+    Rule(
+        key="opencode_port",
+        pattern=re.compile(r"--port (\d+)|on port (\d+)", _FLAGS),
+        paths=(_OPENCODE_RUN,),
+    ),
+    Rule(
+        key="opencode_port",
+        pattern=re.compile(r"127\.0\.0\.1:(\d+)/", _FLAGS),
+        paths=(_OPENCODE_CHECK,),
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(r"^    port: int = (\d+)", _FLAGS),
+        paths=(_DAEMON_CONFIG,),
+    ),
+    Rule(
+        key="opencode_port",
+        pattern=re.compile(r"http://127\.0\.0\.1:(\d+)", _FLAGS),
+        paths=(_DAEMON_CONFIG,),
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(r"http://127\.0\.0\.1:(\d+)", _FLAGS),
+        paths=(_VITE_CONFIG,),
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(r"-p 127\.0\.0\.1:(\d+):(\d+) -p|http://localhost:(\d+)", _FLAGS),
         paths=("README.md",),
         in_documents=True,
     ),
     Rule(
         key="opencode_port",
-        pattern=r" -p \S+ -p 127\.0\.0\.1:(\d+):(\d+)",
+        pattern=re.compile(r" -p [\d.:]{1,30} -p 127\.0\.0\.1:(\d+):(\d+)", _FLAGS),
         paths=("README.md",),
         in_documents=True,
     ),

@@ -15,7 +15,7 @@ from tasks.base.retry import DEFAULT, Policy, RemoteFailed
 from tasks.daytona.registry import blob_upload, push
 from tasks.daytona.registry.client import PushTarget
 from tasks.daytona.registry.layers import CONFIG_TYPE, ImageBlob
-from tests.support.proxy import Proxy
+from tests.support.proxy import FaultyProxy
 
 if TYPE_CHECKING:
     import random
@@ -41,10 +41,10 @@ class Pusher:
         self._numbers = itertools.count()
 
     @contextmanager
-    def proxy(self, *, rate: int = 0) -> Iterator[tuple[Proxy, PushTarget]]:
+    def proxy(self, *, rate: int = 0) -> Iterator[tuple[FaultyProxy, PushTarget]]:
         access = self._access
         name = f"{access.project}/t-{os.getpid()}-{time.time_ns()}-{next(self._numbers)}"
-        with Proxy(access.registry) as proxy:
+        with FaultyProxy(access.registry) as proxy:
             proxy.rate = rate
             yield (
                 proxy,

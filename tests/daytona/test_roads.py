@@ -19,7 +19,7 @@ from tasks.engine import discovery
 from tasks.sandbox import release_checks, tested
 from tasks.sandbox.providers.daytona import DaytonaProvider
 from tasks.sandbox.run import Run
-from tasks.sandbox.sandbox import Spec
+from tasks.sandbox.values import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

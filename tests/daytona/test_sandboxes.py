@@ -25,10 +25,12 @@ from tasks.daytona.ledger_entry import new_entry
 from tasks.daytona.publication import Publication
 from tasks.daytona.request import PublishRequest
 from tasks.sandbox import verify
+from tasks.sandbox.errors import SandboxEnded
+from tasks.sandbox.ownership import RUN_LABEL
 from tasks.sandbox.providers import daytona as provider_module
 from tasks.sandbox.providers.daytona import OUR_LABEL, DaytonaProvider
-from tasks.sandbox.run import RUN_LABEL, Run
-from tasks.sandbox.sandbox import SandboxEnded, Spec
+from tasks.sandbox.run import Run
+from tasks.sandbox.values import Spec
 from tests.support import ledgers
 
 if TYPE_CHECKING:
@@ -205,7 +207,7 @@ def test_a_sandbox_with_a_missing_capability_is_refused(
 CREATOR = textwrap.dedent("""
     import sys, signal, time
     from tasks.sandbox import providers
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
     from tasks.sandbox.run import Run
     provider = providers.connect("daytona")
     with Run(provider) as run:
@@ -261,7 +263,7 @@ VICTIMS = textwrap.dedent("""
     from tasks.daytona import api
     from tasks.sandbox import reaper
     from tasks.sandbox.providers.daytona import DaytonaProvider
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
     from tasks.sandbox.run import Run
     class Dead:
         def __init__(self, **_): pass

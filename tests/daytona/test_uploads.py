@@ -20,7 +20,7 @@ from tasks.daytona.storage import client, upload
 from tasks.daytona.storage.upload import PIECE
 from tests.daytona.conftest import part
 from tests.support.bucket import Bucket
-from tests.support.proxy import Proxy
+from tests.support.proxy import FaultyProxy
 
 if TYPE_CHECKING:
     import random
@@ -133,7 +133,7 @@ def test_a_slow_storage_is_waited_for(
     """A piece may take longer than the limit on silence, as long as it moves."""
     access = bench.api.uploads.storage_access()
     (sent_parts,) = parts(bench, 4_000_000)
-    with Proxy(urlsplit(access.url).netloc) as proxy:
+    with FaultyProxy(urlsplit(access.url).netloc) as proxy:
         proxy.rate = 1_000_000
         # Signed for that host and no other.
         slow = replace(access, url=f"http://{proxy.host}")

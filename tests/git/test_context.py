@@ -59,7 +59,7 @@ def test_every_form_of_checkout(tmp_path: Path, kind: str) -> None:
     for number in range(3):
         repos.write(origin, {"n.txt": str(number)})
         repos.commit(origin)
-    made: dict[str, Callable[[Path], object]] = {
+    checkouts: dict[str, Callable[[Path], object]] = {
         "worktree": lambda to: repos.git(origin, "worktree", "add", "-q", "-b", "side", str(to)),
         "shallow": lambda to: repos.git(
             tmp_path, "clone", "-q", "--depth", "2", f"file://{origin}", str(to)
@@ -76,7 +76,7 @@ def test_every_form_of_checkout(tmp_path: Path, kind: str) -> None:
     }
     names = {"spaces": "a path: with, spaces", "bytes": os.fsdecode(b"caf\xe9")}
     repo = tmp_path / names.get(kind, kind)
-    made[kind](repo)
+    checkouts[kind](repo)
     repos.write(repo, {"n.txt": "changed", "new file": "x"})
     inside = repos.unpack(repo, tmp_path / "in")
     repos.same(repo, inside)
@@ -134,10 +134,10 @@ def test_a_change_that_keeps_size_and_mtime_is_seen(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo", **{"f.txt": "content-1"})
     os.utime(repo / "f.txt", ns=(10**18, 10**18))
     repos.git(repo, "update-index", "--refresh")
-    before = source.from_working_tree(repo, build_args={}).identity
+    original_identity = source.from_working_tree(repo, build_args={}).identity
     (repo / "f.txt").write_text("content-2")
     os.utime(repo / "f.txt", ns=(10**18, 10**18))
-    assert source.from_working_tree(repo, build_args={}).identity != before
+    assert source.from_working_tree(repo, build_args={}).identity != original_identity
     inside = repos.unpack(repo, tmp_path / "in")
     assert (inside / "f.txt").read_text() == "content-2"
 
@@ -159,9 +159,9 @@ def test_submodules(tmp_path: Path, present: bool) -> None:
     assert (inside / "vendor/library/lib.txt").exists() is present
     if present:
         (repo / "vendor/library/lib.txt").write_text("changed")
-        again = repos.unpack(repo, tmp_path / "in2")
-        assert repos.status(again) == repos.status(repo) != ""
-        assert repos.git(again / "vendor/library", "log", "--format=%s") == "change\n"
+        second_result = repos.unpack(repo, tmp_path / "in2")
+        assert repos.status(second_result) == repos.status(repo) != ""
+        assert repos.git(second_result / "vendor/library", "log", "--format=%s") == "change\n"
 
 
 def test_a_lost_submodule_is_never_a_silent_empty_folder(tmp_path: Path) -> None:
@@ -261,9 +261,9 @@ def test_a_hostile_configuration_is_not_run(tmp_path: Path) -> None:
         repos.git(at, "config", "core.hooksPath", str(hooks))
     (repo / "readme.txt").write_text("two\n")
     (repo / "sub/readme.txt").write_text("two\n")
-    found = source.from_working_tree(repo, build_args={})
-    context.refuse_secrets(found)
-    context.write(found, io.BytesIO())
+    build_source = source.from_working_tree(repo, build_args={})
+    context.refuse_secrets(build_source)
+    context.write(build_source, io.BytesIO())
     assert not canary.exists()
     # The canary is alive: git itself would have run it.
     subprocess.run(["git", "-C", str(repo), "status"], check=False, capture_output=True)
@@ -277,9 +277,9 @@ def test_the_checkout_is_not_written_to(tmp_path: Path) -> None:
     def fingerprint() -> dict[str, tuple[int, int]]:
         return {str(p): (p.lstat().st_mtime_ns, p.lstat().st_ctime_ns) for p in repo.rglob("*")}
 
-    before = fingerprint()
+    original_state = fingerprint()
     repos.unpack(repo, tmp_path / "in")
-    assert fingerprint() == before
+    assert fingerprint() == original_state
 
 
 def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -297,13 +297,13 @@ def test_the_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_packed_is_noticed(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo")
-    found = source.from_working_tree(repo, build_args={})
+    build_source = source.from_working_tree(repo, build_args={})
     (repo / "readme.txt").write_text("two, and longer\n")
     with pytest.raises(context.FileChanged, match=r"readme\.txt changed"):
-        context.write(found, io.BytesIO())
+        context.write(build_source, io.BytesIO())
     (repo / "readme.txt").unlink()
     with pytest.raises(context.FileChanged, match=r"readme\.txt changed"):
-        context.write(found, io.BytesIO())
+        context.write(build_source, io.BytesIO())
 
 
 def test_a_folder_that_vanishes_while_it_is_listed_is_not_there(
@@ -318,10 +318,10 @@ def test_a_folder_that_vanishes_while_it_is_listed_is_not_there(
         return real(at)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found = source.from_working_tree(repo, build_args={})
+    build_source = source.from_working_tree(repo, build_args={})
     monkeypatch.undo()
-    assert [e.path for e in found.tree.everything()] == [b"kept/c.txt", b"readme.txt"]
-    context.write(found, io.BytesIO())
+    assert [e.path for e in build_source.tree.everything()] == [b"kept/c.txt", b"readme.txt"]
+    context.write(build_source, io.BytesIO())
 
 
 @pytest.mark.parametrize("replace", [True, False])
@@ -332,15 +332,15 @@ def test_what_vanishes_before_it_is_read_is_noticed(
     repo = repos.new(tmp_path / "repo", **{"folder/file.txt": "x"})
     (repo / "link").symlink_to("folder")
     repos.write(repo, {"new.txt": "n"})
-    found = source.from_working_tree(repo, build_args={})
+    build_source = source.from_working_tree(repo, build_args={})
     (repo / name).unlink()
     if replace:
         (repo / name).mkdir()
     with pytest.raises(context.FileChanged, match="changed while it was read"):
-        context.write(found, io.BytesIO())
+        context.write(build_source, io.BytesIO())
     if name == "new.txt":  # its content is read for secrets first
         with pytest.raises(context.FileChanged, match="changed while it was read"):
-            context.refuse_secrets(found)
+            context.refuse_secrets(build_source)
 
 
 def test_another_program_that_makes_and_deletes_folders(tmp_path: Path) -> None:
@@ -349,10 +349,10 @@ def test_another_program_that_makes_and_deletes_folders(tmp_path: Path) -> None:
     with subprocess.Popen(["sh", "-c", loop], cwd=repo, stderr=subprocess.DEVNULL) as busy:
         try:
             for _ in range(20):
-                found = source.from_working_tree(repo, build_args={})
+                build_source = source.from_working_tree(repo, build_args={})
                 with suppress(context.FileChanged):
-                    context.refuse_secrets(found)
-                    context.write(found, io.BytesIO())
+                    context.refuse_secrets(build_source)
+                    context.write(build_source, io.BytesIO())
         finally:
             busy.kill()
 

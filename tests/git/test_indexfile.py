@@ -57,14 +57,14 @@ def test_every_form(tmp_path: Path, form: str) -> None:
     read = indexfile.read(git.open_repo(repo), sha256=False)
     got = [(f"{e.mode:o}", e.oid, str(e.stage), e.path.decode()) for e in read.entries]
     assert got == listed(repo)
-    before = repos.status(repo)
+    original_status = repos.status(repo)
     flags = repos.git(repo, "ls-files", "-v", "-z")
     (repo / ".git/index").write_bytes(read.clean)
     assert repos.git(repo, "ls-files", "-v", "-z") == flags
-    assert repos.status(repo) == before
-    again = indexfile.parse(read.clean, mtime_ns=0, sha256=False)
-    assert again.clean == read.clean
-    assert all(sum(entry.stat) == entry.mode for entry in again.entries)
+    assert repos.status(repo) == original_status
+    second_result = indexfile.parse(read.clean, mtime_ns=0, sha256=False)
+    assert second_result.clean == read.clean
+    assert all(sum(entry.stat) == entry.mode for entry in second_result.entries)
 
 
 def test_sha256_repositories(tmp_path: Path) -> None:

@@ -56,22 +56,22 @@ def repo(tmp_path: Path) -> Path:
 
 
 def test_the_builder_loses_nothing(repo: Path, tmp_path: Path) -> None:
-    packed = builder.pack(repo, tmp_path / "parts")
-    for part in packed.parts:
+    context_parts = builder.pack(repo, tmp_path / "parts")
+    for part in context_parts.parts:
         with tarfile.open(part.path, encoding="utf-8", errors="surrogateescape") as tar:
             assert all(member.isreg() for member in tar)
     for number, backwards in enumerate([False, True]):
-        inside = builder.built(packed, tmp_path / f"in {number}", backwards=backwards)
+        inside = builder.built(context_parts, tmp_path / f"in {number}", backwards=backwards)
         builder.same(repo, "HEAD", inside)
-    assert packed.dockerfile == builder.buildable()["apps/os/sandbox/Dockerfile"]
+    assert context_parts.dockerfile == builder.buildable()["apps/os/sandbox/Dockerfile"]
 
 
 def test_both_routes_give_the_same(repo: Path, tmp_path: Path) -> None:
-    packed = builder.pack(repo, tmp_path / "parts")
+    context_parts = builder.pack(repo, tmp_path / "parts")
     archive = tmp_path / "one.tar"
     with archive.open("wb") as file:
-        parts.write(packed, file)
-    flat = builder.flatten(packed, tmp_path / "flat")
+        parts.write(context_parts, file)
+    flat = builder.flatten(context_parts, tmp_path / "flat")
     subprocess.run(["mkdir", str(tmp_path / "one")], check=True)
     subprocess.run(["tar", "-C", str(tmp_path / "one"), "-xf", str(archive)], check=True)
     compared = ["diff", "-r", str(flat), str(tmp_path / "one")]
@@ -89,10 +89,10 @@ def test_nothing_uncommitted_can_get_in(repo: Path, tmp_path: Path) -> None:
     def state() -> dict[str, tuple[int, int]]:
         return {str(p): (p.lstat().st_mtime_ns, p.lstat().st_size) for p in repo.rglob("*")}
 
-    before = state()
+    original_state = state()
     dirty = builder.pack(repo, tmp_path / "dirty").parts
     assert [part.digest for part in dirty] == [part.digest for part in clean]
-    assert state() == before
+    assert state() == original_state
 
 
 @pytest.mark.parametrize("layout", ["loose", "packed", "odd packs", "bitmap", "shared", "worktree"])
@@ -121,9 +121,9 @@ def test_the_same_commit_gives_the_same_bytes_in_any_clone(
         repos.git(clone, "commit-graph", "write", "--reachable")
     elif layout == "bitmap":
         repos.git(clone, "repack", "-q", "-a", "-d", "-b")
-    again = builder.pack(clone, tmp_path / "again", "HEAD~0")
-    assert [part.digest for part in again.parts] == [part.digest for part in first.parts]
-    assert again.identity == first.identity
+    second_result = builder.pack(clone, tmp_path / "again", "HEAD~0")
+    assert [part.digest for part in second_result.parts] == [part.digest for part in first.parts]
+    assert second_result.identity == first.identity
 
 
 @pytest.mark.timeout(600)
@@ -151,16 +151,16 @@ def test_an_unchanged_ref_costs_nothing_and_a_commit_little(tmp_path: Path) -> N
 
 def test_names_are_cut_by_ids_alone() -> None:
     chain = [f"{number * 2654435761 % (1 << 32):08x}" for number in range(3000)]
-    before = history._cuts(chain)
+    original_cuts = history._cuts(chain)
     after = history._cuts([*chain, "12345677"])
     joined = history._cuts([*chain, "12345670"])  # four zero bits: the last few become one
-    assert before[0] == chain[0]
-    assert before[-1] == chain[-1]
-    assert sorted(before, key=chain.index) == before
-    assert set(before) <= set(after)
-    assert len(joined) <= len(before)
-    assert joined[:-1] == before[: len(joined) - 1]
-    assert len(before) < 140
+    assert original_cuts[0] == chain[0]
+    assert original_cuts[-1] == chain[-1]
+    assert sorted(original_cuts, key=chain.index) == original_cuts
+    assert set(original_cuts) <= set(after)
+    assert len(joined) <= len(original_cuts)
+    assert joined[:-1] == original_cuts[: len(joined) - 1]
+    assert len(original_cuts) < 140
 
 
 def test_a_commit_by_any_name_is_the_same(repo: Path, tmp_path: Path) -> None:
@@ -182,17 +182,17 @@ def test_a_ref_and_a_clean_detached_checkout_are_one_identity(repo: Path) -> Non
     repos.git(repo, "rm", "-q", "s.sh", "id.txt", ".gitattributes")
     repos.commit(repo)
     repos.git(repo, "checkout", "-q", "--detach")
-    here = source.from_working_tree(repo, build_args={})
+    build_source = source.from_working_tree(repo, build_args={})
     ref = builder.find(repo)
-    assert here.identity == ref.identity
-    assert here.record() == ref.record()
+    assert build_source.identity == ref.identity
+    assert build_source.record() == ref.record()
 
 
 def test_gc_beside_it_does_no_harm(repo: Path, tmp_path: Path) -> None:
     repos.git(repo, "checkout", "-q", "-b", "doomed")
     repos.write(repo, {"doomed.txt": "x"})
     sha = repos.commit(repo)
-    found = builder.find(repo, sha)
+    blob = builder.find(repo, sha)
     over = threading.Event()
 
     def collect() -> None:
@@ -202,7 +202,7 @@ def test_gc_beside_it_does_no_harm(repo: Path, tmp_path: Path) -> None:
 
     from tasks.git import objects
 
-    with objects.hold(found.tree.repo, sha) as store:
+    with objects.hold(blob.tree.repo, sha) as store:
         repos.git(repo, "checkout", "-q", "main")
         repos.git(repo, "branch", "-D", "doomed")
         repos.git(repo, "reflog", "expire", "--expire=now", "--all")
@@ -212,7 +212,7 @@ def test_gc_beside_it_does_no_harm(repo: Path, tmp_path: Path) -> None:
             repos.git(repo, "cat-file", "-e", sha)
         assert store.git("cat-file", "blob", f"{sha}:doomed.txt") == b"x"
     with pytest.raises(TaskError, match="not in this clone"):
-        parts.pack(found, tmp_path / "gone")
+        parts.pack(blob, tmp_path / "gone")
     thread = threading.Thread(target=collect)
     thread.start()
     try:
@@ -230,10 +230,10 @@ def test_submodules_and_pointers_are_named(repo: Path, tmp_path: Path) -> None:
     library = repos.new(tmp_path / "library", lib="l")
     repos.git(repo, "submodule", "add", "-q", str(library), "vendor/lib")
     repos.commit(repo)
-    packed = builder.pack(repo, tmp_path / "parts")
-    assert any("submodule vendor/lib" in note for note in packed.report.notes)
-    assert any("model.bin is a Git LFS pointer" in note for note in packed.report.notes)
-    inside = builder.built(packed, tmp_path / "in")
+    context_parts = builder.pack(repo, tmp_path / "parts")
+    assert any("submodule vendor/lib" in note for note in context_parts.report.notes)
+    assert any("model.bin is a Git LFS pointer" in note for note in context_parts.report.notes)
+    inside = builder.built(context_parts, tmp_path / "in")
     builder.same(repo, "HEAD", inside)
     assert (inside / "vendor/lib").is_dir()
 
@@ -241,10 +241,10 @@ def test_submodules_and_pointers_are_named(repo: Path, tmp_path: Path) -> None:
 def test_a_shallow_clone_says_so_and_is_another_image(repo: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     repos.git(tmp_path, "clone", "-q", "--depth", "2", f"file://{repo}", str(clone))
-    packed = builder.pack(clone, tmp_path / "parts")
-    assert packed.identity != builder.find(repo).identity
-    assert any("shallow" in note for note in packed.report.notes)
-    builder.same(clone, "HEAD", builder.built(packed, tmp_path / "in"))
+    context_parts = builder.pack(clone, tmp_path / "parts")
+    assert context_parts.identity != builder.find(repo).identity
+    assert any("shallow" in note for note in context_parts.report.notes)
+    builder.same(clone, "HEAD", builder.built(context_parts, tmp_path / "in"))
 
 
 @pytest.mark.parametrize(
@@ -315,8 +315,8 @@ def test_a_link_among_what_is_copied_early_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["objects/pack", "sandbox-packs"])
 def test_a_context_that_lost_a_part_is_not_built(repo: Path, tmp_path: Path, where: str) -> None:
-    packed = builder.pack(repo, tmp_path / "parts")
-    flat = builder.flatten(packed, tmp_path / "flat")
+    context_parts = builder.pack(repo, tmp_path / "parts")
+    flat = builder.flatten(context_parts, tmp_path / "flat")
     pack = next((flat / ".git" / where).iterdir())
     pack.write_bytes(pack.read_bytes()[:-1])
     result = builder.restore(flat)
@@ -327,8 +327,8 @@ def test_a_context_that_lost_a_part_is_not_built(repo: Path, tmp_path: Path, whe
 def test_nothing_of_this_machine_travels(repo: Path, tmp_path: Path) -> None:
     repos.git(repo, "remote", "add", "origin", "https://me:hunter2@git.example/a.git")
     repos.git(repo, "config", "http.extraheader", "AUTHORIZATION: basic aHVudGVyMg==")
-    packed = builder.pack(repo, tmp_path / "parts")
-    everything = b"".join(part.path.read_bytes() for part in packed.parts)
+    context_parts = builder.pack(repo, tmp_path / "parts")
+    everything = b"".join(part.path.read_bytes() for part in context_parts.parts)
     for canary in (b"hunter2", b"aHVudGVyMg", os.fsencode(tmp_path), b"git.example"):
         assert canary not in everything
 
@@ -342,9 +342,9 @@ def test_the_origin_is_the_tree_s_own(repo: Path, tmp_path: Path) -> None:
 
 def test_a_context_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     at = repos.new(tmp_path / "repo", **builder.buildable())
-    before = repos.listing(at)
+    original_files = repos.listing(at)
     assert builder.restore(at).returncode == 0
-    assert repos.listing(at) == before
+    assert repos.listing(at) == original_files
     assert not (at / context.SOURCE_FILE).exists()
 
 
@@ -373,9 +373,11 @@ def test_any_names_and_kinds(
     lines = []
     for name, (mode, content) in entries.items():
         data = content.replace(b"\0", b"0") or b"x" if mode == "120000" else content
-        made = subprocess.run(["git", "-C", str(at), "hash-object", "-w", "--stdin"],
+        process = subprocess.run(["git", "-C", str(at), "hash-object", "-w", "--stdin"],
                               input=data, capture_output=True, check=True).stdout  # fmt: skip
-        lines.append(mode.encode() + b" " + made.strip() + b"\tany/" + folder + b"/" + name + b"\0")
+        lines.append(
+            mode.encode() + b" " + process.strip() + b"\tany/" + folder + b"/" + name + b"\0"
+        )
     subprocess.run(["git", "-C", str(at), "update-index", "-z", "--index-info"],
                    input=b"".join(lines), check=True, capture_output=True)  # fmt: skip
     repos.git(at, "commit", "-q", "--allow-empty", "-m", "any")

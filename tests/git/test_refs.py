@@ -63,8 +63,8 @@ def test_every_form_that_names_one_commit(repo: Path, tmp_path: Path) -> None:
         (sha(clone, "HEAD~1")[:9], "HEAD~1", "commit"),
         (sha(clone, "HEAD~1")[:9].upper(), "HEAD~1", "commit"),
     ]:
-        found = resolve(clone, ref)
-        assert (found.sha, found.kind) == (sha(clone, same_as), kind), ref
+        resolved_ref = resolve(clone, ref)
+        assert (resolved_ref.sha, resolved_ref.kind) == (sha(clone, same_as), kind), ref
     assert resolve(clone, "feat/x").branch == "feat/x"
 
 
@@ -130,8 +130,8 @@ def test_ambiguous_names_list_what_they_could_be(repo: Path) -> None:
     repos.git(repo, "tag", "both", "HEAD~2")
     with pytest.raises(BadInput, match="ambiguous") as caught:
         resolve(repo, "both")
-    for told in ("refs/heads/both", "refs/tags/both", sha(repo, "HEAD~1")[:12]):
-        assert told in caught.value.what
+    for message in ("refs/heads/both", "refs/tags/both", sha(repo, "HEAD~1")[:12]):
+        assert message in caught.value.what
     assert resolve(repo, "refs/tags/both").sha == sha(repo, "HEAD~2")
     repos.git(repo, "tag", "main")  # two names, one commit: nothing to choose
     assert resolve(repo, "main").sha == sha(repo)
@@ -141,15 +141,15 @@ def test_an_ambiguous_short_id(repo: Path) -> None:
     seen: dict[str, str] = {}
     base = sha(repo, "HEAD^{tree}")
     for number in range(3000):
-        made = repos.git(repo, "commit-tree", base, "-m", str(number)).strip()
-        prefix = made[:4]
+        commit = repos.git(repo, "commit-tree", base, "-m", str(number)).strip()
+        prefix = commit[:4]
         if prefix in seen:
             with pytest.raises(BadInput, match="ambiguous") as caught:
                 resolve(repo, prefix)
-            assert made[:12] in caught.value.what
+            assert commit[:12] in caught.value.what
             assert seen[prefix][:12] in caught.value.what
             return
-        seen[prefix] = made
+        seen[prefix] = commit
     raise AssertionError("no two ids began alike")
 
 
@@ -168,12 +168,12 @@ def test_any_text_is_a_commit_or_refused(text: str) -> None:
     from tasks.base.project import ROOT
 
     opened = git.open_repo(ROOT)
-    told = ""
+    message = ""
     try:
         assert len(refs.resolve(opened, text).sha) == 40
     except BadInput as error:
-        told = str(error)
-    assert "\n" not in told
+        message = str(error)
+    assert "\n" not in message
 
 
 def test_nothing_is_written(repo: Path) -> None:
@@ -181,9 +181,9 @@ def test_nothing_is_written(repo: Path) -> None:
         command = ["find", str(repo), "-printf", "%p %T@ %C@\\n"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    before = state()
+    original_state = state()
     resolve(repo, "main~1")
-    assert state() == before
+    assert state() == original_state
 
 
 def test_the_flag_goes_before_the_variable_before_the_branch() -> None:

@@ -34,7 +34,7 @@ def pair(tmp_path: Path, **files: str) -> tuple[Path, Path]:
     return host, repos.unpack(host, tmp_path / "inside")
 
 
-def same(host: Path, inside: Path) -> None:
+def assert_same_content(host: Path, inside: Path) -> None:
     assert repos.status(inside) == repos.status(host)
     assert repos.git(inside, "log", "--format=%H") == repos.git(host, "log", "--format=%H")
     assert repos.git(inside, "fsck", "--strict", "--no-dangling") == ""
@@ -57,7 +57,7 @@ def test_edits_deletes_modes_and_the_index(tmp_path: Path) -> None:
     host, inside = pair(tmp_path, **{"gone.txt": "g", "run": "#!/bin/sh\n", "dir/file": "x"})
     edit(host)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     # A file becomes a folder, a folder a link, a link a file.
     (host / "run").unlink()
     repos.write(host, {"run/inner": "x"})
@@ -66,11 +66,11 @@ def test_edits_deletes_modes_and_the_index(tmp_path: Path) -> None:
     (host / "dir").symlink_to("/etc")
     repos.commit(host)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     (host / "dir").unlink()
     repos.write(host, {"dir/file": "back"})
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
 
 
 def test_a_folder_that_became_empty_stays(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_a_folder_that_became_empty_stays(tmp_path: Path) -> None:
     sync.mirror(host, inside)
     (host / "c/d").unlink()
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     (host / "c").rmdir()
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
 
 
 def test_what_git_ignores_in_the_sandbox_stays(tmp_path: Path) -> None:
@@ -98,9 +98,11 @@ def test_a_second_sync_copies_nothing(tmp_path: Path) -> None:
     host, inside = pair(tmp_path, **{"a/b": "x"})
     edit_later = {"a/b": "changed"}
     sync.mirror(host, inside)
-    before = {str(p): p.lstat().st_ctime_ns for p in inside.rglob("*") if ".git" not in p.parts}
+    original_files = {
+        str(p): p.lstat().st_ctime_ns for p in inside.rglob("*") if ".git" not in p.parts
+    }
     assert "0 copied, 0 removed" in sync.mirror(host, inside)
-    assert before == {
+    assert original_files == {
         str(p): p.lstat().st_ctime_ns for p in inside.rglob("*") if ".git" not in p.parts
     }
     repos.write(host, edit_later)
@@ -112,16 +114,16 @@ def test_work_done_in_the_sandbox_is_kept_before_it_is_overwritten(tmp_path: Pat
     sync.mirror(host, inside)
     repos.write(inside, {"a.txt": "committed by an agent", "b.txt": "b"})
     repos.git(inside, "checkout", "-q", "-b", "agents-branch")
-    theirs = repos.commit(inside, "an agent's commit")
+    agent_commit = repos.commit(inside, "an agent's commit")
     repos.write(inside, {"a.txt": "not committed", "untracked.txt": "u"})
     repos.write(host, {"readme.txt": "host\n"})
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     ref = repos.git(inside, "for-each-ref", "--format=%(refname)", "refs/sandbox").strip()
     assert repos.git(inside, "show", f"{ref}:a.txt") == "not committed"
     assert repos.git(inside, "show", f"{ref}:untracked.txt") == "u"
-    assert repos.git(inside, "rev-parse", f"{ref}^").strip() == theirs
-    assert repos.git(inside, "rev-parse", "agents-branch").strip() == theirs
+    assert repos.git(inside, "rev-parse", f"{ref}^").strip() == agent_commit
+    assert repos.git(inside, "rev-parse", "agents-branch").strip() == agent_commit
 
 
 @pytest.mark.parametrize("kind", ["branch", "detach", "rewind", "amend", "pull", "nested-name"])
@@ -145,7 +147,7 @@ def test_the_host_moves_on(tmp_path: Path, kind: str) -> None:
             repos.write(host, {"x": f"pulled {number}"})
             repos.commit(host)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     head = repos.git(host, "symbolic-ref", "-q", "HEAD", check=False)
     assert repos.git(inside, "symbolic-ref", "-q", "HEAD", check=False) == head
 
@@ -159,21 +161,21 @@ def test_from_a_shallow_clone_and_back(tmp_path: Path) -> None:
     repos.git(tmp_path, "clone", "-q", "--depth", "2", f"file://{origin}", str(shallow))
     inside = repos.unpack(shallow, tmp_path / "inside")
     sync.mirror(shallow, inside)
-    same(shallow, inside)
+    assert_same_content(shallow, inside)
     sync.mirror(origin, inside)
-    same(origin, inside)
+    assert_same_content(origin, inside)
     sync.mirror(shallow, inside)
-    same(shallow, inside)
+    assert_same_content(shallow, inside)
 
 
 def test_the_host_is_never_written(tmp_path: Path) -> None:
     host, inside = pair(tmp_path, **{"gone.txt": "g", "run": "r"})
     edit(host)
-    before = {str(p): p.lstat().st_ctime_ns for p in host.rglob("*")}
+    original_files = {str(p): p.lstat().st_ctime_ns for p in host.rglob("*")}
     sync.mirror(host, inside)
     repos.write(inside, {"readme.txt": "inside\n"})
     sync.mirror(host, inside)
-    assert {str(p): p.lstat().st_ctime_ns for p in host.rglob("*")} == before
+    assert {str(p): p.lstat().st_ctime_ns for p in host.rglob("*")} == original_files
 
 
 def test_a_half_done_sync_is_completed_by_the_next(
@@ -182,12 +184,12 @@ def test_a_half_done_sync_is_completed_by_the_next(
     host, inside = pair(tmp_path, **{f"{n}.txt": "x" for n in range(10)})
     sync.mirror(host, inside)
     repos.write(host, {f"{n}.txt": f"changed {n}" for n in range(10)})
-    copy, done = sync._bring, 0
+    copy, copies = sync._bring, 0
 
     def killed(source: bytes, to: bytes, entry: worktree.Entry) -> None:
-        nonlocal done
-        done += 1
-        if done == 5:
+        nonlocal copies
+        copies += 1
+        if copies == 5:
             raise KeyboardInterrupt
         copy(source, to, entry)
 
@@ -196,7 +198,7 @@ def test_a_half_done_sync_is_completed_by_the_next(
         sync.mirror(host, inside)
     monkeypatch.setattr(sync, "_bring", copy)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     # Nobody had worked in the half-synced tree, so there was nothing to keep.
     assert repos.git(inside, "for-each-ref", "refs/sandbox") == ""
 
@@ -214,7 +216,7 @@ def test_a_change_while_copying_leads_to_a_second_pass(
 
     monkeypatch.setattr(sync, "_bring", with_an_edit)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     assert (inside / "a.txt").read_text() == (inside / "b.txt").read_text() == "3"
 
 
@@ -237,7 +239,7 @@ def test_a_host_that_never_holds_still_is_an_error_not_a_mixture(tmp_path: Path)
         over.set()
         writer.join()
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
 
 
 def test_a_repository_made_in_the_sandbox_is_left_alone(tmp_path: Path) -> None:
@@ -263,7 +265,7 @@ def test_secrets_of_the_hosts_history_are_said_and_the_start_goes_on(
     repos.write(host, {"staged.txt": "clean\n"})
     capsys.readouterr()
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     log = capsys.readouterr().err
     for name in ("old.env (environment file, in the history as", "notes.txt (GitHub token",
                  "staged.txt (GitHub token", "docker commit"):  # fmt: skip
@@ -276,7 +278,7 @@ def test_secrets_of_the_hosts_history_are_said_and_the_start_goes_on(
         repos.write(host, {"pyproject.toml": f"[tool.sandbox.secrets]\nallow = {allow}\n"})
         repos.git(host, "commit", "-q", "--amend", "-a", "-m", "amended")
         sync.mirror(host, inside)
-        same(host, inside)
+        assert_same_content(host, inside)
     assert "is not a list of strings" in capsys.readouterr().err
 
 
@@ -287,7 +289,7 @@ def test_a_damaged_state_file_costs_nothing(tmp_path: Path, state_file: Path) ->
         state_file.write_text(damage)
         repos.write(host, {"x": damage})
         sync.mirror(host, inside)
-        same(host, inside)
+        assert_same_content(host, inside)
 
 
 NAMES = st.sampled_from(["a", "b", "c/d", "c/e", "c/f/g", "h i", "built/x", "y.log"])
@@ -334,8 +336,8 @@ def test_any_edits_on_both_sides(
     host, inside = pair(base)
     apply(host, first)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)
     apply(inside, meanwhile)
     apply(host, second)
     sync.mirror(host, inside)
-    same(host, inside)
+    assert_same_content(host, inside)

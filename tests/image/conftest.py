@@ -34,14 +34,14 @@ class Built:
 
     def files(self, to: Path) -> Path:
         """The image's repository, unpacked as it is."""
-        packed = to.with_suffix(".tar")
+        archive = to.with_suffix(".tar")
         script = ("tar", "-C", project.REPO, "--exclude=./node_modules", "-cf", "-", ".")
-        with packed.open("wb") as file:
+        with archive.open("wb") as file:
             command = ["docker", "run", "--rm", "--entrypoint", script[0], self.tag, *script[1:]]
             subprocess.run(command, stdout=file, check=True, timeout=120)
-        with tarfile.open(packed, encoding="utf-8", errors="surrogateescape") as tar:
+        with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as tar:
             repos.extract(tar, to)
-        packed.unlink()
+        archive.unlink()
         for path in ("apps/daemon/.venv", "apps/daemon/web/node_modules", "apps/daemon/web/dist"):
             shutil.rmtree(to / path)
         return to
@@ -51,8 +51,8 @@ class Built:
         return subprocess.run(line, check=True, capture_output=True, text=True, timeout=120).stdout
 
     def record(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("cat", project.BUILD_INFO))
-        return found
+        build_record: dict[str, Any] = json.loads(self.run("cat", project.BUILD_INFO))
+        return build_record
 
     def labels(self) -> dict[str, str]:
         form = "{{json .Config.Labels}}"
@@ -60,21 +60,21 @@ class Built:
             ["docker", "image", "inspect", "--format", form, self.tag],
             check=True, capture_output=True, timeout=60,
         )  # fmt: skip
-        found: dict[str, str] = json.loads(shown.stdout)
-        return found
+        labels: dict[str, str] = json.loads(shown.stdout)
+        return labels
 
     def contains(self, *canaries: bytes) -> set[bytes]:
         """Which of `canaries` stand anywhere in the image: layers, configuration, history."""
-        found: set[bytes] = set()
+        canaries_inside: set[bytes] = set()
         tail = b""
         with subprocess.Popen(["docker", "save", self.tag], stdout=subprocess.PIPE) as save:
             assert save.stdout is not None
             while chunk := save.stdout.read(1 << 22):
                 window = tail + chunk
-                found |= {canary for canary in canaries if canary in window}
+                canaries_inside |= {canary for canary in canaries if canary in window}
                 tail = window[-256:]
         assert save.returncode == 0
-        return found
+        return canaries_inside
 
 
 class Workshop:
@@ -98,8 +98,8 @@ class Workshop:
         """`snapshot_local` in the clone; its JSON, with the log's text beside it."""
         result = self.attempt(tag, *arguments, env=env)
         assert result.returncode == 0, result.stderr
-        told: dict[str, Any] = json.loads(result.stdout)
-        return told
+        record: dict[str, Any] = json.loads(result.stdout)
+        return record
 
     def attempt(
         self, tag: str, *arguments: str, env: dict[str, str] | None = None
@@ -118,8 +118,8 @@ class Workshop:
             env={**os.environ, "PYTHONPATH": ""},
         )  # fmt: skip
         assert result.returncode in {0, 1}, result.stderr
-        told: dict[str, Any] = json.loads(result.stdout)
-        return told
+        record: dict[str, Any] = json.loads(result.stdout)
+        return record
 
     def by_hand(self, tag: str) -> None:
         result = self.attempt_by_hand(tag)

@@ -60,10 +60,10 @@ def builders() -> str:
 
 @pytest.fixture(scope="module")
 def second(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildKit]:
-    before = builders()
+    original_builders = builders()
     with BuildKit(run, tmp_path_factory.mktemp("second")) as started:
         yield started
-    assert builders() == before, "the user's own list of builders is as it was"
+    assert builders() == original_builders, "the user's own list of builders is as it was"
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def bench(workshop: Workshop, second: BuildKit, tmp_path: Path) -> Bench:
     repos.commit(workshop.root, "a small one")
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(f"-----BEGIN CERTIFICATE-----\n{SECRETS[0]}\n")
-    given = {
+    environment = {
         "SANDBOX_CA_BUNDLE": str(bundle),
         "HTTPS_PROXY": f"http://me:{SECRETS[1]}@proxy.example:3128",
         "HTTP_PROXY": "http://127.0.0.1:3128",  # means something else on the builder's machine
     }
-    return Bench(workshop, {**second.environment, **given})
+    return Bench(workshop, {**second.environment, **environment})
 
 
 def tool(tag: str) -> str:
@@ -113,15 +113,15 @@ def test_it_is_loaded_here_and_equals_what_the_engine_builds(bench: Bench) -> No
     assert near["builder"] == "default"
     assert near["identity"] == far["identity"]
     assert Built(own).run("sh", "-c", LIST) == Built(tag).run("sh", "-c", LIST)
-    made = tool(tag)
-    assert tool(own) != made, "two builders, each with a cache of its own"
+    tool_version = tool(tag)
+    assert tool(own) != tool_version, "two builders, each with a cache of its own"
 
-    again = bench.workshop.attempt(tag, env={**bench.environment, "SANDBOX_BUILDER": NAME})
-    assert "nothing to do" in again.stderr
-    assert "packed" not in again.stderr
+    second_result = bench.workshop.attempt(tag, env={**bench.environment, "SANDBOX_BUILDER": NAME})
+    assert "nothing to do" in second_result.stderr
+    assert "packed" not in second_result.stderr
     forced = bench.build(tag, "--force", SANDBOX_BUILDER=NAME)
     assert (forced["executed"], forced["cached"]) == (0, far["executed"])
-    assert tool(tag) == made
+    assert tool(tag) == tool_version
 
 
 def test_a_cache_goes_from_builder_to_builder(bench: Bench, second: BuildKit) -> None:
@@ -130,19 +130,19 @@ def test_a_cache_goes_from_builder_to_builder(bench: Bench, second: BuildKit) ->
     second.start_registry()
     tag = bench.workshop.tag("cache")
     first = bench.build(tag, **settled)
-    told = {"setting": CACHE, "read": "absent", "written": "done"}
-    assert first["layer_cache"] == told
+    cache_record = {"setting": CACHE, "read": "absent", "written": "done"}
+    assert first["layer_cache"] == cache_record
     assert first["cached"] == 0
-    made = tool(tag)
+    tool_version = tool(tag)
     assert second.pushed_texts("in-a-layer", *SECRETS) == {"in-a-layer"}
 
     second.wipe()
     repos.write(bench.workshop.root, {"apps/os/new": "a new file\n"})
-    other = bench.build(tag, **settled)
-    assert other["layer_cache"] == {**told, "read": "done"}
-    assert other["identity"] != first["identity"]
-    assert tool(tag) == made
-    assert (other["executed"], other["cached"]) == (1, first["executed"] - 1)
+    second_record = bench.build(tag, **settled)
+    assert second_record["layer_cache"] == {**cache_record, "read": "done"}
+    assert second_record["identity"] != first["identity"]
+    assert tool(tag) == tool_version
+    assert (second_record["executed"], second_record["cached"]) == (1, first["executed"] - 1)
 
     second.wipe()
     second.stop_registry()
@@ -151,12 +151,12 @@ def test_a_cache_goes_from_builder_to_builder(bench: Bench, second: BuildKit) ->
     assert "left out, as another machine's loopback: HTTP_PROXY\n" in result.stderr
     assert "the layer cache could not be read: " in result.stderr
     assert "the layer cache could not be written: " in result.stderr
-    assert tool(tag) != made
+    assert tool(tag) != tool_version
 
 
 def test_what_cannot_be_is_said_before_work_starts(bench: Bench, second: BuildKit) -> None:
     second.buildx("create", "--name", "dead", "--driver", "remote", "tcp://127.0.0.1:1")
-    for arguments, environment, said in (
+    for arguments, environment, message in (
         (
             ("--builder", "nobody"),
             {},
@@ -177,7 +177,7 @@ def test_what_cannot_be_is_said_before_work_starts(bench: Bench, second: BuildKi
     ):
         result, took = bench.attempt(*arguments, **environment)
         assert result.returncode in {1, 2}
-        assert said in result.stderr.strip().splitlines()[-1]
+        assert message in result.stderr.strip().splitlines()[-1]
         assert "packed" not in result.stderr
         assert result.stdout == ""
         assert took < 15

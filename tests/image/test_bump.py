@@ -17,13 +17,13 @@ BUN = "SANDBOX_BUN_VERSION"
 
 def test_the_real_registries_know_every_pin(workshop: Workshop) -> None:
     """Whatever is new today: each pin is found, with its date, and nothing but it would change."""
-    told = workshop.bump("--check")
-    assert {pin["pin"] for pin in told["pins"]} == {pin.variable for pin in pins.PINS}
-    for pin in told["pins"]:
+    record = workshop.bump("--check")
+    assert {pin["pin"] for pin in record["pins"]} == {pin.variable for pin in pins.PINS}
+    for pin in record["pins"]:
         assert pin["error"] is None, pin
         assert not any("the pin, is not in the registry" in note for note in pin["notices"])
         if pin["changes"]:
-            assert pin["published"] < told["now"]
+            assert pin["published"] < record["now"]
             assert all(v.startswith("sha") for v in pin["integrity"].values())
 
 
@@ -31,12 +31,12 @@ def test_a_real_bump_touches_the_version_and_the_lock(workshop: Workshop) -> Non
     path = workshop.root / project.DOCKERFILE
     old = path.read_text()
     was = pins.current_versions(old)[BUN]
-    told = workshop.bump("--to", "bun=1.4.3", "--allow-downgrade")
-    assert [pin["to"] for pin in told["pins"]] == ["1.4.3"]
+    record = workshop.bump("--to", "bun=1.4.3", "--allow-downgrade")
+    assert [pin["to"] for pin in record["pins"]] == ["1.4.3"]
     assert path.read_text() == old.replace(f"{BUN}={was}", f"{BUN}=1.4.3")
     lock = json.loads((workshop.root / lock_files.FOLDER / "bun-1.4.3.json").read_text())
     integrity = lock["packages"]["node_modules/bun"]["integrity"]
-    assert {"": integrity} == told["pins"][0]["integrity"]
+    assert {"": integrity} == record["pins"][0]["integrity"]
 
 
 def test_other_bytes_than_locked_fail_the_build_and_both_are_shown(workshop: Workshop) -> None:
@@ -60,12 +60,12 @@ def test_other_bytes_than_locked_fail_the_build_and_both_are_shown(workshop: Wor
 
     uv = pins.find_pin("uv")
     wheel = workshop.root / lock_files.lock_path(uv, versions[uv.variable])
-    found = re.findall(r"sha256:([0-9a-f]{64})", wheel.read_text())
+    digests = re.findall(r"sha256:([0-9a-f]{64})", wheel.read_text())
     wheel.write_text(re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, wheel.read_text()))
     failed = workshop.attempt(tag)
     assert failed.returncode == 1
     assert "0" * 64 in failed.stderr
-    assert any(value in failed.stderr for value in found)
+    assert any(value in failed.stderr for value in digests)
 
 
 def test_a_pin_without_its_lock_fails_the_build_and_says_what_to_do(workshop: Workshop) -> None:

@@ -61,20 +61,20 @@ def test_a_linked_worktree_with_every_oddity(workshop: Workshop, tmp_path: Path)
     os.mkfifo(linked / "pipe")
     # The same size and time, other content: what BuildKit's folder contexts miss.
     config = linked / ".editorconfig"
-    before = config.stat()
+    original_stamp = config.stat()
     config.write_bytes(config.read_bytes().swapcase())
-    os.utime(config, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(config, ns=(original_stamp.st_atime_ns, original_stamp.st_mtime_ns))
 
     tag = workshop.tag("worktree")
-    told = Workshop(linked, workshop.run).build(tag)
+    build_result = Workshop(linked, workshop.run).build(tag)
     (linked / "pipe").unlink()
     built = Built(tag)
     inside = built.files(tmp_path / "inside")
     repos.same(linked, inside)
     record = built.record()
-    assert record["sha"] == told["sha"] == repos.git(linked, "rev-parse", "HEAD").strip()
+    assert record["sha"] == build_result["sha"] == repos.git(linked, "rev-parse", "HEAD").strip()
     assert (record["branch"], record["dirty"]) == ("feature/linked", True)
-    assert record["identity"] == told["identity"] == identity(linked)
+    assert record["identity"] == build_result["identity"] == identity(linked)
     assert record["pins"] == dockerfile.pins((linked / project.DOCKERFILE).read_text())
     labels = built.labels()
     assert labels["org.opencontainers.image.revision"] == record["sha"]
@@ -89,8 +89,8 @@ def test_a_build_by_hand_in_a_plain_clone(
     bundle = tmp_path / "bundle.pem"
     from tasks.base import certificates
 
-    given = certificates.find_ca_bundle()
-    usual = given.read_text() if given else "-----BEGIN CERTIFICATE-----\n"
+    ca_bundle = certificates.find_ca_bundle()
+    usual = ca_bundle.read_text() if ca_bundle else "-----BEGIN CERTIFICATE-----\n"
     bundle.write_text(usual + f"\n# authority-{MARK}\n")
     monkeypatch.setenv("SANDBOX_CA_BUNDLE", str(bundle))
     tag = workshop.tag("hand")

@@ -33,7 +33,7 @@ def add_step(root: Path, command: str) -> None:
 def test_the_failing_step_is_quoted(workshop: Workshop) -> None:
     tag = workshop.tag("fails")
     workshop.build(tag)
-    before = image_id(tag)
+    original_image = image_id(tag)
     add_step(workshop.root, "echo this is why; exit 7")
     result = workshop.attempt(tag)
     assert result.returncode == 1
@@ -44,7 +44,7 @@ def test_the_failing_step_is_quoted(workshop: Workshop) -> None:
     assert ".sandbox/logs/snapshot-local-" in last
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
-    assert image_id(tag) == before
+    assert image_id(tag) == original_image
 
 
 def processes(marker: str) -> list[int]:
@@ -54,7 +54,7 @@ def processes(marker: str) -> list[int]:
     return [pid for pid, line in lines.items() if re.search(marker, line)]
 
 
-def _end(nox: subprocess.Popen[bytes], marker: str, how: str) -> float:
+def _end(nox: subprocess.Popen[bytes], marker: str, means: str) -> float:
     """Interrupt it once the step runs; when that was."""
     deadline = time.monotonic() + 120
     while not processes(f"^sleep {marker}"):
@@ -62,31 +62,33 @@ def _end(nox: subprocess.Popen[bytes], marker: str, how: str) -> float:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     start = time.monotonic()
-    if how == "group":
+    if means == "group":
         os.killpg(nox.pid, signal.SIGINT)
     else:
         signals = {"nox": signal.SIGINT, "nox-term": signal.SIGTERM, "nox-kill": signal.SIGKILL}
-        nox.send_signal(signals[how])
+        nox.send_signal(signals[means])
     return start
 
 
-@pytest.mark.parametrize("how", ["group", "nox", "nox-term", "nox-kill"])
-def test_an_interrupt_ends_the_build_and_leaves_the_image(workshop: Workshop, how: str) -> None:
-    tag = workshop.tag(f"ended-{how}")
+@pytest.mark.parametrize("means", ["group", "nox", "nox-term", "nox-kill"])
+def test_an_interrupt_ends_the_build_and_leaves_the_image(workshop: Workshop, means: str) -> None:
+    tag = workshop.tag(f"ended-{means}")
     workshop.build(tag)
-    before = image_id(tag)
-    marker = f"8{os.getpid() % 9999:04}{len(how)}"
+    original_image = image_id(tag)
+    marker = f"8{os.getpid() % 9999:04}{len(means)}"
     add_step(workshop.root, f"sleep {marker}")
     arguments = workshop.command("--tag", tag)[4:]
-    found = shutil.which("nox")  # the one that runs these tests: it is not in their environment
-    assert found
-    command = [found, "-s", "snapshot_local", "--", *arguments]
+    nox_program = shutil.which(
+        "nox"
+    )  # the one that runs these tests: it is not in their environment
+    assert nox_program
+    command = [nox_program, "-s", "snapshot_local", "--", *arguments]
     with subprocess.Popen(
         command, cwd=workshop.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         start_new_session=True,
     ) as nox:  # fmt: skip
         try:
-            start = _end(nox, marker, how)
+            start = _end(nox, marker, means)
             nox.wait(timeout=30)
             while processes(f"sleep {marker}") or processes(f"snapshot-local.*{tag}"):
                 assert time.monotonic() - start < 20, "the build goes on"
@@ -96,7 +98,7 @@ def test_an_interrupt_ends_the_build_and_leaves_the_image(workshop: Workshop, ho
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(nox.pid, signal.SIGKILL)
     took = time.monotonic() - start
-    assert took < (5 if how == "group" else 15), took
+    assert took < (5 if means == "group" else 15), took
     codes = {"group": 130, "nox": 130, "nox-term": -signal.SIGTERM, "nox-kill": -signal.SIGKILL}
-    assert nox.returncode == codes[how]
-    assert image_id(tag) == before
+    assert nox.returncode == codes[means]
+    assert image_id(tag) == original_image

@@ -38,11 +38,11 @@ def pnpm(workshop: Workshop, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def front_door(tmp_path: Path) -> Path:
-    """The noxfile and the scripts alone, before a command that ends as it is told."""
+    """The noxfile, the scripts and pnpm's settings, before a command that ends as it is told."""
     folder = tmp_path / "front-door"
     (folder / "tasks").mkdir(parents=True)
     (folder / "tasks/__main__.py").write_text(COMMANDS)
-    for name in ("noxfile.py", "package.json"):
+    for name in ("noxfile.py", "package.json", "pnpm-workspace.yaml"):
         shutil.copy(ROOT / name, folder)
     return folder
 

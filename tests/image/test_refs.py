@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 CANARY = "uncommitted-" + "canary-52c1"
 
 
-def remotely(workshop: Workshop, packed: parts.Packed, tag: str, folder: Path) -> Built:
+def remotely(workshop: Workshop, context_parts: parts.Packed, tag: str, folder: Path) -> Built:
     """As Daytona's runner does it: its flattened context, nothing but the Dockerfile said."""
-    flat = builder.flatten(packed, folder / "flat")
+    flat = builder.flatten(context_parts, folder / "flat")
     archive = folder / "flat.tar"
     subprocess.run(["tar", "-C", str(flat), "-cf", str(archive), "."], check=True)
     labels = [f"--label={n}={v}" for n, v in workshop.run.labels("remote").items()]
@@ -53,17 +53,18 @@ def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> Non
     for name in (project.DOCKERFILE, "README.md", "apps/os/sandbox/entry.sh", "untracked.txt"):
         (root / name).write_text(CANARY)
     repos.git(root, "add", "README.md")
-    before = repos.status(root)
+    original_status = repos.status(root)
 
     local = workshop.tag("ref-local")
-    told = workshop.build(local, "--ref", "shipped")
-    assert (told["sha"], told["branch"], told["dirty"]) == (sha, None, False)
-    opened = git.open_repo(root)
-    found = source.from_ref(opened, refs.resolve(opened, "shipped"), build_args=image.BUILD_ARGS)
-    packed = parts.pack(found, tmp_path / "parts")
+    record = workshop.build(local, "--ref", "shipped")
+    assert (record["sha"], record["branch"], record["dirty"]) == (sha, None, False)
+    repo = git.open_repo(root)
+    ref = refs.resolve(repo, "shipped")
+    build_source = source.from_ref(repo, ref, build_args=image.BUILD_ARGS)
+    context_parts = parts.pack(build_source, tmp_path / "parts")
     routes = {
         "local": Built(local),
-        "remote": remotely(workshop, packed, workshop.tag("ref-remote"), tmp_path),
+        "remote": remotely(workshop, context_parts, workshop.tag("ref-remote"), tmp_path),
         "hand": Built(by_hand),
     }
     records = {}
@@ -72,8 +73,8 @@ def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> Non
         records[name] = {k: v for k, v in built.record().items() if k != "built_at"}
         assert built.contains(CANARY.encode()) == set()
     assert records["local"] == records["remote"] == records["hand"]
-    assert records["local"]["identity"] == found.identity
-    assert repos.status(root) == before
-    again = workshop.attempt(local, "--ref", sha[:10])
-    assert json.loads(again.stdout)["reused"] is True
-    assert "uncommitted changes are not in" in again.stderr
+    assert records["local"]["identity"] == build_source.identity
+    assert repos.status(root) == original_status
+    second_result = workshop.attempt(local, "--ref", sha[:10])
+    assert json.loads(second_result.stdout)["reused"] is True
+    assert "uncommitted changes are not in" in second_result.stderr

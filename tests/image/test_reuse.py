@@ -38,10 +38,10 @@ def test_nothing_changed_then_a_readme_then_one_pin(workshop: Workshop) -> None:
     first = workshop.build(tag)
     assert first["reused"] is False
 
-    again = workshop.attempt(tag)
-    assert '"reused": true' in again.stdout
-    assert "nothing to do" in again.stderr
-    assert "packed" not in again.stderr
+    second_result = workshop.attempt(tag)
+    assert '"reused": true' in second_result.stdout
+    assert "nothing to do" in second_result.stderr
+    assert "packed" not in second_result.stderr
 
     forced = workshop.build(tag, "--force")
     assert forced["reused"] is False
@@ -54,8 +54,8 @@ def test_nothing_changed_then_a_readme_then_one_pin(workshop: Workshop) -> None:
     assert ran, "the source's steps are there"
     assert [name for name in ran if INSTALLS.search(name) or " build" in name] == []
 
-    told = workshop.bump("--to", "bun=1.4.3", "--allow-downgrade")
-    assert told["written"] is True
+    record = workshop.bump("--to", "bun=1.4.3", "--allow-downgrade")
+    assert record["written"] is True
     bump = workshop.build(tag)
     installs = [name for name in executed(bump["log"]) if INSTALLS.search(name)]
     # None, where this engine has built that very version before.
@@ -74,11 +74,12 @@ def test_an_image_deleted_behind_our_back_is_built_again(workshop: Workshop) -> 
 
 def test_a_dry_run_says_what_would_go_in_and_builds_nothing(workshop: Workshop) -> None:
     tag = workshop.tag("dry")
-    told = workshop.build(tag, "--dry-run")
+    record = workshop.build(tag, "--dry-run")
     assert (
-        told["context"]["files"] == len(repos.git(workshop.root, "ls-files", "-z").split("\0")) - 1
+        record["context"]["files"]
+        == len(repos.git(workshop.root, "ls-files", "-z").split("\0")) - 1
     )
-    assert len(told["context"]["largest"]) == 5
+    assert len(record["context"]["largest"]) == 5
     from tasks.engine import discovery
 
     assert image.find(discovery.require(), tag) is None

@@ -66,13 +66,13 @@ class Checkout:
 
     def bytes_on_disk(self) -> dict[str, tuple[int, int, int]]:
         """Every file, those of `.git` too: size, mode, time of change. Nobody may write here."""
-        found = {}
+        contents = {}
         for folder, _, names in os.walk(self.path):
             for name in names:
                 file = Path(folder, name)
                 stat = file.lstat()
-                found[str(file)] = (stat.st_size, stat.st_mode, stat.st_mtime_ns)
-        return found
+                contents[str(file)] = (stat.st_size, stat.st_mode, stat.st_mtime_ns)
+        return contents
 
 
 def state_inside(sandbox: Sandbox) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import pytest
 from tasks.base import project
 from tasks.base.errors import TaskError
 from tasks.sandbox import diagnostics, providers
+from tasks.sandbox.provider import Provider
 from tasks.sandbox.run import Run
-from tasks.sandbox.sandbox import Capability, Provider, Sandbox, Spec
+from tasks.sandbox.sandbox import Sandbox
+from tasks.sandbox.values import Capability, Spec
 from tests.sandbox import checkout as checkouts
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 PROVIDER = pytest.StashKey[Provider]()
 ENDED_BY = pytest.StashKey[int]()
-KEPT = pytest.StashKey[list[str]]()
+KEPT_SANDBOXES = pytest.StashKey[list[str]]()
 DIAGNOSED = pytest.StashKey[set[str]]()
 NOT_OFFERED = pytest.StashKey[list[str]]()
 
@@ -37,7 +39,7 @@ SOAK_TIMEOUT = 6 * 3600
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sandbox")
-    group.addoption("--provider", default="docker", choices=providers.NAMES)
+    group.addoption("--provider", default=providers.DEFAULT, choices=providers.PROVIDERS)
     group.addoption("--image", default=project.LOCAL_IMAGE)
     group.addoption("--keep", action="store_true", help="leave the sandboxes")
     group.addoption("--soak", action="store_true", help="fault tests at full count")
@@ -85,18 +87,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if signum := config.stash.get(ENDED_BY, None):
         session.exitstatus = 128 + signum
-    told: dict[str, Any] | None = getattr(config, "workeroutput", None)
-    if told is not None:
-        told.update(not_offered=config.stash.get(NOT_OFFERED, []), kept=config.stash.get(KEPT, []))
+    worker_output: dict[str, Any] | None = getattr(config, "workeroutput", None)
+    if worker_output is not None:
+        worker_output.update(
+            not_offered=config.stash.get(NOT_OFFERED, []), kept=config.stash.get(KEPT_SANDBOXES, [])
+        )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """What a worker has to tell; only the one that started it writes the report."""
-    told: dict[str, list[str]] = getattr(node, "workeroutput", {})
+    worker_output: dict[str, list[str]] = getattr(node, "workeroutput", {})
     stash = node.config.stash
-    stash[NOT_OFFERED] = told.get("not_offered", [])  # each worker collects all tests
-    stash.setdefault(KEPT, []).extend(told.get("kept", []))
+    stash[NOT_OFFERED] = worker_output.get("not_offered", [])  # each worker collects all tests
+    stash.setdefault(KEPT_SANDBOXES, []).extend(worker_output.get("kept", []))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -129,7 +133,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for line in config.stash.get(NOT_OFFERED, []):
         terminalreporter.write_line(f"not offered by {config.option.provider}: {line}")
-    for line in config.stash.get(KEPT, []):
+    for line in config.stash.get(KEPT_SANDBOXES, []):
         terminalreporter.write_line(line)
 
 
@@ -157,11 +161,11 @@ def pytest_runtest_makereport(
 
 
 def _sandboxes_of(item: pytest.Item) -> list[Sandbox]:
-    found: list[Sandbox] = []
+    sandboxes: list[Sandbox] = []
     for value in getattr(item, "funcargs", {}).values():
-        made = value if isinstance(value, Sandbox) else getattr(value, "made", ())
-        found += [made] if isinstance(made, Sandbox) else made
-    return list(dict.fromkeys(found))
+        items = value if isinstance(value, Sandbox) else getattr(value, "made", ())
+        sandboxes += [items] if isinstance(items, Sandbox) else items
+    return list(dict.fromkeys(sandboxes))
 
 
 # ── sandboxes ───────────────────────────────────────────────────────────────────────────────
@@ -174,7 +178,7 @@ class Maker:
         self.made: list[Sandbox] = []
         self._run = run
         self._image = str(config.option.image)
-        self._kept = config.stash.setdefault(KEPT, [])
+        self._kept = config.stash.setdefault(KEPT_SANDBOXES, [])
         self._purpose = purpose
 
     def __call__(self, *, ready: bool = True, timeout: float = 120, **spec: Any) -> Sandbox:
@@ -201,7 +205,7 @@ def run(pytestconfig: pytest.Config) -> Iterator[Run]:
     provider = pytestconfig.stash[PROVIDER]
     with Run(provider, keep=pytestconfig.option.keep) as run:
         yield run
-    if kept := pytestconfig.stash.get(KEPT, []):
+    if kept := pytestconfig.stash.get(KEPT_SANDBOXES, []):
         kept.append(f"to delete all that was kept: python -m tasks reap --run {run.id}")
 
 
@@ -236,7 +240,7 @@ def make(run: Run, request: pytest.FixtureRequest) -> Iterator[Maker]:
 
 
 @pytest.fixture
-def own(make: Maker) -> Sandbox:
+def fresh_sandbox(make: Maker) -> Sandbox:
     """Ready, and this test's alone: to be broken."""
     return make()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Model(ThreadingHTTPServer):
+class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int, answer: str, log: Path) -> None:
@@ -31,7 +31,7 @@ class Model(ThreadingHTTPServer):
 
 class Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Model
+    server: ModelServer
 
     def log_message(self, *_args: object) -> None:
         """The log is the recorded requests."""
@@ -126,4 +126,4 @@ class Conversation(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Model(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])).serve_forever()
+    ModelServer(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])).serve_forever()

@@ -16,7 +16,8 @@ from tests.sandbox.support import ENV_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tasks.sandbox.sandbox import ExecResult, Sandbox
+    from tasks.sandbox.sandbox import Sandbox
+    from tasks.sandbox.values import ExecResult
     from tests.sandbox.conftest import Maker
 
 PORT = 18080
@@ -132,8 +133,8 @@ def distinctive(text: str) -> str:
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda a: a.name)
 def test_it_answers_and_knows_its_instructions(model: Model, agent: Agent) -> None:
     question = f"say {secrets.token_hex(4)}"
-    said = ask(model, agent, question, login=False)
-    assert model.answer in said.stdout
+    result = ask(model, agent, question, login=False)
+    assert model.answer in result.stdout
 
     asked = [r for r in model.requests() if r["path"] == agent.path]
     assert asked, model.requests()
@@ -164,12 +165,12 @@ def test_it_finds_its_settings_in_the_env_file(model: Model, agent: Agent, login
 def test_it_works_in_the_repository_and_leaves_it_clean(model: Model, agent: Agent) -> None:
     sandbox = model.sandbox
     status = ["git", "status", "--porcelain"]
-    before = sandbox.exec(status, cwd=project.REPO).stdout
-    said = sandbox.login(
+    original_status = sandbox.exec(status, cwd=project.REPO).stdout
+    result = sandbox.login(
         f"{agent.command} 'look around'", cwd=project.REPO, env=dict(agent.env), timeout=90
     )
-    assert model.answer in said.stdout
-    assert sandbox.exec(status, cwd=project.REPO).stdout == before
+    assert model.answer in result.stdout
+    assert sandbox.exec(status, cwd=project.REPO).stdout == original_status
 
 
 def test_none_has_updated_itself(model: Model) -> None:
@@ -191,10 +192,10 @@ def test_a_fault_of_the_model_is_told(model: Model) -> None:
     folder = f"{project.HOME}/.pi/agent"
     model.sandbox.write(f"{folder}/models.json", json.dumps(broken).encode())
     try:
-        said = model.sandbox.exec(
+        result = model.sandbox.exec(
             f"{agent.command} 'hello'", cwd=ELSEWHERE, timeout=90, check=False
         )
-        assert model.answer not in said.stdout
+        assert model.answer not in result.stdout
     finally:
         model.sandbox.write(f"{folder}/models.json", json.dumps(PI).encode())
 

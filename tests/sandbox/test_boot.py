@@ -27,31 +27,31 @@ DEADLINE = 30.0
 
 def test_is_ready_in_time_and_says_what_it_is(make: Maker) -> None:
     sandbox = make(ready=False)
-    begun = time.monotonic()
+    start = time.monotonic()
     sandbox.start()
-    said = sandbox.wait_until_ready(timeout=DEADLINE)
-    assert time.monotonic() - begun < DEADLINE
+    result = sandbox.wait_until_ready(timeout=DEADLINE)
+    assert time.monotonic() - start < DEADLINE
 
     build = sandbox.read_json(project.BUILD_INFO)
-    assert said["ready"] is True
-    assert said["sha"] == build["sha"]
-    assert said["identity"] == build["identity"]
-    assert said["problems"] == []
-    assert set(said["services"]) == set(project.SERVICES)
-    for name, service in said["services"].items():
+    assert result["ready"] is True
+    assert result["sha"] == build["sha"]
+    assert result["identity"] == build["identity"]
+    assert result["problems"] == []
+    assert set(result["services"]) == set(project.SERVICES)
+    for name, service in result["services"].items():
         assert service["ready"] is True, name
         assert re.match(r"\d+\.\d+", service["version"]), name
-    assert said["services"]["opencode"]["version"] == build["pins"]["SANDBOX_OPENCODE_VERSION"]
+    assert result["services"]["opencode"]["version"] == build["pins"]["SANDBOX_OPENCODE_VERSION"]
 
 
 def test_healthz_answers_anybody(sandbox: Sandbox) -> None:
     answer = get(sandbox, "/healthz")
     assert answer.status_code == httpx.codes.OK
     assert answer.headers["content-type"].startswith("application/json")
-    said = answer.json()
-    assert said["status"] == "ok", said
-    assert said["sha"] == sandbox.read_json(project.BUILD_INFO)["sha"]
-    assert said["version"]
+    answer_body = answer.json()
+    assert answer_body["status"] == "ok", answer_body
+    assert answer_body["sha"] == sandbox.read_json(project.BUILD_INFO)["sha"]
+    assert answer_body["version"]
 
 
 def test_readyz_is_json_for_anybody(sandbox: Sandbox) -> None:
@@ -136,9 +136,9 @@ def test_ports_are_published_to_loopback_only(sandbox: Sandbox) -> None:
         assert url.hostname == "127.0.0.1"
         assert url.port
         socket.create_connection(("127.0.0.1", url.port), timeout=3).close()
-        for other in others:
+        for address in others:
             with pytest.raises(OSError, match=r"refused|timed out|unreachable"):
-                socket.create_connection((other, url.port), timeout=3)
+                socket.create_connection((address, url.port), timeout=3)
 
 
 @pytest.mark.needs("host_ports")
@@ -175,7 +175,7 @@ def test_a_port_taken_by_a_sandbox_is_refused_and_the_sandbox_named(
 def test_waiting_ends_at_once_when_the_sandbox_ends(make: Maker) -> None:
     sandbox = make()
     sandbox.stop(grace=3)
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(TaskError, match="ended"):
         sandbox.wait_until_ready(timeout=60)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5

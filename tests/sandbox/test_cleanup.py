@@ -16,13 +16,15 @@ import psutil
 import pytest
 
 from tasks.base import liveness, project, waiting
+from tasks.base.errors import TaskError
 from tasks.sandbox import providers, reaper
 from tasks.sandbox.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.sandbox.sandbox import Belonging, Provider
+    from tasks.sandbox.provider import Provider
+    from tasks.sandbox.values import Belonging
     from tests.sandbox.conftest import Maker
 
 #: F5 allows the reaper this long.
@@ -32,7 +34,7 @@ REAPED = 15.0
 RUNNER = textwrap.dedent("""
     import sys, time, signal
     from tasks.sandbox import providers
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
     from tasks.sandbox.run import Run
     def end(*_):
         raise KeyboardInterrupt
@@ -50,7 +52,7 @@ RUNNER = textwrap.dedent("""
 CREATOR = textwrap.dedent("""
     import sys
     from tasks.sandbox import providers
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
     from tasks.sandbox.run import Run
     provider = providers.connect(sys.argv[1])
     with Run(provider) as run:
@@ -93,7 +95,7 @@ def start(provider: Provider, image: str) -> Iterator[Callable[[], Runner]]:
 
 
 def of(provider: Provider, run: str) -> list[str]:
-    return [thing.name for thing in provider.belongings() if thing.run == run]
+    return [belonging.name for belonging in provider.belongings() if belonging.run == run]
 
 
 def gone(provider: Provider, run: str, *, timeout: float = REAPED) -> None:
@@ -171,7 +173,7 @@ def test_a_run_survives_the_death_of_its_reaper(
 
 
 def test_what_is_kept_stays_until_it_is_named(provider: Provider, image: str) -> None:
-    from tasks.sandbox.sandbox import Spec
+    from tasks.sandbox.values import Spec
 
     with Run(provider, keep=True) as run, provider.create(Spec(image=image), run) as sandbox:
         sandbox.start()
@@ -188,11 +190,11 @@ def test_what_is_kept_stays_until_it_is_named(provider: Provider, image: str) ->
 
 def command_for(provider: Provider, image: str) -> list[str]:
     """The command that tests sandboxes of `image` at that provider."""
-    return [*providers.TEST_COMMANDS[provider.name], image]
+    return [*providers.PROVIDERS[provider.name].test_command, image]
 
 
-def owned_by(thing: Belonging, pid: int) -> bool:
-    who = liveness.Owner.from_label(thing.owner)
+def owned_by(belonging: Belonging, pid: int) -> bool:
+    who = liveness.Owner.from_label(belonging.owner)
     return who is not None and who.pid == pid
 
 
@@ -261,36 +263,24 @@ def test_the_command_ends_with_nox(provider: Provider, image: str) -> None:
     waiting.until(lambda: ended(child.pid), what="the end of the command", timeout=REAPED)
 
 
-#: Provider → what its command says of an image that is not there, and of one that is no sandbox.
-REFUSALS = {
-    "docker": (
-        "✗ image {} does not exist on this engine → nox -s snapshot_local -- --tag {}",
-        "✗ image {} is not a sandbox image: * → nox -s snapshot_local -- --tag {}",
-    ),
-    "daytona": (
-        "✗ there is no snapshot {}; there are * → nox -s snapshots -- list shows all of them",
-        "✗ there is no snapshot {}; there are * → nox -s snapshots -- list shows all of them",
-    ),
-}
-
-
 def test_the_command_refuses_in_one_line(image: str, make: Maker, provider: Provider) -> None:
     """N40, N42: before anything is started."""
-    missing, other = REFUSALS[provider.name]
-    unknown = "✗ unrecognized arguments: --nonsense → nox -s * -- --help"
-    for given, extra, wanted, status in (
-        ("no-such-image:ever", [], missing, 1),
-        (project.BASE_IMAGE, [], other, 1),
-        (image, ["--nonsense"], unknown, 2),
-    ):
-        said = tasks(*command_for(provider, given), *extra)
-        (line,) = said.stderr.strip().splitlines()
-        assert fnmatchcase(line, wanted.replace("{}", given)), line
-        assert (said.returncode, said.stdout) == (status, "")
-    said = tasks(*command_for(provider, image), "-k", "no_test_of_this_name")
-    assert said.returncode == 1
-    assert said.stderr.splitlines()[-1].startswith("✗ no test matches → ")
-    assert "Traceback" not in said.stderr
+    for unusable_image in ("no-such-image:ever", project.BASE_IMAGE):
+        result = tasks(*command_for(provider, unusable_image))
+        with pytest.raises(TaskError) as refusal:
+            provider.check(unusable_image)
+        (line,) = result.stderr.strip().splitlines()
+        assert line.startswith(f"✗ {refusal.value.what.partition(';')[0]}"), line
+        assert " → nox -s snapshot" in line
+        assert (result.returncode, result.stdout) == (1, "")
+    result = tasks(*command_for(provider, image), "--nonsense")
+    (line,) = result.stderr.strip().splitlines()
+    assert fnmatchcase(line, "✗ unrecognized arguments: --nonsense → nox -s * -- --help"), line
+    assert (result.returncode, result.stdout) == (2, "")
+    result = tasks(*command_for(provider, image), "-k", "no_test_of_this_name")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("✗ no test matches → ")
+    assert "Traceback" not in result.stderr
     assert make.made == []
 
 
@@ -311,17 +301,17 @@ def test_the_command_works_in_odd_places(
     env = {**os.environ, **{k: v for k, v in environment.items() if v is not None}}
     for name in (k for k, v in environment.items() if v is None):
         env.pop(name, None)
-    said = tasks("reap", "--provider", provider.name, "--list", env=env)
-    assert said.returncode == 0, said.stderr
-    mine = [thing.name for thing in provider.belongings()]
-    assert all(name in said.stderr for name in mine)
+    result = tasks("reap", "--provider", provider.name, "--list", env=env)
+    assert result.returncode == 0, result.stderr
+    mine = [belonging.name for belonging in provider.belongings()]
+    assert all(name in result.stderr for name in mine)
 
 
 def test_the_command_works_without_its_streams(provider: Provider) -> None:
     """N43: standard input and output closed."""
     command = f'exec "{sys.executable}" -m tasks reap --provider {provider.name} --list <&- >&-'
-    said = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", command], cwd=project.ROOT, stderr=subprocess.PIPE, timeout=60, check=False
     )
-    assert said.returncode == 0, said.stderr
-    assert b"Traceback" not in said.stderr
+    assert result.returncode == 0, result.stderr
+    assert b"Traceback" not in result.stderr

@@ -11,7 +11,8 @@ from tests.sandbox.support import ENV_FILE, health, pid, restart, until_ready
 from tests.sandbox.test_services import SERVICES
 
 if TYPE_CHECKING:
-    from tasks.sandbox.sandbox import Provider, Sandbox
+    from tasks.sandbox.provider import Provider
+    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 LINES = (

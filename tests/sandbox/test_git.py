@@ -29,14 +29,16 @@ def test_status_is_what_it_was_outside(sandbox: Sandbox) -> None:
     assert bool(status) == build["dirty"], status
 
 
-def test_services_leave_it_alone(own: Sandbox) -> None:
-    before = git(own, "status", "--porcelain", "--ignored")
+def test_services_leave_it_alone(fresh_sandbox: Sandbox) -> None:
+    original_status = git(fresh_sandbox, "status", "--porcelain", "--ignored")
     for service in project.SERVICES:
-        own.exec(f"s6-svc -r /run/service/{service}; s6-svwait -U -t 20000 /run/service/{service}")
-    own.exec(["opencode", "--version"], cwd=project.REPO)
-    own.restart(grace=3)
-    own.wait_until_ready()
-    assert git(own, "status", "--porcelain", "--ignored") == before
+        fresh_sandbox.exec(
+            f"s6-svc -r /run/service/{service}; s6-svwait -U -t 20000 /run/service/{service}"
+        )
+    fresh_sandbox.exec(["opencode", "--version"], cwd=project.REPO)
+    fresh_sandbox.restart(grace=3)
+    fresh_sandbox.wait_until_ready()
+    assert git(fresh_sandbox, "status", "--porcelain", "--ignored") == original_status
 
 
 def test_commit_and_branch_are_those_of_the_build(sandbox: Sandbox) -> None:
@@ -83,12 +85,12 @@ def test_configuration_has_no_credentials_and_runs_nothing(sandbox: Sandbox) -> 
     config = sandbox.read(f"{project.REPO}/.git/config").decode()
     assert not CREDENTIAL.search(config), config
     for key in ("core.fsmonitor", "core.sshCommand", "core.hooksPath", "credential", "include"):
-        found = sandbox.exec(
+        matches = sandbox.exec(
             ["git", "config", "--local", "--get-regexp", f"^{re.escape(key)}"],
             cwd=project.REPO,
             check=False,
         )
-        assert found.stdout == ""
+        assert matches.stdout == ""
 
 
 def test_origin_is_one_that_anybody_may_see(sandbox: Sandbox) -> None:
@@ -104,7 +106,7 @@ def test_origin_is_one_that_anybody_may_see(sandbox: Sandbox) -> None:
         assert "+refs/heads/*:refs/remotes/origin/*" in specs
 
 
-def test_fetch_works(own: Sandbox) -> None:
+def test_fetch_works(fresh_sandbox: Sandbox) -> None:
     """From a repository with a newer commit, in the place of an origin that is out of reach."""
     script = """
     git clone --quiet --bare . /tmp/origin.git
@@ -119,16 +121,18 @@ def test_fetch_works(own: Sandbox) -> None:
     git fetch --quiet
     git log -1 --format=%s origin/newer
     """
-    said = own.exec(["bash", "-euc", script], cwd=project.REPO, timeout=60).stdout
-    assert said.splitlines()[-1] == "newer"
+    output = fresh_sandbox.exec(["bash", "-euc", script], cwd=project.REPO, timeout=60).stdout
+    assert output.splitlines()[-1] == "newer"
 
 
-def test_work_can_be_committed(own: Sandbox) -> None:
+def test_work_can_be_committed(fresh_sandbox: Sandbox) -> None:
     """What every agent does first: no dubious ownership, an identity to commit with."""
-    own.write(f"{project.REPO}/agent-was-here.txt", b"hello\n")
-    own.login("git switch -c work && git add -A && git commit -m 'Say hello'", cwd=project.REPO)
-    assert git(own, "log", "-1", "--format=%s").strip() == "Say hello"
-    assert git(own, "status", "--porcelain") == ""
+    fresh_sandbox.write(f"{project.REPO}/agent-was-here.txt", b"hello\n")
+    fresh_sandbox.login(
+        "git switch -c work && git add -A && git commit -m 'Say hello'", cwd=project.REPO
+    )
+    assert git(fresh_sandbox, "log", "-1", "--format=%s").strip() == "Say hello"
+    assert git(fresh_sandbox, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("path", [".", ".git", "node_modules", "apps/daemon/web/dist"])
@@ -163,9 +167,9 @@ def test_nothing_secret_in_the_tree(sandbox: Sandbox) -> None:
         r" -o -name '*.pem' -o -name '.npmrc' -o -name '.netrc' \) -type f -print",
         cwd=project.REPO,
     )
-    found = [
+    matches = [
         path
         for path in named.stdout.split()
         if "/.venv/" not in path and not path.endswith((".example", ".sample", ".template"))
     ]
-    assert found == []
+    assert matches == []

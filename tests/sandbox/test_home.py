@@ -59,9 +59,9 @@ def test_setup_puts_the_whole_skeleton_into_an_empty_home(sandbox: Sandbox, home
 
 def test_setup_twice_changes_nothing(sandbox: Sandbox, home: str) -> None:
     set_up(sandbox, home)
-    before = listing(sandbox, home, STAT)
+    original_files = listing(sandbox, home, STAT)
     set_up(sandbox, home)
-    assert listing(sandbox, home, STAT) == before
+    assert listing(sandbox, home, STAT) == original_files
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -91,27 +91,29 @@ def test_setup_does_not_follow_a_link_out_of_the_home(sandbox: Sandbox, home: st
     assert sandbox.exec(["readlink", f"{home}/{FILES[0]}"]).stdout.strip() == target
 
 
-def test_edits_in_the_home_survive_a_restart(own: Sandbox) -> None:
-    own.write(f"{project.HOME}/{FILES[1]}", b"mine now\n")
-    own.write(f"{project.HOME}/notes/new.txt", b"new\n")
-    own.restart(grace=3)
-    own.wait_until_ready()
-    assert own.read(f"{project.HOME}/{FILES[1]}") == b"mine now\n"
-    assert own.read(f"{project.HOME}/notes/new.txt") == b"new\n"
+def test_edits_in_the_home_survive_a_restart(fresh_sandbox: Sandbox) -> None:
+    fresh_sandbox.write(f"{project.HOME}/{FILES[1]}", b"mine now\n")
+    fresh_sandbox.write(f"{project.HOME}/notes/new.txt", b"new\n")
+    fresh_sandbox.restart(grace=3)
+    fresh_sandbox.wait_until_ready()
+    assert fresh_sandbox.read(f"{project.HOME}/{FILES[1]}") == b"mine now\n"
+    assert fresh_sandbox.read(f"{project.HOME}/notes/new.txt") == b"new\n"
 
 
-def test_login_shells_load_the_users_secrets(own: Sandbox) -> None:
-    own.write(f"{project.HOME}/.iterate/.env", b"MY_RUN_TIME_SETTING='a value'\n", mode=0o600)
-    assert own.login('echo "$MY_RUN_TIME_SETTING"').stdout.strip() == "a value"
+def test_login_shells_load_the_users_secrets(fresh_sandbox: Sandbox) -> None:
+    fresh_sandbox.write(
+        f"{project.HOME}/.iterate/.env", b"MY_RUN_TIME_SETTING='a value'\n", mode=0o600
+    )
+    assert fresh_sandbox.login('echo "$MY_RUN_TIME_SETTING"').stdout.strip() == "a value"
 
 
-def test_services_load_the_users_secrets(own: Sandbox) -> None:
+def test_services_load_the_users_secrets(fresh_sandbox: Sandbox) -> None:
     token, password = "token-of-the-file-" + "a" * 20, "password-of-the-file-" + "b" * 20
     text = f"ITERATE_DAEMON_TOKEN={token}\nexport OPENCODE_SERVER_PASSWORD='{password}'\n"
-    own.write(f"{project.HOME}/.iterate/.env", text.encode(), mode=0o600)
-    own.restart(grace=3)
-    own.wait_until_ready()
+    fresh_sandbox.write(f"{project.HOME}/.iterate/.env", text.encode(), mode=0o600)
+    fresh_sandbox.restart(grace=3)
+    fresh_sandbox.wait_until_ready()
     bearer = {"Authorization": f"Bearer {token}"}
-    assert get(own, "/api/status", headers=bearer).status_code == httpx.codes.OK
+    assert get(fresh_sandbox, "/api/status", headers=bearer).status_code == httpx.codes.OK
     auth = ("opencode", password)
-    assert get(own, "/config", port=OPENCODE, auth=auth).status_code == httpx.codes.OK
+    assert get(fresh_sandbox, "/config", port=OPENCODE, auth=auth).status_code == httpx.codes.OK

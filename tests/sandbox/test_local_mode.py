@@ -31,7 +31,7 @@ PAGE = f"{UI}/index.html"
 FIRST = 120.0
 
 
-def again(sandbox: Sandbox) -> dict[str, Any]:
+def after_restart(sandbox: Sandbox) -> dict[str, Any]:
     sandbox.restart(grace=3)
     return sandbox.wait_until_ready(timeout=FIRST)
 
@@ -70,7 +70,7 @@ def test_the_same_inside_as_outside(make: Maker, checkout: Checkout) -> None:
     checkout.write("ignored/.gitignore", "*.junk\n")
     checkout.write("ignored/big.junk", "not for the sandbox\n")
     checkout.write(".env", "SECRET_OF_THE_HOST=1\n")
-    before = checkout.bytes_on_disk()
+    original_files = checkout.bytes_on_disk()
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     assert_same(sandbox, checkout)
     for name in ("ignored/big.junk", ".env"):
@@ -79,7 +79,7 @@ def test_the_same_inside_as_outside(make: Maker, checkout: Checkout) -> None:
     assert state["mode"] == "local"
     assert state["source"]["sha"] == checkout.git("rev-parse", "HEAD").strip()
     assert state["source"]["dirty"] is True
-    assert checkout.bytes_on_disk() == before
+    assert checkout.bytes_on_disk() == original_files
 
     # And after the host has gone on.
     checkout.git("commit", "--quiet", "--all", "-m", "Go on")
@@ -88,21 +88,21 @@ def test_the_same_inside_as_outside(make: Maker, checkout: Checkout) -> None:
     (checkout.path / "a-link").unlink()
     checkout.write("a-link/is-a-folder-now.txt", "now\n")
     checkout.git("switch", "--quiet", "-c", "another/branch")
-    before = checkout.bytes_on_disk()
-    said = again(sandbox)
+    original_files = checkout.bytes_on_disk()
+    result = after_restart(sandbox)
     assert_same(sandbox, checkout)
-    assert said["sha"] == checkout.git("rev-parse", "HEAD").strip()
-    assert checkout.bytes_on_disk() == before
+    assert result["sha"] == checkout.git("rev-parse", "HEAD").strip()
+    assert checkout.bytes_on_disk() == original_files
 
 
 def test_the_host_is_never_written(make: Maker, checkout: Checkout) -> None:
-    before = checkout.bytes_on_disk()
+    original_files = checkout.bytes_on_disk()
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     refused = sandbox.exec(["touch", f"{project.LOCAL_MOUNT}/x"], user="root", check=False)
     assert "Read-only" in refused.stderr
     sandbox.login(f"cd {REPO} && echo x >>README.md && git add -A && git commit -qm x && git gc -q")
-    again(sandbox)
-    assert checkout.bytes_on_disk() == before
+    after_restart(sandbox)
+    assert checkout.bytes_on_disk() == original_files
 
 
 def test_origin_without_what_belongs_to_the_host(make: Maker, checkout: Checkout) -> None:
@@ -122,8 +122,8 @@ def test_origin_without_what_belongs_to_the_host(make: Maker, checkout: Checkout
     hook.chmod(0o755)
 
     sandbox = make(checkout=checkout.path, timeout=FIRST)
-    found = sandbox.exec(["grep", "-rlF", token, REPO, project.HOME], check=False, timeout=60)
-    assert found.stdout == ""
+    matches = sandbox.exec(["grep", "-rlF", token, REPO, project.HOME], check=False, timeout=60)
+    assert matches.stdout == ""
     git = ["git", "-C", REPO]
     url = sandbox.exec([*git, "remote", "get-url", "origin"]).stdout.strip()
     assert url == "https://example.com/a/b.git"
@@ -142,21 +142,21 @@ def test_work_in_the_sandbox_gives_way_but_is_not_lost(make: Maker, checkout: Ch
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     sandbox.write(f"{REPO}/agent-work.txt", b"half a day of work\n")
     sandbox.write(f"{REPO}/README.md", b"rewritten\n")
-    again(sandbox)
+    after_restart(sandbox)
     assert_same(sandbox, checkout)
-    found = sandbox.exec(
+    content = sandbox.exec(
         'for r in $(git for-each-ref --format="%(refname)"); do'
         ' git show "$r:agent-work.txt" 2>/dev/null; done; true',
         cwd=REPO,
     )
-    assert "half a day of work" in found.stdout
+    assert "half a day of work" in content.stdout
 
 
 def test_services_stay_in_hand_after_a_sync(make: Maker, checkout: Checkout) -> None:
     """F36: the sync deletes what the host does not have; supervisors are not cut off."""
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     checkout.write("one-more.txt", "so that there is work to do\n")
-    again(sandbox)
+    after_restart(sandbox)
     for service in project.SERVICES:
         ready_by_s6(sandbox, service)
         old = pid(sandbox, service)
@@ -170,7 +170,7 @@ def test_an_edited_page_is_built_and_served(make: Maker, checkout: Checkout) -> 
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     page = checkout.read(PAGE)
     checkout.write(PAGE, page.replace("</head>", '<meta name="edited" content="4711" /></head>'))
-    again(sandbox)
+    after_restart(sandbox)
     assert "4711" in get(sandbox, "/").text
     assert health(sandbox)["status"] == "ok"
 
@@ -182,18 +182,18 @@ def test_a_page_that_does_not_build_leaves_the_old_one(make: Maker, checkout: Ch
     main = f"{UI}/src/main.tsx"
     good = checkout.read(main)
     checkout.write(main, good + "\nconst broken = (=> {{{\n")
-    again(sandbox)
+    after_restart(sandbox)
     answer = get(sandbox, "/")
     assert answer.status_code == httpx.codes.OK
     assert answer.text == served
-    said = health(sandbox)
-    assert said["status"] == "degraded"
-    assert [p["step"] for p in said["problems"]] == ["ui"]
+    answer_body = health(sandbox)
+    assert answer_body["status"] == "degraded"
+    assert [p["step"] for p in answer_body["problems"]] == ["ui"]
     assert "main.tsx" in sandbox.console()
     assert_same(sandbox, checkout)
 
     checkout.write(main, good)
-    again(sandbox)
+    after_restart(sandbox)
     assert health(sandbox)["status"] == "ok"
 
 
@@ -212,10 +212,10 @@ def test_a_lock_file_that_disagrees_is_loud_and_harmless(make: Maker, checkout: 
     assert '"dependencies": {' in good
     edited = good.replace('"dependencies": {', '"dependencies": {\n    "left-pad": "1.3.0",', 1)
     checkout.write(package, edited)
-    again(sandbox)
-    said = health(sandbox)
-    assert said["status"] == "degraded"
-    assert "install" in [p["step"] for p in said["problems"]]
+    after_restart(sandbox)
+    answer_body = health(sandbox)
+    assert answer_body["status"] == "degraded"
+    assert "install" in [p["step"] for p in answer_body["problems"]]
     assert "ERR_PNPM_OUTDATED_LOCKFILE" in sandbox.console()
     assert set(sandbox.exec(listing).stdout.splitlines()) ^ modules == set()
     answer = get(sandbox, "/")
@@ -223,7 +223,7 @@ def test_a_lock_file_that_disagrees_is_loud_and_harmless(make: Maker, checkout: 
     assert answer.text == served
 
     checkout.write(package, good)
-    again(sandbox)
+    after_restart(sandbox)
     assert health(sandbox)["status"] == "ok"
     assert set(sandbox.exec(listing).stdout.splitlines()) ^ modules == set()
 
@@ -231,9 +231,9 @@ def test_a_lock_file_that_disagrees_is_loud_and_harmless(make: Maker, checkout: 
 def test_nothing_is_done_again_without_need(make: Maker, checkout: Checkout) -> None:
     sandbox = make(checkout=checkout.path, timeout=FIRST)
     stamp = f"cd {REPO} && stat -c '%n %i %Y' node_modules {UI}/dist {UI}/dist/index.html README.md"
-    before = sandbox.exec(stamp).stdout
-    again(sandbox)
-    assert sandbox.exec(stamp).stdout == before
+    original_stamp = sandbox.exec(stamp).stdout
+    after_restart(sandbox)
+    assert sandbox.exec(stamp).stdout == original_stamp
 
 
 def test_ended_at_any_moment_the_next_start_converges(
@@ -259,7 +259,7 @@ def test_ended_at_any_moment_the_next_start_converges(
             else:
                 sandbox.restart(grace=3)
             time.sleep(rng.uniform(0, 3.5))
-        if sandbox.ended():
+        if sandbox.end_reason():
             sandbox.start()
         sandbox.wait_until_ready(timeout=FIRST)
         assert_same(sandbox, checkout)

@@ -42,11 +42,13 @@ def zombies(sandbox: Sandbox) -> list[str]:
 
 def open_files(sandbox: Sandbox) -> dict[str, int]:
     """Of s6-svscan and each supervisor, the ones that live as long as the sandbox."""
-    said = sandbox.exec(
+    result = sandbox.exec(
         'for p in $(pgrep "^s6-(svscan|supervise)"); do echo "$p $(ls /proc/$p/fd | wc -l)"; done',
         user="root",
     ).stdout
-    return {process: int(count) for process, count in (line.split() for line in said.splitlines())}
+    return {
+        process: int(count) for process, count in (line.split() for line in result.splitlines())
+    }
 
 
 def processes(sandbox: Sandbox) -> int:
@@ -54,8 +56,8 @@ def processes(sandbox: Sandbox) -> int:
 
 
 def listeners(sandbox: Sandbox, port: int) -> int:
-    said = sandbox.exec(["ss", "-Htln", f"sport = :{port}"]).stdout
-    return len(said.splitlines())
+    output = sandbox.exec(["ss", "-Htln", f"sport = :{port}"]).stdout
+    return len(output.splitlines())
 
 
 def unsupervised(sandbox: Sandbox, pattern: str) -> list[str]:
@@ -81,140 +83,154 @@ def until_given_up(sandbox: Sandbox, service: str) -> None:
 
 
 def test_killed_again_and_again_it_comes_back(
-    own: Sandbox, rng: random.Random, times: Callable[[int, int], int]
+    fresh_sandbox: Sandbox, rng: random.Random, times: Callable[[int, int], int]
 ) -> None:
     """F28."""
     service = "iterate-daemon"
-    pid_before, files_before, processes_before = pid(own, service), open_files(own), processes(own)
+    pid_before, files_before, processes_before = (
+        pid(fresh_sandbox, service),
+        open_files(fresh_sandbox),
+        processes(fresh_sandbox),
+    )
     current = pid_before
     for _ in range(times(20, 500)):
         time.sleep(rng.uniform(0, 0.3))
-        own.exec(["kill", "-9", str(current)])
-        current = up_again(own, service, than=current)
-    until_ready(own)
-    assert zombies(own) == []
-    now = open_files(own)  # fewer by one, where a service had just not been ready at first
+        fresh_sandbox.exec(["kill", "-9", str(current)])
+        current = up_again(fresh_sandbox, service, than=current)
+    until_ready(fresh_sandbox)
+    assert zombies(fresh_sandbox) == []
+    now = open_files(
+        fresh_sandbox
+    )  # fewer by one, where a service had just not been ready at first
     assert now.keys() == files_before.keys()
     assert all(now[process] <= count for process, count in files_before.items())
-    assert processes(own) <= processes_before + 1
-    assert listeners(own, DAEMON) == 1
+    assert processes(fresh_sandbox) <= processes_before + 1
+    assert listeners(fresh_sandbox, DAEMON) == 1
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_killed_while_it_starts_it_comes_back(
-    own: Sandbox, service: str, rng: random.Random, times: Callable[[int, int], int]
+    fresh_sandbox: Sandbox, service: str, rng: random.Random, times: Callable[[int, int], int]
 ) -> None:
     for _ in range(times(3, 60)):
-        old = pid(own, service)
-        own.exec(f"s6-svc -k /run/service/{service}")
+        old = pid(fresh_sandbox, service)
+        fresh_sandbox.exec(f"s6-svc -k /run/service/{service}")
         time.sleep(rng.uniform(0.0, 1.5))
-        own.exec(f"s6-svc -k /run/service/{service}")
-        up_again(own, service, than=old)
-    until_ready(own)
-    assert zombies(own) == []
+        fresh_sandbox.exec(f"s6-svc -k /run/service/{service}")
+        up_again(fresh_sandbox, service, than=old)
+    until_ready(fresh_sandbox)
+    assert zombies(fresh_sandbox) == []
 
 
-def test_opencode_that_always_fails_is_given_up_and_named(own: Sandbox) -> None:
+def test_opencode_that_always_fails_is_given_up_and_named(fresh_sandbox: Sandbox) -> None:
     """F29: it neither spins nor hides, and the other service does not feel it."""
-    daemon = pid(own, "iterate-daemon")
-    good = own.read("/run/service/opencode/run").decode()
-    replace_run(own, "opencode", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n")
-    begun = time.monotonic()
-    own.exec("s6-svc -k /run/service/opencode")
-    until_given_up(own, "opencode")
-    deaths = own.exec(["s6-svdt", "/run/service/opencode"]).stdout.splitlines()
-    assert len(deaths) <= 2 + (time.monotonic() - begun) * 1.1, "it was started too often"
+    daemon = pid(fresh_sandbox, "iterate-daemon")
+    good = fresh_sandbox.read("/run/service/opencode/run").decode()
+    replace_run(fresh_sandbox, "opencode", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n")
+    start = time.monotonic()
+    fresh_sandbox.exec("s6-svc -k /run/service/opencode")
+    until_given_up(fresh_sandbox, "opencode")
+    deaths = fresh_sandbox.exec(["s6-svdt", "/run/service/opencode"]).stdout.splitlines()
+    assert len(deaths) <= 2 + (time.monotonic() - start) * 1.1, "it was started too often"
 
-    assert own.ended() is None
-    assert pid(own, "iterate-daemon") == daemon
-    answer = get(own, "/readyz")
+    assert fresh_sandbox.end_reason() is None
+    assert pid(fresh_sandbox, "iterate-daemon") == daemon
+    answer = get(fresh_sandbox, "/readyz")
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    said = answer.json()
-    assert said["services"]["opencode"]["ready"] is False
-    assert said["services"]["opencode"]["reason"]
-    assert said["services"]["iterate-daemon"]["ready"] is True
-    assert get(own, "/healthz").status_code == httpx.codes.OK
-    assert b"no such luck" in own.read("/var/log/opencode/current")
+    answer_body = answer.json()
+    assert answer_body["services"]["opencode"]["ready"] is False
+    assert answer_body["services"]["opencode"]["reason"]
+    assert answer_body["services"]["iterate-daemon"]["ready"] is True
+    assert get(fresh_sandbox, "/healthz").status_code == httpx.codes.OK
+    assert b"no such luck" in fresh_sandbox.read("/var/log/opencode/current")
     with pytest.raises(TaskError, match=r"opencode.*gave up.*"):
-        own.wait_until_ready(timeout=60)
+        fresh_sandbox.wait_until_ready(timeout=60)
 
-    replace_run(own, "opencode", good)
-    own.exec("s6-svc -u /run/service/opencode")
-    until_ready(own)
+    replace_run(fresh_sandbox, "opencode", good)
+    fresh_sandbox.exec("s6-svc -u /run/service/opencode")
+    until_ready(fresh_sandbox)
 
 
-def test_daemon_that_always_fails_is_given_up(own: Sandbox) -> None:
+def test_daemon_that_always_fails_is_given_up(fresh_sandbox: Sandbox) -> None:
     """F29, for the one that answers for all."""
-    opencode = pid(own, "opencode")
-    good = own.read("/run/service/iterate-daemon/run").decode()
-    replace_run(own, "iterate-daemon", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n")
-    own.exec("s6-svc -k /run/service/iterate-daemon")
-    until_given_up(own, "iterate-daemon")
-    assert own.ended() is None
-    assert pid(own, "opencode") == opencode
-    begun = time.monotonic()
+    opencode = pid(fresh_sandbox, "opencode")
+    good = fresh_sandbox.read("/run/service/iterate-daemon/run").decode()
+    replace_run(
+        fresh_sandbox, "iterate-daemon", "#!/bin/sh\necho cannot start: no such luck\nexit 1\n"
+    )
+    fresh_sandbox.exec("s6-svc -k /run/service/iterate-daemon")
+    until_given_up(fresh_sandbox, "iterate-daemon")
+    assert fresh_sandbox.end_reason() is None
+    assert pid(fresh_sandbox, "opencode") == opencode
+    start = time.monotonic()
     with pytest.raises(TaskError, match=r"iterate-daemon.*gave up.*no such luck"):
-        own.wait_until_ready(timeout=60)
-    assert time.monotonic() - begun < 10
+        fresh_sandbox.wait_until_ready(timeout=60)
+    assert time.monotonic() - start < 10
 
-    replace_run(own, "iterate-daemon", good)
-    own.exec("s6-svc -u /run/service/iterate-daemon")
-    until_ready(own)
+    replace_run(fresh_sandbox, "iterate-daemon", good)
+    fresh_sandbox.exec("s6-svc -u /run/service/iterate-daemon")
+    until_ready(fresh_sandbox)
 
 
 @pytest.mark.needs("health")
-def test_the_images_own_check_finds_a_dead_service(own: Sandbox) -> None:
-    own.exec("s6-svc -d /run/service/opencode")
-    waiting.until(lambda: own.health() == "unhealthy", what="being unhealthy", timeout=60)
-    own.exec("s6-svc -u /run/service/opencode")
-    waiting.until(lambda: own.health() == "healthy", what="health", timeout=60)
+def test_the_images_own_check_finds_a_dead_service(fresh_sandbox: Sandbox) -> None:
+    fresh_sandbox.exec("s6-svc -d /run/service/opencode")
+    waiting.until(lambda: fresh_sandbox.health() == "unhealthy", what="being unhealthy", timeout=60)
+    fresh_sandbox.exec("s6-svc -u /run/service/opencode")
+    waiting.until(lambda: fresh_sandbox.health() == "healthy", what="health", timeout=60)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_hung_it_is_stopped_and_started(own: Sandbox, service: str) -> None:
+def test_hung_it_is_stopped_and_started(fresh_sandbox: Sandbox, service: str) -> None:
     """F30, for a process that hears nothing (SIGSTOP): `-d` and `-u` get through all the same."""
-    old = pid(own, service)
-    own.exec(["kill", "-STOP", str(old)])
-    begun = time.monotonic()
-    own.login(f"{S6DIR}; s6-svc -wD -T 10000 -d $S6DIR/{service}; s6-svc -u $S6DIR/{service}")
-    up_again(own, service, than=old)
-    assert time.monotonic() - begun < 15
-    until_ready(own)
-    assert own.exec(["kill", "-0", str(old)], check=False).exit_code != 0
+    old = pid(fresh_sandbox, service)
+    fresh_sandbox.exec(["kill", "-STOP", str(old)])
+    start = time.monotonic()
+    fresh_sandbox.login(
+        f"{S6DIR}; s6-svc -wD -T 10000 -d $S6DIR/{service}; s6-svc -u $S6DIR/{service}"
+    )
+    up_again(fresh_sandbox, service, than=old)
+    assert time.monotonic() - start < 15
+    until_ready(fresh_sandbox)
+    assert fresh_sandbox.exec(["kill", "-0", str(old)], check=False).exit_code != 0
 
 
-def test_a_service_that_ignores_sigterm_is_killed(own: Sandbox) -> None:
+def test_a_service_that_ignores_sigterm_is_killed(fresh_sandbox: Sandbox) -> None:
     """F30, with a program that refuses; also when the whole sandbox is stopped."""
-    good = own.read("/run/service/opencode/run").decode()
+    good = fresh_sandbox.read("/run/service/opencode/run").decode()
     deaf = "#!/bin/bash\ntrap '' TERM\nprintf '\\n' >&3\nwhile :; do sleep 1000 & wait; done\n"
-    old = pid(own, "opencode")
-    replace_run(own, "opencode", deaf)
-    own.exec("s6-svc -k /run/service/opencode")
-    deaf_pid = up_again(own, "opencode", than=old)
-    replace_run(own, "opencode", good)
-    begun = time.monotonic()
-    own.exec("s6-svc -wD -T 10000 -d /run/service/opencode; s6-svc -u /run/service/opencode")
-    again = up_again(own, "opencode", than=deaf_pid)
-    assert time.monotonic() - begun < 15
-    until_ready(own)
+    old = pid(fresh_sandbox, "opencode")
+    replace_run(fresh_sandbox, "opencode", deaf)
+    fresh_sandbox.exec("s6-svc -k /run/service/opencode")
+    deaf_pid = up_again(fresh_sandbox, "opencode", than=old)
+    replace_run(fresh_sandbox, "opencode", good)
+    start = time.monotonic()
+    fresh_sandbox.exec(
+        "s6-svc -wD -T 10000 -d /run/service/opencode; s6-svc -u /run/service/opencode"
+    )
+    second_result = up_again(fresh_sandbox, "opencode", than=deaf_pid)
+    assert time.monotonic() - start < 15
+    until_ready(fresh_sandbox)
 
-    replace_run(own, "opencode", deaf)
-    own.exec("s6-svc -k /run/service/opencode")
-    up_again(own, "opencode", than=again)
-    begun = time.monotonic()
-    own.stop(grace=20)
-    assert time.monotonic() - begun < 6
+    replace_run(fresh_sandbox, "opencode", deaf)
+    fresh_sandbox.exec("s6-svc -k /run/service/opencode")
+    up_again(fresh_sandbox, "opencode", than=second_result)
+    start = time.monotonic()
+    fresh_sandbox.stop(grace=20)
+    assert time.monotonic() - start < 6
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_killed_supervisor_is_replaced(own: Sandbox, service: str) -> None:
+def test_a_killed_supervisor_is_replaced(fresh_sandbox: Sandbox, service: str) -> None:
     """F31: and never are there two of a service."""
-    supervisor = own.exec(["pgrep", "-f", f"^s6-supervise {service}$"]).stdout.split()[0]
-    old = pid(own, service)
-    own.exec(["kill", "-9", supervisor])
+    supervisor = fresh_sandbox.exec(["pgrep", "-f", f"^s6-supervise {service}$"]).stdout.split()[0]
+    old = pid(fresh_sandbox, service)
+    fresh_sandbox.exec(["kill", "-9", supervisor])
     waiting.until(
         lambda: (
-            own.exec(["pgrep", "-f", f"^s6-supervise {service}$"], check=False).stdout.strip()
+            fresh_sandbox.exec(
+                ["pgrep", "-f", f"^s6-supervise {service}$"], check=False
+            ).stdout.strip()
             not in {"", supervisor}
         ),
         what="a new supervisor",
@@ -223,22 +239,22 @@ def test_a_killed_supervisor_is_replaced(own: Sandbox, service: str) -> None:
     # The old daemon is nobody's child now. Whether it is taken over or ended is the image's
     # choice; that there is one, supervised and serving, is not.
     waiting.until(
-        lambda: svstat(own, service, "up,ready") == "true true",
+        lambda: svstat(fresh_sandbox, service, "up,ready") == "true true",
         what=f"{service} under its new supervisor",
         timeout=30,
-        state=lambda: f"{svstat(own, service, 'up,ready,pid')}; the old one was {old}",
+        state=lambda: f"{svstat(fresh_sandbox, service, 'up,ready,pid')}; the old one was {old}",
     )
-    until_ready(own)
+    until_ready(fresh_sandbox)
     port = project.DAEMON_PORT if service == "iterate-daemon" else project.OPENCODE_PORT
-    assert listeners(own, port) == 1
+    assert listeners(fresh_sandbox, port) == 1
     # One that nobody supervises would go on with old code and an old secret.
     pattern = "iterate_daemon" if service == "iterate-daemon" else "opencode serve"
-    assert unsupervised(own, pattern) == []
-    assert zombies(own) == []
-    current = pid(own, service)
-    own.exec(f"s6-svc -t /run/service/{service}")
-    up_again(own, service, than=current)
-    until_ready(own)
+    assert unsupervised(fresh_sandbox, pattern) == []
+    assert zombies(fresh_sandbox) == []
+    current = pid(fresh_sandbox, service)
+    fresh_sandbox.exec(f"s6-svc -t /run/service/{service}")
+    up_again(fresh_sandbox, service, than=current)
+    until_ready(fresh_sandbox)
 
 
 @pytest.mark.needs("init_control")
@@ -255,7 +271,7 @@ def test_killed_as_a_whole_and_started_again(
     )
     for _ in range(times(5, 100)):
         sandbox.kill()
-        assert sandbox.ended()
+        assert sandbox.end_reason()
         sandbox.start()
         # Ended again while it starts: half-way is the hardest.
         time.sleep(rng.uniform(0, 2))
@@ -271,7 +287,7 @@ def test_killed_as_a_whole_and_started_again(
         ready_by_s6(sandbox, service)
 
 
-def test_a_flood_of_lines_stays_bounded(own: Sandbox) -> None:
+def test_a_flood_of_lines_stays_bounded(fresh_sandbox: Sandbox) -> None:
     """F33, smaller: 60 MB through the logger; what is kept is bounded, and it serves meanwhile."""
     # Opened afresh: the former program has left the pipe non-blocking, as Node and Bun do.
     flood = (
@@ -279,52 +295,52 @@ def test_a_flood_of_lines_stays_bounded(own: Sandbox) -> None:
         "yes 'a line that says nothing new, at some length, again and again' | head -c 60000000\n"
         "echo\necho the flood is over\nexec sleep 1000\n"
     )
-    replace_run(own, "opencode", flood)
-    own.exec("s6-svc -k /run/service/opencode")
+    replace_run(fresh_sandbox, "opencode", flood)
+    fresh_sandbox.exec("s6-svc -k /run/service/opencode")
     slowest = 0.0
 
     def over() -> bool:
         nonlocal slowest
-        begun = time.monotonic()
-        assert get(own, "/healthz").status_code == httpx.codes.OK
-        slowest = max(slowest, time.monotonic() - begun)
-        log = own.exec("tail -n 3 /var/log/opencode/current", check=False).stdout
+        start = time.monotonic()
+        assert get(fresh_sandbox, "/healthz").status_code == httpx.codes.OK
+        slowest = max(slowest, time.monotonic() - start)
+        log = fresh_sandbox.exec("tail -n 3 /var/log/opencode/current", check=False).stdout
         return "the flood is over" in log
 
     waiting.until(over, what="the end of the flood", timeout=90)
-    size = int(own.exec(["du", "-sb", "/var/log/opencode"]).stdout.split()[0])
+    size = int(fresh_sandbox.exec(["du", "-sb", "/var/log/opencode"]).stdout.split()[0])
     assert size < 13_000_000, "the log outgrew its bound"
     assert size > 1_000_000, "nearly nothing was kept"
     assert slowest < 5
-    assert own.exec("ls /var/log/opencode | wc -l").stdout.strip() not in {"0", "1"}
+    assert fresh_sandbox.exec("ls /var/log/opencode | wc -l").stdout.strip() not in {"0", "1"}
 
 
-def test_health_names_no_problem_after_all_recovered(own: Sandbox) -> None:
+def test_health_names_no_problem_after_all_recovered(fresh_sandbox: Sandbox) -> None:
     for service in SERVICES:
-        old = pid(own, service)
-        own.exec(["kill", "-9", str(old)])
-        up_again(own, service, than=old)
-    until_ready(own)
-    assert answers(own)
-    assert health(own)["status"] == "ok"
+        old = pid(fresh_sandbox, service)
+        fresh_sandbox.exec(["kill", "-9", str(old)])
+        up_again(fresh_sandbox, service, than=old)
+    until_ready(fresh_sandbox)
+    assert answers(fresh_sandbox)
+    assert health(fresh_sandbox)["status"] == "ok"
 
 
-def test_the_repository_synced_over_leaves_services_in_hand(own: Sandbox) -> None:
+def test_the_repository_synced_over_leaves_services_in_hand(fresh_sandbox: Sandbox) -> None:
     """F36: `rsync --delete` over the repository; the live service folders are elsewhere."""
     keep = "--exclude node_modules --exclude .venv --exclude dist"
-    own.exec(
+    fresh_sandbox.exec(
         f"rsync -a --delete {keep} {project.REPO}/ /tmp/copy/ && cd /tmp/copy"
         f" && git clean -xfdq && rsync -a --delete {keep} /tmp/copy/ {project.REPO}/",
         timeout=60,
     )
     for service in SERVICES:
         live = f"/run/service/{service}"
-        old = own.exec(["s6-svstat", "-o", "pid", live]).stdout
-        own.exec(f"s6-svc -wR -T 20000 -r {live}", timeout=30)
-        assert own.exec(["s6-svstat", "-o", "pid", live]).stdout not in {old, "-1\n"}
-    until_ready(own)
+        old = fresh_sandbox.exec(["s6-svstat", "-o", "pid", live]).stdout
+        fresh_sandbox.exec(f"s6-svc -wR -T 20000 -r {live}", timeout=30)
+        assert fresh_sandbox.exec(["s6-svstat", "-o", "pid", live]).stdout not in {old, "-1\n"}
+    until_ready(fresh_sandbox)
     # And at the next start the paths that people know lead there again.
-    own.restart(grace=3)
-    own.wait_until_ready()
+    fresh_sandbox.restart(grace=3)
+    fresh_sandbox.wait_until_ready()
     for service in SERVICES:
-        ready_by_s6(own, service)
+        ready_by_s6(fresh_sandbox, service)

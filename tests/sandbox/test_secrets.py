@@ -39,27 +39,27 @@ def test_a_generated_secret_is_the_users_alone(sandbox: Sandbox, path: str) -> N
 
 
 def test_every_sandbox_has_its_own(sandbox: Sandbox, make: Maker) -> None:
-    other = make()
+    second_sandbox = make()
     for path in (TOKEN_FILE, PASSWORD_FILE):
-        assert secret(sandbox, path) != secret(other, path)
+        assert secret(sandbox, path) != secret(second_sandbox, path)
 
 
-def test_secrets_stay_over_a_restart(own: Sandbox) -> None:
-    before = [secret(own, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
-    own.restart(grace=3)
-    own.wait_until_ready()
-    assert [secret(own, path) for path in (TOKEN_FILE, PASSWORD_FILE)] == before
+def test_secrets_stay_over_a_restart(fresh_sandbox: Sandbox) -> None:
+    original_secrets = [secret(fresh_sandbox, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
+    fresh_sandbox.restart(grace=3)
+    fresh_sandbox.wait_until_ready()
+    assert [secret(fresh_sandbox, path) for path in (TOKEN_FILE, PASSWORD_FILE)] == original_secrets
 
 
 def test_a_given_secret_wins(make: Maker) -> None:
-    given = {
+    secrets_of_the_user = {
         "ITERATE_DAEMON_TOKEN": "given-token-" + "a" * 24,
         "OPENCODE_SERVER_PASSWORD": "given-password-" + "b" * 24,
     }
-    sandbox = make(env=given)
-    bearer = {"Authorization": f"Bearer {given['ITERATE_DAEMON_TOKEN']}"}
+    sandbox = make(env=secrets_of_the_user)
+    bearer = {"Authorization": f"Bearer {secrets_of_the_user['ITERATE_DAEMON_TOKEN']}"}
     assert get(sandbox, "/api/status", headers=bearer).status_code == httpx.codes.OK
-    auth = ("opencode", given["OPENCODE_SERVER_PASSWORD"])
+    auth = ("opencode", secrets_of_the_user["OPENCODE_SERVER_PASSWORD"])
     assert get(sandbox, "/config", port=OPENCODE, auth=auth).status_code == httpx.codes.OK
 
 
@@ -145,34 +145,34 @@ def test_secrets_are_in_no_log_and_no_command_line(sandbox: Sandbox) -> None:
         hidden = secret(sandbox, path)
         # From a file, or the search itself would be found.
         sandbox.write("/tmp/pattern", hidden.encode(), mode=0o600)
-        found = sandbox.exec(
+        matches = sandbox.exec(
             "grep -rlFf /tmp/pattern /var/log /run/iterate /etc/sandbox-build.json;"
             " ps -eo args | grep -Ff /tmp/pattern; rm /tmp/pattern",
             user="root",
             check=False,
         )
-        assert found.stdout == ""
+        assert matches.stdout == ""
 
 
 @pytest.mark.needs("console")
 def test_secrets_are_not_on_the_console(sandbox: Sandbox) -> None:
-    said = sandbox.console()
+    output = sandbox.console()
     for path in (TOKEN_FILE, PASSWORD_FILE):
-        assert secret(sandbox, path) not in said
+        assert secret(sandbox, path) not in output
 
 
 def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> None:
-    given = "very-secret-" + "c" * 20
-    sandbox = make(env={"SOME_API_KEY": given, "PLAIN_SETTING": "plain"})
+    secret_value = "very-secret-" + "c" * 20
+    sandbox = make(env={"SOME_API_KEY": secret_value, "PLAIN_SETTING": "plain"})
     sandbox.write(f"{project.HOME}/.iterate/.env", b"OTHER_TOKEN=othersecret123456\n", mode=0o600)
-    hidden = [given, "othersecret123456"]
+    hidden = [secret_value, "othersecret123456"]
     hidden += [secret(sandbox, path) for path in (TOKEN_FILE, PASSWORD_FILE)]
     # Where secrets get by accident: a log line, a command line.
     for value in hidden:
         sandbox.exec(["sh", "-c", 'echo "oops $1" >>/var/log/opencode/current', "sh", value])
         sandbox.exec(["sh", "-c", 'setsid sh -c "sleep 100; : $1" >/dev/null 2>&1 &', "sh", value])
 
-    bundle = diagnostics.collect(sandbox, tmp_path / "bundle", reason=f"it broke: {given}")
+    bundle = diagnostics.collect(sandbox, tmp_path / "bundle", reason=f"it broke: {secret_value}")
     files = {f.name: f.read_text() for f in bundle.folder.iterdir()}
     assert set(files) >= {
         *("services.txt", "processes.txt", "ports.txt", "versions.txt", "environment.txt"),
@@ -197,9 +197,9 @@ def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> Non
 
 
 @pytest.mark.needs("exit_status")
-def test_diagnostics_of_a_sandbox_that_has_ended(own: Sandbox, tmp_path: Path) -> None:
-    own.stop(grace=3)
-    bundle = diagnostics.collect(own, tmp_path / "bundle", reason="it ended")
+def test_diagnostics_of_a_sandbox_that_has_ended(fresh_sandbox: Sandbox, tmp_path: Path) -> None:
+    fresh_sandbox.stop(grace=3)
+    bundle = diagnostics.collect(fresh_sandbox, tmp_path / "bundle", reason="it ended")
     assert "ended with status" in bundle.summary
     assert (bundle.folder / "iterate-daemon.log").read_text().strip()
     assert "does not run" in (bundle.folder / "readyz.json").read_text()

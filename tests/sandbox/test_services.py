@@ -17,40 +17,44 @@ SERVICES = project.SERVICES
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_svstat_says_it_is_up_and_ready(sandbox: Sandbox, service: str) -> None:
-    said = sandbox.login(f"{S6DIR}; s6-svstat $S6DIR/{service}").stdout
-    assert said.startswith("up (pid "), said
-    assert "ready" in said, said
+    output = sandbox.login(f"{S6DIR}; s6-svstat $S6DIR/{service}").stdout
+    assert output.startswith("up (pid "), output
+    assert "ready" in output, output
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_svc_t_restarts_it(own: Sandbox, service: str) -> None:
-    old = pid(own, service)
-    own.login(f"{S6DIR}; s6-svc -t $S6DIR/{service}")
-    assert up_again(own, service, than=old) != old
-    until_ready(own)
+def test_svc_t_restarts_it(fresh_sandbox: Sandbox, service: str) -> None:
+    old = pid(fresh_sandbox, service)
+    fresh_sandbox.login(f"{S6DIR}; s6-svc -t $S6DIR/{service}")
+    assert up_again(fresh_sandbox, service, than=old) != old
+    until_ready(fresh_sandbox)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_svc_d_and_u_take_it_down_and_up(own: Sandbox, service: str) -> None:
-    other = next(s for s in SERVICES if s != service)
-    others_pid = pid(own, other)
-    own.login(f"{S6DIR}; s6-svc -d $S6DIR/{service}; s6-svwait -D -t 10000 $S6DIR/{service}")
-    assert own.login(f"{S6DIR}; s6-svstat $S6DIR/{service}").stdout.startswith("down")
-    waiting.until(lambda: not answers(own), what="an end of readiness", timeout=10)
-    assert pid(own, other) == others_pid
-    own.login(f"{S6DIR}; s6-svc -u $S6DIR/{service}; s6-svwait -U -t 20000 $S6DIR/{service}")
-    until_ready(own)
+def test_svc_d_and_u_take_it_down_and_up(fresh_sandbox: Sandbox, service: str) -> None:
+    second_service = next(s for s in SERVICES if s != service)
+    others_pid = pid(fresh_sandbox, second_service)
+    fresh_sandbox.login(
+        f"{S6DIR}; s6-svc -d $S6DIR/{service}; s6-svwait -D -t 10000 $S6DIR/{service}"
+    )
+    assert fresh_sandbox.login(f"{S6DIR}; s6-svstat $S6DIR/{service}").stdout.startswith("down")
+    waiting.until(lambda: not answers(fresh_sandbox), what="an end of readiness", timeout=10)
+    assert pid(fresh_sandbox, second_service) == others_pid
+    fresh_sandbox.login(
+        f"{S6DIR}; s6-svc -u $S6DIR/{service}; s6-svwait -U -t 20000 $S6DIR/{service}"
+    )
+    until_ready(fresh_sandbox)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_tail_follows_the_log(own: Sandbox, service: str) -> None:
-    said = own.login(
+def test_tail_follows_the_log(fresh_sandbox: Sandbox, service: str) -> None:
+    result = fresh_sandbox.login(
         f"{S6DIR}; (sleep 0.5; s6-svc -t $S6DIR/{service}) &"
         f" timeout 5 tail -n 0 -f /var/log/{service}/current",
         check=False,
     )
-    assert said.exit_code == 124
-    assert said.stdout.strip(), "a restart left no line in the log"
+    assert result.exit_code == 124
+    assert result.stdout.strip(), "a restart left no line in the log"
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -63,21 +67,23 @@ def test_every_line_has_its_time(sandbox: Sandbox, service: str) -> None:
 
 
 @pytest.mark.needs("console")
-def test_logs_reach_the_console_too(own: Sandbox) -> None:
-    own.login(f"{S6DIR}; s6-svc -t $S6DIR/iterate-daemon")
+def test_logs_reach_the_console_too(fresh_sandbox: Sandbox) -> None:
+    fresh_sandbox.login(f"{S6DIR}; s6-svc -t $S6DIR/iterate-daemon")
     waiting.until(
-        lambda: all(any(s in line for line in own.console().splitlines()) for s in SERVICES),
+        lambda: all(
+            any(s in line for line in fresh_sandbox.console().splitlines()) for s in SERVICES
+        ),
         what="a line of each service on the console",
         timeout=20,
-        state=own.console,
+        state=fresh_sandbox.console,
     )
 
 
-def test_svstat_tells_when_it_is_ready(own: Sandbox) -> None:
+def test_svstat_tells_when_it_is_ready(fresh_sandbox: Sandbox) -> None:
     """Readiness is the service's own word, not the fact that it was started."""
     for service in SERVICES:
-        old = pid(own, service)
-        own.login(f"{S6DIR}; s6-svc -k $S6DIR/{service}")
-        up_again(own, service, than=old)
-        assert svstat(own, service, "ready") == "true"
-    assert answers(own)
+        old = pid(fresh_sandbox, service)
+        fresh_sandbox.login(f"{S6DIR}; s6-svc -k $S6DIR/{service}")
+        up_again(fresh_sandbox, service, than=old)
+        assert svstat(fresh_sandbox, service, "ready") == "true"
+    assert answers(fresh_sandbox)

@@ -10,7 +10,8 @@ import pytest
 from tasks.base import project
 
 if TYPE_CHECKING:
-    from tasks.sandbox.sandbox import ExecResult, Sandbox
+    from tasks.sandbox.sandbox import Sandbox
+    from tasks.sandbox.values import ExecResult
 
 #: Tool → the pin that decides its version.
 PINNED = {
@@ -45,9 +46,9 @@ SHELLS = [in_login_shell, in_shell, without_shell]
 def test_installed_is_pinned(sandbox: Sandbox, tool: str, shell: object) -> None:
     assert callable(shell)
     pins = sandbox.read_json(project.BUILD_INFO)["pins"]
-    said = shell(sandbox, f"{tool} --version").stdout
-    found = re.findall(r"(?<![\w.])v?(\d+\.\d+\.\d+(?:[-+][\w.]+)?)", said)
-    assert found[:1] == [pins[PINNED[tool]]], said
+    output = shell(sandbox, f"{tool} --version").stdout
+    matches = re.findall(r"(?<![\w.])v?(\d+\.\d+\.\d+(?:[-+][\w.]+)?)", output)
+    assert matches[:1] == [pins[PINNED[tool]]], output
 
 
 def test_every_pin_is_tested(sandbox: Sandbox) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _DROPPED = frozenset({"content-length", "transfer-encoding", "date"})
 
 
-class Proxy:
+class FaultyProxy:
     """Passes requests on to `upstream` (host:port), but for those that a fault is meant for."""
 
     def __init__(self, upstream: str) -> None:
@@ -74,12 +74,12 @@ class Proxy:
         with contextlib.closing(self._connect(handler)) as there:
             there.endheaders(body)
             reply = there.getresponse()
-            said = reply.read()
+            result = reply.read()
         lines = [f"HTTP/1.1 {reply.status} {reply.reason}"]
         lines += [f"{k}: {v}" for k, v in reply.getheaders() if k.lower() not in _DROPPED]
         head = handler.command == "HEAD"
-        lines += [f"Content-Length: {reply.getheader('Content-Length') if head else len(said)}"]
-        self._write(handler, "\r\n".join([*lines, "", ""]).encode() + (b"" if head else said))
+        lines += [f"Content-Length: {reply.getheader('Content-Length') if head else len(result)}"]
+        self._write(handler, "\r\n".join([*lines, "", ""]).encode() + (b"" if head else result))
 
     def _connect(self, handler: http.server.BaseHTTPRequestHandler) -> http.client.HTTPConnection:
         """To the other side, with the request's line and headers said, but not ended."""

@@ -60,8 +60,7 @@ METHODS_OF_A_CLASS: Final = 15
 #: Their methods are those of a protocol that is not ours to cut.
 PROTOCOLS: Final = {
     "tasks/sandbox/sandbox.py Sandbox": "what a provider has to offer",
-    "tasks/sandbox/providers/docker.py DockerSandbox": "the same, on Docker",
-    "tasks/sandbox/providers/daytona.py DaytonaSandbox": "the same, at Daytona",
+    "tasks/sandbox/providers/docker_sandbox.py DockerSandbox": "the same, on Docker",
     "tasks/sandbox/providers/daytona_sandbox.py DaytonaSandbox": "the same, at Daytona",
 }
 

@@ -99,7 +99,7 @@ class PreviewedSandbox:
     name = "previewed"
     is_up = False
 
-    def ended(self) -> str | None:
+    def end_reason(self) -> str | None:
         return None
 
     def url(self, port: int) -> str:
@@ -148,7 +148,7 @@ LIBRARIES: Final = {"httpx", "requests", "urllib3", "aiohttp", "urllib.request",
 #: Those that may: the seam, and the Docker Engine, which is not the outside.
 SPEAKERS: Final = {
     "tasks/base/transport.py": {"urllib3", "http.client"},
-    "tasks/sandbox/providers/docker.py": {"requests"},
+    "tasks/sandbox/providers/docker_errors.py": {"requests"},
     "tasks/engine/transport.py": {"http.client"},
 }
 #: On their way to the seam, or out of tasks/.

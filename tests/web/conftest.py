@@ -14,14 +14,15 @@ from tasks.base import console, programs, project, waiting
 from tasks.base.errors import TaskError
 from tasks.sandbox import providers
 from tasks.sandbox.run import Run
-from tasks.sandbox.sandbox import Spec
+from tasks.sandbox.values import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-    from tasks.sandbox.sandbox import Provider, Sandbox
+    from tasks.sandbox.provider import Provider
+    from tasks.sandbox.sandbox import Sandbox
 
 FLAGS = [
     "--disable-background-networking",

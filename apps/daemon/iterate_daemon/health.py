@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from iterate_daemon.config import Config
     from iterate_daemon.info import Problem, SourceInfo, StartInfo
-    from iterate_daemon.services import Service
+    from iterate_daemon.services import SupervisedService
 
 _log = logging.getLogger("iterate_daemon")
 
@@ -31,7 +31,7 @@ _FRESH_SECONDS: Final = 0.5
 
 @dataclass(frozen=True)
 class _Services:
-    supervised: tuple[Service, ...]
+    supervised: tuple[SupervisedService, ...]
     opencode: opencode.Opencode
 
 
@@ -140,8 +140,8 @@ class Health:
         return _Services(
             tuple(supervised)
             or (
-                services.Service(name=SELF, state="unknown", pid=os.getpid()),
-                services.Service(name=OPENCODE, state="unknown"),
+                services.SupervisedService(name=SELF, state="unknown", pid=os.getpid()),
+                services.SupervisedService(name=OPENCODE, state="unknown"),
             ),
             answer,
         )
@@ -153,7 +153,7 @@ class Health:
         return self._image_problems + state.problems
 
 
-def _service_json(service: Service, answer: opencode.Opencode) -> dict[str, Any]:
+def _service_json(service: SupervisedService, answer: opencode.Opencode) -> dict[str, Any]:
     """A service with what is known beyond its supervisor: whether it answers, and its version."""
     value = asdict(service)
     if service.name == SELF:

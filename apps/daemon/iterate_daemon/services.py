@@ -22,7 +22,7 @@ _ASKED_TO_STOP: Final = frozenset({0, 130, 143})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class SupervisedService:
     name: str
     state: ServiceState
     pid: int | None = None
@@ -40,12 +40,12 @@ def names(s6_dir: Path) -> list[str]:
     return sorted(name for name in folders if not name.startswith("."))
 
 
-async def read_all(s6_dir: Path) -> list[Service]:
+async def read_all(s6_dir: Path) -> list[SupervisedService]:
     service_names = await asyncio.to_thread(names, s6_dir)
     return list(await asyncio.gather(*(read(s6_dir / name) for name in service_names)))
 
 
-async def read(folder: Path) -> Service:
+async def read(folder: Path) -> SupervisedService:
     try:
         status, deaths = await asyncio.gather(
             children.output(["s6-svstat", "-o", ",".join(_FIELDS), str(folder)], seconds=_SECONDS),
@@ -53,21 +53,27 @@ async def read(folder: Path) -> Service:
         )
         notifies = await asyncio.to_thread((folder / "notification-fd").exists)
     except TimeoutError:
-        return Service(name=folder.name, state="unknown", reason="s6-svstat did not answer")
+        return SupervisedService(
+            name=folder.name, state="unknown", reason="s6-svstat did not answer"
+        )
     except OSError as error:
-        return Service(name=folder.name, state="unknown", reason=f"cannot run s6-svstat: {error}")
+        return SupervisedService(
+            name=folder.name, state="unknown", reason=f"cannot run s6-svstat: {error}"
+        )
     if status.status:
         reason = " ".join(status.stderr.split()) or f"s6-svstat failed with {status.status}"
-        return Service(name=folder.name, state="unknown", reason=reason)
+        return SupervisedService(name=folder.name, state="unknown", reason=reason)
     restarts = len(deaths.stdout.splitlines()) if not deaths.status else None
     return parse(folder.name, status.stdout, notifies=notifies, restarts=restarts)
 
 
-def parse(name: str, text: str, *, notifies: bool, restarts: int | None) -> Service:
+def parse(name: str, text: str, *, notifies: bool, restarts: int | None) -> SupervisedService:
     """Read one line of `s6-svstat -o`."""
     words = text.split()
     if len(words) != len(_FIELDS):
-        return Service(name=name, state="unknown", reason="s6-svstat printed something unknown")
+        return SupervisedService(
+            name=name, state="unknown", reason="s6-svstat printed something unknown"
+        )
     values = dict(zip(_FIELDS, words, strict=True))
     state: ServiceState
     reason = None
@@ -80,7 +86,7 @@ def parse(name: str, text: str, *, notifies: bool, restarts: int | None) -> Serv
         end = f"exited with {exitcode}" if signum is None else f"ended by signal {signum}"
         gave_up = {"restarting": "restarting", "failed": "not restarted any more"}
         reason = f"{end}, {gave_up.get(state, 'stopped on request')}"
-    return Service(
+    return SupervisedService(
         name=name,
         state=state,
         pid=_number(values["pid"]),

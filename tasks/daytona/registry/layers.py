@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from tasks.base import console, files, process
 from tasks.base.errors import TaskError
 from tasks.base.project import cache_dir
-from tasks.build.base_layout import PACKED
+from tasks.build.base_layout import COMPRESSED_LAYERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def pack_layer(archive: tarfile.TarFile, name: str, identity: str) -> ImageBlob:
             _compress(layer, file)
     cached.touch()
     with cached.open("rb") as packed_file:
-        kind = PACKED[packed_file.read(2)]
+        kind = COMPRESSED_LAYERS[packed_file.read(2)]
     return ImageBlob(
         digest=f"sha256:{_digest(cached)}",
         bytes=cached.stat().st_size,
@@ -105,7 +105,7 @@ def _read(tar: tarfile.TarFile, name: str) -> bytes:
 
 def _compress(layer: IO[bytes], into: IO[bytes]) -> None:
     magic = layer.read(2)
-    if magic in PACKED:  # by an engine with the containerd store
+    if magic in COMPRESSED_LAYERS:  # by an engine with the containerd store
         into.write(magic)
         shutil.copyfileobj(layer, into, _BLOCK)
         return

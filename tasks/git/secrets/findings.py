@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: In `allow`, an object's id lets that very content through.
 _ID: Final = re.compile(r"[0-9a-f]{12,64}")
-_SHOWN: Final = 10
+_LISTED: Final = 10
 
 #: Where a secret stands: in a file as it is now, in the index alone, or in the history alone.
 Place = Literal["file", "index", "history"]
@@ -106,5 +106,5 @@ def summarize(findings: Iterable[SecretFinding], patterns: Iterable[str] = ()) -
     allowing = list(patterns)
     remaining = {finding for finding in findings if not is_allowed(finding, allowing)}
     ordered = sorted(remaining, key=lambda finding: (finding.path, finding.place, finding.kind))
-    rest = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    return ", ".join(map(str, ordered[:_SHOWN])) + rest
+    rest = f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else ""
+    return ", ".join(map(str, ordered[:_LISTED])) + rest

@@ -94,9 +94,9 @@ def by_content(content: bytes) -> str | None:
     """The kind of secret that stands in `content`, if any."""
     if b"\0" in content[:4096]:
         return None
-    for what, form in CONTENT.items():
-        if any(telltale in content for telltale in _TELLTALES[what]) and form.search(content):
-            return what
+    for kind, form in CONTENT.items():
+        if any(telltale in content for telltale in _TELLTALES[kind]) and form.search(content):
+            return kind
     return None
 
 

@@ -12,15 +12,19 @@ from tasks.base import console, project, waiting
 from tasks.base.errors import TaskError
 from tasks.base.retry import RemoteFailed
 from tasks.daytona import api as daytona_api
+from tasks.sandbox.errors import SandboxEnded
+from tasks.sandbox.ownership import RUN_LABEL, belonging_from_labels
+from tasks.sandbox.provider import Provider
 from tasks.sandbox.providers.daytona_sandbox import FAILED_STATES, START_TIMEOUT, DaytonaSandbox
-from tasks.sandbox.run import CREATED_LABEL, OWNER_LABEL, RUN_LABEL, Run, labels_say_keep
-from tasks.sandbox.sandbox import Belonging, Capability, Provider, Sandbox, SandboxEnded, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tasks.daytona.api import Daytona
     from tasks.daytona.sandbox_client import RemoteSandbox
+    from tasks.sandbox.ownership import Ownership
+    from tasks.sandbox.sandbox import Sandbox
+    from tasks.sandbox.values import Belonging, Capability, Spec
 
 #: Carried by all of ours, so that a list of them can be asked for.
 OUR_LABEL: Final = {f"{project.LABEL}.managed": "1"}
@@ -84,14 +88,8 @@ class DaytonaProvider(Provider):
             ),
         )
 
-    def create(self, spec: Spec, run: Run) -> Sandbox:
+    def create_sandbox(self, spec: Spec, run: Ownership) -> Sandbox:
         """Daytona starts what it creates: `start` has nothing left to do the first time."""
-        if spec.checkout is not None:
-            self.require("local_mode")
-        if spec.under_init:
-            self.require("init_control")
-        if any(spec.ports.values()):
-            self.require("host_ports")
         name = run.name(spec.purpose)
         options = {
             "name": name,
@@ -112,7 +110,6 @@ class DaytonaProvider(Provider):
                 raise _explain_failed_start(error, spec.image) from error
             raise
         return DaytonaSandbox(
-            self,
             self.api.sandboxes,
             remote,
             spec,
@@ -160,7 +157,7 @@ class DaytonaProvider(Provider):
             interval=0.3,
         )
 
-    def _take_back(self, name: str, run: Run) -> None:
+    def _take_back(self, name: str, run: Ownership) -> None:
         """Delete what there is of that name or run's label, if anything: names are unique."""
         with suppress(TaskError):
             if remote := self.api.sandboxes.find(name):
@@ -172,8 +169,11 @@ class DaytonaProvider(Provider):
                     self.delete(sandbox.id, sandbox.name)
 
     def belongings(self) -> list[Belonging]:
-        sandboxes = self.api.sandboxes.list_all(OUR_LABEL)
-        return [_belonging(remote) for remote in sandboxes if remote.id not in self.leaks]
+        return [
+            belonging_from_labels("sandbox", remote.id, remote.name, remote.labels)
+            for remote in self.api.sandboxes.list_all(OUR_LABEL)
+            if remote.id not in self.leaks
+        ]
 
     def remove(self, belonging: Belonging) -> None:
         self.delete(belonging.id, belonging.name)
@@ -195,17 +195,17 @@ class DaytonaProvider(Provider):
                 )
 
     def _delete(self, identity: str, name: str) -> None:
-        requested = False
+        is_requested = False
 
         def is_gone() -> bool:
-            nonlocal requested
+            nonlocal is_requested
             remote = self.api.sandboxes.find(identity)
             if remote is None:
                 return True
-            if not requested and remote.state != "destroying":
+            if not is_requested and remote.state != "destroying":
                 try:
                     self.api.sandboxes.delete(identity)
-                    requested = True
+                    is_requested = True
                 except RemoteFailed as error:
                     if error.kind != "conflict":  # its state changes at this moment: ask again
                         raise
@@ -229,19 +229,3 @@ def _explain_failed_start(error: RemoteFailed, image: str) -> TaskError:
     if "failed to start" in message:
         return SandboxEnded(f"a sandbox of {image}: {console.printable(message)}")
     return error
-
-
-def _belonging(remote: RemoteSandbox) -> Belonging:
-    try:
-        created = float(remote.labels.get(CREATED_LABEL, ""))
-    except ValueError:
-        created = time.time()  # of an unknown age: never too old
-    return Belonging(
-        kind="sandbox",
-        id=remote.id,
-        name=remote.name,
-        run=remote.labels.get(RUN_LABEL, ""),
-        owner=remote.labels.get(OWNER_LABEL, ""),
-        created=created,
-        keep=labels_say_keep(remote.labels),
-    )

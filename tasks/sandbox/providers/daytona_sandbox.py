@@ -10,14 +10,16 @@ from tasks.base import console, waiting
 from tasks.base.errors import TaskError
 from tasks.base.retry import RemoteFailed
 from tasks.sandbox import guest_exec
-from tasks.sandbox.sandbox import ExecResult, Sandbox, SandboxEnded, Spec
+from tasks.sandbox.errors import SandboxEnded
+from tasks.sandbox.sandbox import Sandbox
+from tasks.sandbox.values import ExecResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tasks.daytona.sandbox_client import Preview, RemoteSandbox, SandboxClient
-    from tasks.sandbox.run import Run
-    from tasks.sandbox.sandbox import Provider
+    from tasks.sandbox.ownership import Ownership
+    from tasks.sandbox.values import Spec
 
 #: Seconds until a sandbox must have started, or stopped.
 START_TIMEOUT: Final = 120.0
@@ -34,20 +36,18 @@ class DaytonaSandbox(Sandbox):
 
     def __init__(
         self,
-        provider: Provider,
         sandboxes: SandboxClient,
         remote: RemoteSandbox,
         spec: Spec,
-        run: Run,
+        run: Ownership,
         *,
         delete: Callable[[], None],
     ) -> None:
-        self._provider = provider
         self._sandboxes = sandboxes
         self._delete = delete
         self._remote = remote
         self._previews: dict[int, Preview] = {}
-        self._started = False
+        self._was_started = False
         self.name = remote.name
         self.spec = spec
         self.run = run
@@ -55,7 +55,7 @@ class DaytonaSandbox(Sandbox):
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        self._started = True
+        self._was_started = True
         self._previews.clear()  # their tokens end with each start
         if self._refresh().state != "started":
             self._sandboxes.start(self._remote.id)
@@ -66,14 +66,11 @@ class DaytonaSandbox(Sandbox):
         self._sandboxes.stop(self._remote.id)
         self._wait_for("stopped", timeout=_STOP_TIMEOUT)
 
-    def kill(self) -> None:
-        self._provider.require("init_control")
-
     def delete(self) -> None:
         self._delete()
 
-    def ended(self) -> str | None:
-        if not self._started:
+    def end_reason(self) -> str | None:
+        if not self._was_started:
             return "was never started"
         remote = self._sandboxes.find(self._remote.id)
         if remote is None:
@@ -82,10 +79,6 @@ class DaytonaSandbox(Sandbox):
             return None
         reason = f": {console.printable(remote.reason)}" if remote.reason else ""
         return f"ended: it is {console.printable(remote.state)}{reason}"
-
-    def exit_status(self) -> int:
-        self._provider.require("exit_status")
-        raise AssertionError("unreachable: it is not offered")
 
     def _refresh(self) -> RemoteSandbox:
         remote = self._sandboxes.find(self._remote.id)
@@ -128,7 +121,7 @@ class DaytonaSandbox(Sandbox):
             # Beside the command's own time: a busy sandbox starts the runner slowly.
             answer = self._sandboxes.execute(self._remote, script, timeout=timeout + 30)
         except RemoteFailed as error:
-            if reason := self.ended():
+            if reason := self.end_reason():
                 raise SandboxEnded(f"running a command in {self.name}: it {reason}") from error
             raise
         result = guest_exec.parse(answer.result)
@@ -174,7 +167,7 @@ class DaytonaSandbox(Sandbox):
             try:
                 self._previews[port] = self._sandboxes.preview(self._remote.id, port)
             except RemoteFailed as error:
-                if reason := self.ended():
+                if reason := self.end_reason():
                     raise SandboxEnded(f"{self.name} {reason}: port {port} is not there") from error
                 raise
         return self._previews[port]
@@ -182,10 +175,6 @@ class DaytonaSandbox(Sandbox):
     def console(self, *, tail: int | None = None) -> str:
         text = self._sandboxes.entrypoint_log(self._remote)
         return text if tail is None else "\n".join(text.splitlines()[-tail:])
-
-    def health(self) -> str:
-        self._provider.require("health")
-        raise AssertionError("unreachable: it is not offered")
 
     def describe(self) -> Mapping[str, Any]:
         fields = dict(self._refresh().fields)

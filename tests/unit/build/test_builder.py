@@ -17,7 +17,7 @@ from tasks.engine.engine import Engine
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWN = """\
+OWN_BUILDER = """\
 Name:   default
 Driver: docker
 
@@ -129,22 +129,30 @@ def docker(tmp_path: Path) -> Docker:
 @pytest.fixture(autouse=True)
 def info(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the engine says of itself."""
-    told: dict[str, Any] = {"ID": "ours", "DriverStatus": [["Backing Filesystem", "extfs"]]}
-    monkeypatch.setattr(builder, "_info", lambda _engine: told)
-    return told
+    facts: dict[str, Any] = {"ID": "ours", "DriverStatus": [["Backing Filesystem", "extfs"]]}
+    monkeypatch.setattr(builder, "_info", lambda _engine: facts)
+    return facts
 
 
 def test_without_a_name_it_is_what_buildx_would_take(docker: Docker) -> None:
-    found = builder.require(docker.says(inspect=OWN).engine)
-    assert (found.name, found.driver, found.own) == ("default", "docker", True)
-    assert not found.platform
+    chosen_builder = builder.require(docker.says(inspect=OWN_BUILDER).engine)
+    assert (chosen_builder.name, chosen_builder.driver, chosen_builder.own) == (
+        "default",
+        "docker",
+        True,
+    )
+    assert not chosen_builder.platform
     assert docker.asked == ["buildx inspect"]
 
 
 def test_a_remote_one_builds_for_the_engine(docker: Docker) -> None:
-    found = builder.require(docker.says(inspect=REMOTE).engine, "far")
-    assert (found.name, found.own, found.platform) == ("far", False, "linux/amd64")
-    assert str(found) == "far (remote, tcp://127.0.0.1:34561)"
+    chosen_builder = builder.require(docker.says(inspect=REMOTE).engine, "far")
+    assert (chosen_builder.name, chosen_builder.own, chosen_builder.platform) == (
+        "far",
+        False,
+        "linux/amd64",
+    )
+    assert str(chosen_builder) == "far (remote, tcp://127.0.0.1:34561)"
     assert docker.asked == ["buildx inspect far"]
 
 
@@ -185,8 +193,12 @@ def test_why_it_does_not_answer_is_quoted(docker: Docker) -> None:
 
 
 def test_one_that_starts_when_it_is_needed_may_be_down(docker: Docker) -> None:
-    found = builder.require(docker.says(inspect=STOPPED).engine, "box")
-    assert (found.driver, found.own, found.platform) == ("docker-container", False, "linux/amd64")
+    chosen_builder = builder.require(docker.says(inspect=STOPPED).engine, "box")
+    assert (chosen_builder.driver, chosen_builder.own, chosen_builder.platform) == (
+        "docker-container",
+        False,
+        "linux/amd64",
+    )
 
 
 def test_one_for_other_machines_is_refused(docker: Docker) -> None:
@@ -196,61 +208,63 @@ def test_one_for_other_machines_is_refused(docker: Docker) -> None:
 
 
 def test_another_engine_keeps_its_images_to_itself(docker: Docker) -> None:
-    other = OWN.replace("default", "office")
+    description = OWN_BUILDER.replace("default", "office")
     with pytest.raises(builder.NoBuilder) as caught:
-        builder.require(docker.says(inspect=other, id="theirs\n").engine, "office")
+        builder.require(docker.says(inspect=description, id="theirs\n").engine, "office")
     assert "--driver docker-container office" in caught.value.fix
     assert docker.asked[-1] == "--context office info --format {{.ID}}"
 
 
 def test_our_engine_under_another_name_is_ours(docker: Docker) -> None:
-    other = OWN.replace("default", "desktop-linux")
-    assert builder.require(docker.says(inspect=other, id="ours\n").engine).own
+    description = OWN_BUILDER.replace("default", "desktop-linux")
+    assert builder.require(docker.says(inspect=description, id="ours\n").engine).own
 
 
 @pytest.mark.parametrize("name", ["", "-x", "--builder=x", "a b", "a\n", "../x", "ü"])
 def test_what_cannot_name_one_is_refused_before_any_work(name: str) -> None:
     with pytest.raises(BadInput):
-        builder.wanted(name)
+        builder.requested_name_of(name)
     with pytest.raises(BadInput):
-        builder.wanted(None, {builder.VARIABLE: name or " "})
+        builder.requested_name_of(None, {builder.VARIABLE: name or " "})
 
 
 def test_the_option_counts_before_the_variable() -> None:
-    assert builder.wanted("a", {builder.VARIABLE: "b"}) == "a"
-    assert builder.wanted(None, {builder.VARIABLE: "b"}) == "b"
-    assert builder.wanted(None, {builder.VARIABLE: ""}) is None
+    assert builder.requested_name_of("a", {builder.VARIABLE: "b"}) == "a"
+    assert builder.requested_name_of(None, {builder.VARIABLE: "b"}) == "b"
+    assert builder.requested_name_of(None, {builder.VARIABLE: ""}) is None
 
 
 def test_the_engines_own_builder_cannot_write_a_cache(docker: Docker) -> None:
     with pytest.raises(CacheUnusable) as caught:
-        builder.way(docker.says(inspect=OWN).engine, environment={CACHE: "registry:host.example/a"})
+        builder.plan_build(
+            docker.says(inspect=OWN_BUILDER).engine, environment={CACHE: "registry:host.example/a"}
+        )
     assert "--driver docker-container" in caught.value.fix
     assert "--builder sandbox" in caught.value.fix
 
 
 def test_it_can_with_the_containerd_store(docker: Docker, info: dict[str, Any]) -> None:
     info["DriverStatus"] = json.loads('[["driver-type", "io.containerd.snapshotter.v1"]]')
-    way = builder.way(
-        docker.says(inspect=OWN).engine, environment={CACHE: "registry:host.example/a"}
+    plan = builder.plan_build(
+        docker.says(inspect=OWN_BUILDER).engine, environment={CACHE: "registry:host.example/a"}
     )
-    assert way.builder.own
-    assert str(way.cache) == "registry:host.example/a"
+    assert plan.builder.own
+    assert str(plan.cache) == "registry:host.example/a"
 
 
 def test_a_setting_that_cannot_be_is_said_before_anybody_is_asked(docker: Docker) -> None:
     with pytest.raises(BadInput):
-        builder.way(docker.engine, "far", environment={CACHE: "yes"})
+        builder.plan_build(docker.engine, "far", environment={CACHE: "yes"})
     assert docker.asked == []
 
 
 def test_the_variable_chooses(docker: Docker) -> None:
-    way = builder.way(
+    plan = builder.plan_build(
         docker.says(inspect=REMOTE).engine,
         environment={builder.VARIABLE: "far", CACHE: "registry:host.example/a"},
     )
     assert docker.asked == ["buildx inspect far"]
-    assert (way.builder.name, str(way.cache), way.arch) == (
+    assert (plan.builder.name, str(plan.cache), plan.arch) == (
         "far",
         "registry:host.example/a",
         "amd64",

@@ -33,7 +33,7 @@ def test_the_pins_stand_at_the_top() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "what"),
+    ("text", "line", "description"),
     [
         ("# syntax=docker/dockerfile:1\n" + FINE, 1, "directive"),
         ("# escape=`\n" + FINE, 1, "directive"),
@@ -66,11 +66,11 @@ def test_the_pins_stand_at_the_top() -> None:
         (FINE + "FROM x\n", 5, "tag"),
     ],
 )
-def test_what_strays_is_found_on_its_line(text: str, line: int, what: str) -> None:
+def test_what_strays_is_found_on_its_line(text: str, line: int, description: str) -> None:
     findings = dockerfile.lint(text)
-    assert [(f.line, what in f.what) for f in findings if f.line == line][:1] == [(line, True)], (
-        findings
-    )
+    assert [(f.line, description in f.what) for f in findings if f.line == line][:1] == [
+        (line, True)
+    ], findings
 
 
 @pytest.mark.parametrize(

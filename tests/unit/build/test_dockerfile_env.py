@@ -41,7 +41,7 @@ FORMS = [
 ]
 
 
-def only(text: str, name: str) -> dockerfile_env.Definition:
+def only_definition(text: str, name: str) -> dockerfile_env.Definition:
     return dockerfile_env.only(dockerfile_env.definitions(text), name)
 
 
@@ -49,13 +49,13 @@ def only(text: str, name: str) -> dockerfile_env.Definition:
 @pytest.mark.parametrize("new", ["2.0.0", "1.2.3-beta.1+x", "10.20.30"])
 def test_only_the_version_changes(form: str, new: str) -> None:
     old = form.replace("@", "1.2.3")
-    assert only(old, A).value == "1.2.3"
+    assert only_definition(old, A).value == "1.2.3"
     assert dockerfile_env.replace(old, {A: new}) == form.replace("@", new)
     assert dockerfile.pins(old) == {A: "1.2.3"} or f"{A}X" in dockerfile.pins(old)
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ("", "no ENV line"),
         (f"# ENV {A}=1\n", "no ENV line"),
@@ -74,8 +74,8 @@ def test_only_the_version_changes(form: str, new: str) -> None:
         (f"ENV {A} 1 # why\n", "no plain version"),
     ],
 )
-def test_what_cannot_be_edited_is_explained(text: str, why: str) -> None:
-    with pytest.raises(BadInput, match=why):
+def test_what_cannot_be_edited_is_explained(text: str, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
         dockerfile_env.replace(text, {A: "2"})
 
 
@@ -94,14 +94,14 @@ VARIABLES = [pin.variable for pin in pins.PINS]
 def test_ours_comes_back_byte_for_byte(values: dict[str, str], crlf: bool) -> None:
     """Every other line is as it was, and the way back gives the very same text."""
     old = TEXT.replace("\n", "\r\n") if crlf else TEXT
-    was = {name: only(old, name).value for name in values}
+    was = {name: only_definition(old, name).value for name in values}
     new = dockerfile_env.replace(old, values)
     assert dockerfile_env.replace(new, was) == old
     assert pins.current_versions(new) == pins.current_versions(old) | values
-    for before, after in zip(old.split("\n"), new.split("\n"), strict=True):
-        name = next((n for n in values if before.startswith(f"ENV {n}=")), None)
-        expected = before.replace(f"={was[name]}", f"={values[name]}", 1) if name else before
-        assert after == expected
+    for old_line, new_line in zip(old.split("\n"), new.split("\n"), strict=True):
+        name = next((n for n in values if old_line.startswith(f"ENV {n}=")), None)
+        expected = old_line.replace(f"={was[name]}", f"={values[name]}", 1) if name else old_line
+        assert new_line == expected
 
 
 @given(st.text(f"ENV{A[:3]}= \\\n\r#\"'$<1.", max_size=60), st.sampled_from(FORMS))
@@ -109,12 +109,12 @@ def test_any_surroundings_stay(junk: str, form: str) -> None:
     """Whatever stands around: the edit is refused, or only the version differs."""
     text = junk + "\n" + form.replace("@", "1.2.3") + junk
     try:
-        found = only(text, A)
+        definition = only_definition(text, A)
         new = dockerfile_env.replace(text, {A: "9.9.9"})
     except BadInput:
         return
-    assert new[: found.start] == text[: found.start]
-    assert new[found.start :].removeprefix("9.9.9") == text[found.end :]
+    assert new[: definition.start] == text[: definition.start]
+    assert new[definition.start :].removeprefix("9.9.9") == text[definition.end :]
 
 
 def test_every_pin_has_a_row_and_every_row_a_line() -> None:

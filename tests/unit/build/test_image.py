@@ -7,12 +7,14 @@ import pytest
 
 from tasks.base.errors import BadInput
 from tasks.build import image, source
-from tasks.build.builder import Builder, Way
+from tasks.build.builder import Builder, BuildPlan
 from tasks.build.layer_cache import Cache
 from tests.support import repos
 
-OWN = Builder("default", "docker", "default", own=True)
-OTHER = Builder("far", "remote", "tcp://far.example:1234", own=False, platform="linux/amd64")
+OWN_BUILDER = Builder("default", "docker", "default", own=True)
+REMOTE_BUILDER = Builder(
+    "far", "remote", "tcp://far.example:1234", own=False, platform="linux/amd64"
+)
 
 
 @pytest.mark.parametrize(
@@ -36,19 +38,19 @@ def test_names_it_does_not_take_are_refused_before_any_work(tag: str) -> None:
 def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo")
     repos.git(repo, "remote", "add", "origin", "https://me:hunter2@git.example/a.git")
-    found = source.from_working_tree(repo, build_args={})
+    build_source = source.from_working_tree(repo, build_args={})
     proxies = {
         "HTTPS_PROXY": "http://me:hunter2@proxy.example",
         "no_proxy": "x",
         "OTHER": "hunter2",
     }
     options = image.arguments(
-        found,
+        build_source,
         tag="a:b",
         ca_bundle=Path("/ca.pem"),
         extra_labels=["x=y"],
         environment=proxies,
-        way=Way(OWN, Cache("registry", "cache.example/layers")),
+        plan=BuildPlan(OWN_BUILDER, Cache("registry", "cache.example/layers")),
     )
     text = " ".join(options)
     assert "hunter2" not in text
@@ -56,7 +58,7 @@ def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
     assert "OTHER" not in text
     assert "--secret id=ca_bundle,src=/ca.pem" in text
     assert "--label org.opencontainers.image.source=https://git.example/a.git" in text
-    assert f"--label {image.IDENTITY_LABEL}={found.identity}" in text
+    assert f"--label {image.IDENTITY_LABEL}={build_source.identity}" in text
     assert "--label x=y" in text
     assert "--builder default" in text
     assert "--load" in options
@@ -64,7 +66,7 @@ def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
-    found = source.from_working_tree(repos.new(tmp_path / "repo"), build_args={})
+    build_source = source.from_working_tree(repos.new(tmp_path / "repo"), build_args={})
     proxies = {
         "HTTPS_PROXY": "http://proxy.example:3128",
         "http_proxy": "http://127.0.0.1:3128",
@@ -73,12 +75,18 @@ def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
         "no_proxy": "127.0.0.1,localhost,.example",
         "FTP_PROXY": "",
     }
-    options = image.arguments(found, tag="a:b", environment=proxies, way=Way(OTHER))
+    options = image.arguments(
+        build_source, tag="a:b", environment=proxies, plan=BuildPlan(REMOTE_BUILDER)
+    )
     text = " ".join(options)
     assert "--builder far" in text
     assert "--load" not in options, "buildx would pack with gzip"
     assert "--output type=docker,compression=zstd" in text
     assert "--platform linux/amd64" in text
     # What is loopback here is something else there.
-    given = {after for before, after in pairwise(options) if before == "--build-arg"}
-    assert {name for name in given if "=" not in name} == {"HTTPS_PROXY", "FTP_PROXY", "no_proxy"}
+    build_args = {value for option, value in pairwise(options) if option == "--build-arg"}
+    assert {name for name in build_args if "=" not in name} == {
+        "HTTPS_PROXY",
+        "FTP_PROXY",
+        "no_proxy",
+    }

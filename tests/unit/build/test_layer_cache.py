@@ -10,8 +10,8 @@ from tasks.build.layer_cache import Cache, CacheUnusable
 @pytest.mark.parametrize("text", ["", "off"])
 def test_it_is_off(text: str) -> None:
     assert layer_cache.parse(text) is None
-    assert layer_cache.wanted({layer_cache.VARIABLE: text}) is None
-    assert layer_cache.wanted({}) is None
+    assert layer_cache.from_environment({layer_cache.VARIABLE: text}) is None
+    assert layer_cache.from_environment({}) is None
 
 
 @pytest.mark.parametrize(

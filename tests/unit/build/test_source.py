@@ -36,9 +36,9 @@ def identity(repo: Path, **build_args: str) -> str:
 )
 def test_changes_that_count(tmp_path: Path, change: Callable[[Path], object]) -> None:
     repo = repos.new(tmp_path / "repo")
-    before = identity(repo)
+    original_identity = identity(repo)
     change(repo)
-    assert identity(repo) != before
+    assert identity(repo) != original_identity
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_changes_that_count(tmp_path: Path, change: Callable[[Path], object]) ->
 )
 def test_changes_that_do_not(tmp_path: Path, change: Callable[[Path], object]) -> None:
     repo = repos.new(tmp_path / "repo", **{".gitignore": "*.log\n"})
-    before = identity(repo)
+    original_identity = identity(repo)
     change(repo)
-    assert identity(repo) == before
+    assert identity(repo) == original_identity
 
 
 def test_build_arguments_count(tmp_path: Path) -> None:

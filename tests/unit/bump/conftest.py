@@ -1,4 +1,4 @@
-"""npm's own code as the judge of versions and ranges."""
+"""npm's own code as the judge of the order of versions."""
 
 from __future__ import annotations
 

@@ -191,8 +191,7 @@ def test_a_date_header_that_makes_no_sense_is_ignored(date: str, tmp_path: Path)
     with package_registry.serving() as server:
         server.date = date
         server.npm("bun", {"1.0.0": {}})
-        registries = PackageRegistries(tmp_path)
-        registries._settings.set_result({"registry": server.url})
+        registries = PackageRegistries(tmp_path, {"registry": server.url})
         registries.package(find_pin("bun"))
         _, clock = registries.clock()
         registries.close()
@@ -202,8 +201,7 @@ def test_a_date_header_that_makes_no_sense_is_ignored(date: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["../x", "a/b", "@a/../b", "", "http://x", "a" * 215, "é", "a b"])
 def test_nothing_but_a_packages_name_gets_into_an_address(name: str, tmp_path: Path) -> None:
     with package_registry.serving() as server:
-        registries = PackageRegistries(tmp_path)
-        registries._settings.set_result({"registry": server.url})
+        registries = PackageRegistries(tmp_path, {"registry": server.url})
         assert registries.npm_versions(name) == frozenset()
         assert server.requests == []
 

@@ -12,8 +12,8 @@ from tasks.commands import local_test
 ROOT = Path("/repo")
 
 
-def arguments(*given: str) -> list[str]:
-    return local_test.pytest_arguments(local_test.parse(list(given)), root=ROOT)
+def arguments(*options: str) -> list[str]:
+    return local_test.pytest_arguments(local_test.parse(list(options)), root=ROOT)
 
 
 def test_nothing_given() -> None:
@@ -34,7 +34,7 @@ def test_everything_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "workers"),
+    ("options", "workers"),
     [
         ([], 2),
         (["--keep"], 2),
@@ -44,8 +44,8 @@ def test_everything_given() -> None:
         (["-k", "git", "--workers", "3"], 3),
     ],
 )
-def test_how_many_at_a_time(given: list[str], workers: int) -> None:
-    result = arguments(*given)
+def test_how_many_at_a_time(options: list[str], workers: int) -> None:
+    result = arguments(*options)
     if workers == 1:
         assert "--numprocesses" not in result
     else:
@@ -57,7 +57,7 @@ def test_each_run_has_a_seed_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         ["--nonsense"],
         ["--see", "1"],
@@ -67,9 +67,9 @@ def test_each_run_has_a_seed_of_its_own() -> None:
         ["left-over"],
     ],
 )
-def test_what_is_not_known_is_refused(given: list[str]) -> None:
+def test_what_is_not_known_is_refused(options: list[str]) -> None:
     with pytest.raises(BadInput) as caught:
-        local_test.parse(given)
+        local_test.parse(options)
     assert caught.value.exit_status == 2
     assert "nox -s local_test -- --help" in caught.value.fix
 

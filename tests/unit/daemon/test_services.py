@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from iterate_daemon.services import Service, names, parse, read_all
+from iterate_daemon.services import SupervisedService, names, parse, read_all
 
 from tests.unit.daemon.support import program
 
@@ -74,7 +74,9 @@ def test_every_service_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     program(tmp_path / "bin", "s6-svdt", "echo one; echo two")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     missing, ready = asyncio.run(read_all(scan))
-    assert ready == Service(name="good", state="ready", pid=7, since_seconds=42, restarts=2)
+    assert ready == SupervisedService(
+        name="good", state="ready", pid=7, since_seconds=42, restarts=2
+    )
     assert missing.state == "unknown"
     assert "unable to read status" in str(missing.reason)
 

@@ -48,8 +48,8 @@ def test_no_password_survives(user: str, password: str) -> None:
 def test_the_callers_git_variables_are_out_of_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repo, other = repos.new(tmp_path / "repo"), repos.new(tmp_path / "other")
-    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    repo, second_repo = repos.new(tmp_path / "repo"), repos.new(tmp_path / "other")
+    monkeypatch.setenv("GIT_DIR", str(second_repo / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "no-index"))
     assert git.open_repo(repo).git_dir == repo / ".git"
 

@@ -62,11 +62,11 @@ def test_one_copy_of_each_program(tmp_path: Path) -> None:
     program = tmp_path / "node_modules/a/bin"
     program.parent.mkdir(parents=True)
     program.write_bytes(b"x" * 2_000_000)
-    other = tmp_path / "node_modules/b"
-    os.link(program, other)
+    second_path = tmp_path / "node_modules/b"
+    os.link(program, second_path)
     (tmp_path / "small").write_text("x")
     os.link(tmp_path / "small", tmp_path / "tiny")
     npm_tool.deduplicate(tmp_path)
-    assert {program.is_symlink(), other.is_symlink()} == {True, False}
-    assert other.read_bytes() == program.read_bytes()
+    assert {program.is_symlink(), second_path.is_symlink()} == {True, False}
+    assert second_path.read_bytes() == program.read_bytes()
     assert not (tmp_path / "tiny").is_symlink()

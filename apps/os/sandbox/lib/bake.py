@@ -33,10 +33,10 @@ RUNTIME_PACKAGES = ("base", "git")
 
 def main(out: Path) -> None:
     tree = out / "tree"
-    packed = tree / context.SOURCE_FILE
-    if packed.exists():
-        record = json.loads(packed.read_text())
-        packed.unlink()
+    source_file = tree / context.SOURCE_FILE
+    if source_file.exists():
+        record = json.loads(source_file.read_text())
+        source_file.unlink()
         shutil.move(tree / ".git", out / "git")
     else:
         record = _clean_by_hand(tree, out)
@@ -67,24 +67,24 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
             "the build context has no .git directory (a linked worktree has only a file)",
             fix="build in a plain clone, or with nox -s snapshot_local",
         )
-    found = source.from_working_tree(tree, build_args=_build_args(), trust_index=False)
-    for note in found.tree.all_notes():
+    build_source = source.from_working_tree(tree, build_args=_build_args(), trust_index=False)
+    for note in build_source.tree.all_notes():
         console.warn(note)
-    context.refuse_secrets(found)
-    for number, part in enumerate(found.tree.trees()):
+    context.refuse_secrets(build_source)
+    for number, part in enumerate(build_source.tree.trees()):
         clean = out / f"git-{number}" if number else out / "git"
         gitdir.export(part, clean)
-    kept = _keep_listed(os.fsencode(tree), found)
-    for number, part in enumerate(found.tree.trees()):
+    kept = _keep_listed(os.fsencode(tree), build_source)
+    for number, part in enumerate(build_source.tree.trees()):
         if number:
             shutil.move(out / f"git-{number}", tree / os.fsdecode(part.prefix) / ".git")
-    console.good(f"{kept} files of {found.describe()}")
-    return found.record()
+    console.good(f"{kept} files of {build_source.describe()}")
+    return build_source.record()
 
 
-def _keep_listed(root: bytes, found: source.Source) -> int:
+def _keep_listed(root: bytes, tree_source: source.Source) -> int:
     """Remove what git does not list, all git data included; give the rest git's modes."""
-    listed = {entry.path: entry for entry in found.tree.everything()}
+    listed = {entry.path: entry for entry in tree_source.tree.everything()}
     for folder, folders, files in os.walk(root, topdown=False):
         for name in [*files, *folders]:
             path = os.path.join(folder, name)

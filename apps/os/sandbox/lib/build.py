@@ -27,7 +27,7 @@ _BUILT: Final = frozenset({"node_modules", "dist", "dist.next", ".venv"})
 
 
 @dataclass(frozen=True)
-class Step:
+class StartStep:
     """`work` makes `result` from the files that `inputs` gives and the tools' versions."""
 
     name: str
@@ -113,9 +113,9 @@ def _build_ui(repo: Path) -> None:
 
 
 STEPS: Final = (
-    Step("install", _install, _packages, ("pnpm", "node"), "node_modules"),
-    Step("python", _sync_packages, _requirements, ("uv",), _VENV),
-    Step("ui", _build_ui, _ui_sources, ("node",), f"{_WEB}/dist"),
+    StartStep("install", _install, _packages, ("pnpm", "node"), "node_modules"),
+    StartStep("python", _sync_packages, _requirements, ("uv",), _VENV),
+    StartStep("ui", _build_ui, _ui_sources, ("node",), f"{_WEB}/dist"),
 )
 
 

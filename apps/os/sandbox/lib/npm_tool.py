@@ -69,10 +69,10 @@ def tailor(lock: dict[str, Any], cpu: str) -> None:
         elif "cpu" in entry and place == f"node_modules/{name}":
             packages[""]["dependencies"][name] = entry["version"]
             entry.pop("optional", None)
-    left = {place.rpartition("node_modules/")[2] for place in packages}
+    remaining_packages = {place.rpartition("node_modules/")[2] for place in packages}
     for entry in packages.values():
         optional = entry.get("optionalDependencies", {})
-        for name in [name for name in optional if name not in left]:
+        for name in [name for name in optional if name not in remaining_packages]:
             del optional[name]
 
 
@@ -90,14 +90,14 @@ def deduplicate(tool: Path) -> None:
     """Packages hard-link their program under several names, which a layer would store each."""
     first: dict[int, Path] = {}
     for path in sorted(tool.rglob("*")):
-        known = path.lstat()
-        if path.is_symlink() or not path.is_file() or known.st_nlink < 2 or known.st_size < 1e6:
+        status = path.lstat()
+        if path.is_symlink() or not path.is_file() or status.st_nlink < 2 or status.st_size < 1e6:
             continue
-        if known.st_ino in first:
+        if status.st_ino in first:
             path.unlink()
-            path.symlink_to(os.path.relpath(first[known.st_ino], path.parent))
+            path.symlink_to(os.path.relpath(first[status.st_ino], path.parent))
         else:
-            first[known.st_ino] = path
+            first[status.st_ino] = path
 
 
 if __name__ == "__main__":

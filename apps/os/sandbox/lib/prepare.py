@@ -58,8 +58,8 @@ def main() -> None:
 
 def _step(name: str, work: Callable[[], str]) -> None:
     start = time.monotonic()
-    said = work()
-    console.good(f"{name}: {said} ({console.seconds(time.monotonic() - start)})")
+    result = work()
+    console.good(f"{name}: {result} ({console.seconds(time.monotonic() - start)})")
 
 
 def _source() -> dict[str, Any]:

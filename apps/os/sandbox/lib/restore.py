@@ -29,10 +29,10 @@ def main(tree: Path) -> None:
     order = git_dir / ORDER
     if not order.exists():
         return
-    wanted: dict[str, Any] = json.loads(order.read_text())
-    if wanted["format"] != FORMAT:
-        sys.exit(f"the context's form is {wanted['format']}, this commit knows {FORMAT}")
-    for name, (size, digest) in wanted["files"].items():
+    request: dict[str, Any] = json.loads(order.read_text())
+    if request["format"] != FORMAT:
+        sys.exit(f"the context's form is {request['format']}, this commit knows {FORMAT}")
+    for name, (size, digest) in request["files"].items():
         _check(git_dir / name, size, digest)
     for path in tree.iterdir():
         if path.name == ".git":
@@ -44,41 +44,41 @@ def main(tree: Path) -> None:
     order.unlink()
     for folder in ("refs/heads", "objects/info"):
         (git_dir / folder).mkdir(parents=True, exist_ok=True)
-    for name in wanted["thin"]:  # the oldest first: each is complete with those before it
+    for name in request["thin"]:  # the oldest first: each is complete with those before it
         with (git_dir / name).open("rb") as file:
             _git(tree, "index-pack", "--fix-thin", "--stdin", stdin=file)
         (git_dir / name).unlink()
-    if wanted["thin"]:
+    if request["thin"]:
         (git_dir / "sandbox-packs").rmdir()
         _git(tree, "-c", "repack.writeBitmaps=false", "repack", "-a", "-d", "-q")
     info = git_dir / "info"
     info.mkdir(exist_ok=True)
     (info / "attributes").write_text(RAW)
-    _git(tree, "read-tree", wanted["sha"])
+    _git(tree, "read-tree", request["sha"])
     _git(tree, "checkout-index", "--all", "--force")
     shutil.rmtree(info)
-    _set_times(os.fsencode(tree), wanted["time"])
+    _set_times(os.fsencode(tree), request["time"])
 
 
 def _check(path: Path, size: int, digest: str) -> None:
-    found = hashlib.sha256()
+    computed = hashlib.sha256()
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == size:
                 while chunk := file.read(1 << 20):
-                    found.update(chunk)
+                    computed.update(chunk)
     except FileNotFoundError:
         pass
-    if found.hexdigest() != digest:
+    if computed.hexdigest() != digest:
         sys.exit(f"the context has lost .git/{path.name}, or part of it: publish it again")
 
 
 def _git(tree: Path, *args: str, stdin: IO[bytes] | None = None) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
-    given = ["-c", f"safe.directory={tree}", "--git-dir", str(tree / ".git"), "--work-tree", "."]
+    options = ["-c", f"safe.directory={tree}", "--git-dir", str(tree / ".git"), "--work-tree", "."]
     result = subprocess.run(
-        ["git", *given, *args], cwd=tree, env=env, check=False,
+        ["git", *options, *args], cwd=tree, env=env, check=False,
         stdin=stdin or subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     if result.returncode:

@@ -80,11 +80,11 @@ def _end_leftovers() -> None:
     Nothing of the kind lives when the container itself was restarted, only when this runs as the
     child of another init.
     """
-    if any(_named("s6-svscan")):
+    if any(_processes_of("s6-svscan")):
         raise TaskError(
             "the sandbox's services run already", fix="s6-svscanctl -t /run/service ends them"
         )
-    supervisors = list(_named("s6-supervise"))
+    supervisors = list(_processes_of("s6-supervise"))
     if not supervisors:
         return
     console.warn(f"ending {len(supervisors)} supervisors left by a killed s6-svscan")
@@ -93,14 +93,14 @@ def _end_leftovers() -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while any(_named("s6-supervise")) and time.monotonic() < deadline:
+    while any(_processes_of("s6-supervise")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid in _named("s6-supervise"):
+    for pid in _processes_of("s6-supervise"):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _named(name: str) -> Iterator[int]:
+def _processes_of(name: str) -> Iterator[int]:
     """The processes of that name, of this user."""
     for folder in Path("/proc").iterdir():
         with suppress(OSError):

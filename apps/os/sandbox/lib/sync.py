@@ -50,8 +50,8 @@ class State:
     @classmethod
     def load(cls) -> State:
         try:
-            found = json.loads(_STATE_FILE.read_text())
-            return cls(**found) if isinstance(found["files"], dict) else cls()
+            record = json.loads(_STATE_FILE.read_text())
+            return cls(**record) if isinstance(record["files"], dict) else cls()
         except (OSError, ValueError, TypeError, KeyError):
             return cls()
 
@@ -88,8 +88,8 @@ def mirror(source: Path, repo: Path) -> str:
         removed += _remove_others(repo, tree, state)
         for part in tree.trees():
             secrets |= _take_over_git(part, repo / os.fsdecode(part.prefix), state)
-        again = worktree.scan(source)
-        if _moment(again) == _moment(tree):
+        second_result = worktree.scan(source)
+        if _moment(second_result) == _moment(tree):
             state.running = False
             state.save()
             for note in tree.all_notes():
@@ -98,7 +98,7 @@ def mirror(source: Path, repo: Path) -> str:
             return (
                 f"{len(tree.everything())} files as on the host, {copied} copied, {removed} removed"
             )
-        tree = again
+        tree = second_result
     raise TaskError(
         f"the files at {source} keep changing, so no single moment of them could be copied",
         fix="start the sandbox again once nothing writes there",
@@ -200,24 +200,24 @@ def _remove_others(repo: Path, tree: Tree, state: State) -> int:
     """Remove what the host does not list: leftovers of former syncs, and new files of the sandbox
     that git does not ignore. The number of those.
     """
-    wanted = {entry.path for entry in tree.everything()}
+    host_paths = {entry.path for entry in tree.everything()}
     folders = {part.prefix for part in tree.trees()}
-    found = {os.fsencode(name) for name in state.files}
-    here = worktree.scan(repo)
-    for part in here.trees():
+    earlier_paths = {os.fsencode(name) for name in state.files}
+    sandbox_tree = worktree.scan(repo)
+    for part in sandbox_tree.trees():
         if part.prefix in folders:
-            found.update(entry.path for entry in part.entries)
+            earlier_paths.update(entry.path for entry in part.entries)
         else:
             name = console.printable(os.fsdecode(part.prefix))
             console.warn(f"{name} is a repository of its own, made in the sandbox: left there")
     removed = 0
-    for path in sorted(found - wanted, reverse=True):
+    for path in sorted(earlier_paths - host_paths, reverse=True):
         state.files.pop(os.fsdecode(path), None)
-        removed += _remove(os.fsencode(repo), path, wanted)
+        removed += _remove(os.fsencode(repo), path, host_paths)
     return removed
 
 
-def _remove(root: bytes, path: bytes, wanted: set[bytes]) -> bool:
+def _remove(root: bytes, path: bytes, host_paths: set[bytes]) -> bool:
     at = os.path.join(root, path)
     if _through_link(at, path):
         return False
@@ -229,7 +229,7 @@ def _remove(root: bytes, path: bytes, wanted: set[bytes]) -> bool:
     except OSError:
         return False  # gone, or a folder that still holds something
     with suppress(OSError):
-        while (path := os.path.dirname(path)) and path not in wanted:
+        while (path := os.path.dirname(path)) and path not in host_paths:
             os.rmdir(os.path.join(root, path))
     return True
 
