@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -12,7 +13,7 @@ import uvicorn
 
 from iterate_daemon import __version__
 from iterate_daemon.app import create_app
-from iterate_daemon.config import ConfigError, from_env
+from iterate_daemon.config import Config, ConfigError, from_env
 from iterate_daemon.connections import BoundedProtocol
 
 #: sysexits.h: the environment is wrong, and trying again will not help.
@@ -53,23 +54,15 @@ def main() -> int:
         config = from_env(os.environ)
     except ConfigError as error:
         return _fail(str(error), EX_CONFIG)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_RedactingFormatter(config.token))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    listeners = []
-    ports = [config.port] if config.gateway_port is None else [config.port, config.gateway_port]
-    for port in ports:
-        try:
-            listeners.append(_listen(config.host, port))
-        except OSError as error:
-            return _fail(
-                f"cannot listen on {config.host}:{port}: {error.strerror} → end what uses it "
-                "(`ss -ltnp`), or set ITERATE_DAEMON_HOST, ITERATE_DAEMON_PORT and "
-                "ITERATE_GATEWAY_PORT",
-                1,
-            )
+    _configure_logging(config.token)
+    try:
+        listeners = _listeners(config)
+    except OSError as error:
+        return _fail(
+            f"cannot listen on {error.filename}: {error.strerror} → end what uses it (`ss -ltnp`),"
+            " or set ITERATE_DAEMON_HOST, ITERATE_DAEMON_PORT and ITERATE_GATEWAY_PORT",
+            1,
+        )
     server = _NotifyingServer(
         uvicorn.Config(
             create_app(config),
@@ -93,15 +86,35 @@ def main() -> int:
     return 0
 
 
+def _configure_logging(token: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_RedactingFormatter(token))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _listeners(config: Config) -> list[socket.socket]:
+    """Raises `OSError`, with the address as its file name."""
+    with contextlib.ExitStack() as stack:
+        listeners = [
+            stack.enter_context(_listen(config.host, port))
+            for port in (config.port, config.gateway_port)
+            if port is not None
+        ]
+        stack.pop_all()
+    return listeners
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except BaseException:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
     return listener
 
 

@@ -237,8 +237,10 @@ def test_guesses_are_limited_but_the_right_password_always_passes(
     opencode: OpencodeServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     wrong, right = {"Authorization": WRONG}, {"Authorization": BASIC}
-    with _running(tmp_path_factory, ITERATE_OPENCODE_URL=opencode.url) as daemon:
-        http = _client(daemon)
+    with (
+        _running(tmp_path_factory, ITERATE_OPENCODE_URL=opencode.url) as daemon,
+        _client(daemon) as http,
+    ):
         statuses = [http.get("/config", headers=wrong).status_code for _ in range(25)]
         assert statuses[:20] == [401] * 20
         assert set(statuses[20:]) == {429}
