@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import difflib
+import errno
 import importlib
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -84,10 +87,24 @@ def _run_command(name: str, arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return _report_full_disk(title, error)
         kind = type(error).__name__
         job.report_failure(title, problem=f"an unexpected {kind}", fix="its log has the traceback")
         raise
     return 0
+
+
+def _report_full_disk(title: str, error: OSError) -> int:
+    folder = Path(os.fsdecode(error.filename or tempfile.gettempdir())).absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    free = console.size(shutil.disk_usage(folder).free)
+    problem = f"the disk is full: {console.printable(str(folder))} has {free} left"
+    fix = "free some disk, or set TMPDIR to a folder on another one"
+    console.fail(f"{problem} → {fix}")
+    job.report_failure(title, problem=problem, fix=fix)
+    return 1
 
 
 def _end_as_if_interrupted() -> None:

@@ -15,6 +15,7 @@ from tasks.base.errors import BadInput, TaskError
 from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 from tasks.build import base_layout, build_log, builder, context, parts
 from tasks.build.build_display import BuildDisplay
+from tasks.engine.errors import EngineDown
 from tasks.git import gitdir, object_cache
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ PROXIES: Final = frozenset(
     for spelled in (name, name.lower())
 )
 _HEARTBEAT: Final = 10.0
+_FULL_DISK: Final = re.compile(r"no space left|ENOSPC|disk quota exceeded", re.IGNORECASE)
 # The reference grammar of the OCI distribution specification, without a digest.
 _TAG: Final = re.compile(
     r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*(?::[\w][\w.-]{0,127})?"
@@ -117,8 +119,9 @@ def build(
     """Build `source` and name the result `tag`; the whole log goes to the file `log`.
     `extra_labels` are `name=value`. `plan` is made from the environment, unless it is given.
 
-    Wherever it is built, the result is on `engine` afterwards. Raises `BuildFailed`, and
-    `FileChanged` when the working tree changed meanwhile; the image of that name stays as it was.
+    Wherever it is built, the result is on `engine` afterwards. Raises `BuildFailed`, `EngineDown`
+    when the engine ends meanwhile, and `FileChanged` when the working tree changes meanwhile; the
+    image of that name stays as it was.
     """
     plan = plan or builder.plan_build(engine)
     options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels, plan=plan)
@@ -235,31 +238,37 @@ def _run(
     return log_reader
 
 
-def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPlan) -> BuildFailed:
+def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPlan) -> TaskError:
     step = log_reader.failed
-    lines = [f"    {console.printable(line)}" for line in (step.output if step else [])]
+    lines = [console.printable(line) for line in (step.output if step else [])]
     if step:
         console.fail(f"failed: {console.printable(step.name)}")
         for line in lines:
-            console.say(line)
+            console.say(f"    {line}")
     reason = console.printable(
         log_reader.trailer or (step.error if step else "") or f"status {status}"
     )
+    if ("error reading from server" in reason or "Cannot connect" in reason) and plan.builder.own:
+        return EngineDown(
+            f"the engine went away during the build: {reason}",
+            fix="nox -s setup starts it; then run this again",
+        )
+    # The reason alone is "exit code: 1" where a program in the step has met the full disk.
+    full = next((line for line in [reason, *lines] if _FULL_DISK.search(line)), "")
+    problem = f"a disk is full: {full}" if full else reason
     return BuildFailed(
-        f"the build failed: {reason}",
+        f"the build failed: {problem}",
         step=step.name if step else "",
-        fix=_advice(reason, log, plan),
+        fix=_advice(problem, log, plan),
     )
 
 
 def _advice(reason: str, log: Path, plan: BuildPlan) -> str:
     if BASE_IMAGE in reason and ("resolve" in reason or "pull" in reason or "not found" in reason):
         return "nox -s setup gets the base image"
-    if "no space left" in reason:
+    if _FULL_DISK.search(reason):
         option = f" --builder {plan.builder.name}" if not plan.builder.own else ""
         return f"free some disk, for instance with docker buildx prune{option}"
     if "error reading from server" in reason or "Cannot connect" in reason:
-        if not plan.builder.own:
-            return f"the builder went away; docker buildx inspect {plan.builder.name}"
-        return "the engine went away; nox -s setup starts it"
+        return f"the builder went away; docker buildx inspect {plan.builder.name}"
     return f"the whole log is in {log}"

@@ -194,6 +194,14 @@ def test_a_branch_that_only_the_remote_has_is_not_fetched(
     show("--ref that only the remote has, offline", error)
 
 
+def test_a_detached_head_is_published_by_its_commit(command: DryRun) -> None:
+    """N11."""
+    repos.git(command.repo, "checkout", "-q", "--detach", "HEAD~1")
+    result, output = command()
+    assert result["sha"] == sha(command.repo)
+    assert "from the checked-out commit, on no branch" in output
+
+
 @pytest.mark.case("N42")
 def test_an_empty_variable_is_unset_and_the_flag_takes_precedence(
     command: DryRun, monkeypatch: pytest.MonkeyPatch, show: Show

@@ -1,4 +1,4 @@
-"""The cases of faults.md and bad-inputs.md that publishing has to survive, and their table.
+"""The cases of docs/faults.md and docs/bad-inputs.md that publishing has to survive: their table.
 
 A test carries the ids of the cases that it proves (`@pytest.mark.case("F17")`) and tells with the
 fixture `show` what the user sees. What it left behind, tests/daytona asks the stand-in.

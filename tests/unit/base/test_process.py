@@ -94,6 +94,18 @@ def test_interrupts_run_every_finally(tmp_path: Path, signum: signal.Signals) ->
     assert said.count(b"\n") == 1
 
 
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """F11: the kernel answers every write to /dev/full as if its disk were full."""
+    program = CHILD.replace("time.sleep(60)", "pathlib.Path('/dev/full').write_text('x')")
+    command = [sys.executable, "-c", program, str(ROOT), str(tmp_path / "a"), str(tmp_path / "b")]
+    child = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert child.returncode == 1
+    (line,) = child.stderr.splitlines()
+    assert line.startswith("✗ the disk is full: /")
+    assert "TMPDIR" in line
+    assert (tmp_path / "b").exists()
+
+
 def test_the_death_of_nox_runs_every_finally(tmp_path: Path) -> None:
     start_file, cleaned_file = tmp_path / "started", tmp_path / "cleaned"
     parent = (

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.base.errors import BadInput
+from tasks.base.errors import BadInput, TaskError
 from tasks.build import image, source
 from tasks.build.builder import Builder, BuildPlan
 from tasks.build.layer_cache import Cache
+from tasks.engine.errors import EngineDown
 from tests.support import repos
 
 OWN_BUILDER = Builder("default", "docker", "default", own=True)
@@ -90,3 +91,42 @@ def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
         "FTP_PROXY",
         "no_proxy",
     }
+
+
+def build_failure(tmp_path: Path, output: str) -> TaskError:
+    """What a build raises whose log is `output`."""
+    log = tmp_path / "build.log"
+    script = f"cat <<'END'\n{output}END\nexit 1\n"
+    with (tmp_path / "context").open("w+b") as archive, pytest.raises(TaskError) as caught:
+        image._run(["sh", "-c", script], {}, archive, log, BuildPlan(OWN_BUILDER))
+    assert "\n" not in str(caught.value)
+    assert log.read_text() == output
+    return caught.value
+
+
+def test_a_full_disk_is_named_where_the_step_alone_reports_it(tmp_path: Path) -> None:
+    """F10: the build's own last line says only that the step ended with status 1."""
+    failure = build_failure(
+        tmp_path,
+        "#6 [pi 2/2] RUN npm install\n"
+        "#6 1.7 npm error code ENOSPC\n"
+        "#6 1.8 npm error write ENOSPC: no space left on device\n"
+        "#6 1.9 npm error A complete log of this run is elsewhere\n"
+        '#6 ERROR: process "npm install" did not complete successfully: exit code: 1\n'
+        'ERROR: failed to solve: process "npm install" did not complete: exit code: 1\n',
+    )
+    assert "a disk is full: npm error code ENOSPC" in failure.what
+    assert "docker buildx prune" in failure.fix
+
+
+def test_an_engine_that_ends_in_mid_build_is_not_a_failed_build(tmp_path: Path) -> None:
+    """F7: these are the words of buildx after a SIGKILL to dockerd."""
+    failure = build_failure(
+        tmp_path,
+        "#6 [pi 2/2] RUN npm install\n"
+        "ERROR: failed to solve: Unavailable: error reading from server: EOF\n",
+    )
+    assert isinstance(failure, EngineDown)
+    assert failure.exit_status == EngineDown.exit_status != 1
+    assert "went away" in failure.what
+    assert "nox -s setup" in failure.fix
