@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from tasks.base import console, process
-from tasks.base.errors import BadInput
+from tasks.base.errors import TaskError
 from tasks.base.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Difference:
 
 
 def compare(engine: Engine, first: str, second: str) -> list[Difference]:
-    """In order of paths. Raises `BadInput` for a name that the engine has no image of."""
+    """In order of paths; the images by name or id. Raises `TaskError` if one cannot be read."""
     return differences(*(_content(engine, name) for name in (first, second)))
 
 
@@ -98,11 +98,6 @@ def show(changes: list[Difference], first: str, second: str, *, limit: int = 50)
 
 
 def _content(engine: Engine, name: str) -> ImageContent:
-    inspection = process.capture(
-        engine.command("image", "inspect", name), env=engine.environment, check=False
-    )
-    if inspection.returncode:
-        raise BadInput(f"the engine has no image {name}", fix="docker image ls shows those it has")
     child = process.start(
         engine.command("save", name), env=engine.environment, stdout=subprocess.PIPE
     )
@@ -110,7 +105,8 @@ def _content(engine: Engine, name: str) -> ImageContent:
     try:
         with archive, ProgressLine(lambda: f"reading {name}"):
             content = read(archive)
-        process.wait(child)
+        if status := process.wait(child):
+            raise TaskError(f"docker save of {name} ended with status {status}", fix="see above")
     finally:
         process.stop(child)
     return content

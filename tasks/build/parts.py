@@ -276,6 +276,7 @@ def _git_data(
     order = {
         "format": FORMAT,
         "sha": source.sha,
+        # restore.py of older commits gives it to the files.
         "time": commits.read(store, source.sha).committed,
         "files": {**files, **listed},
         "thin": [name for name in files if name.startswith(f"{THIN}/")],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from tasks import git
 from tasks.base import certificates, project
-from tasks.build import image, parts, source
+from tasks.build import image, image_comparison, parts, source
+from tasks.engine import discovery
 from tasks.git import refs
 from tests.image.conftest import Built
 from tests.support import builder, repos
@@ -36,6 +39,13 @@ def remotely(workshop: Workshop, context_parts: parts.Packed, tag: str, folder: 
         )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     return Built(tag)
+
+
+def assert_files_are_the_same(first: str, second: str) -> None:
+    changes = image_comparison.compare(discovery.require(), first, second)
+    contents = {change.path for change in changes if "content" in change.aspects}
+    assert contents <= {project.BUILD_INFO}
+    assert len(changes) <= 5, changes
 
 
 def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> None:
@@ -73,8 +83,25 @@ def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> Non
         records[name] = {k: v for k, v in built.record().items() if k != "built_at"}
         assert built.contains(CANARY.encode()) == set()
     assert records["local"] == records["remote"] == records["hand"]
+    for other_route in (routes["remote"], routes["hand"]):
+        assert_files_are_the_same(local, other_route.tag)
     assert records["local"]["identity"] == build_source.identity
     assert repos.status(root) == original_status
     second_result = workshop.attempt(local, "--ref", sha[:10])
     assert json.loads(second_result.stdout)["reused"] is True
     assert "uncommitted changes are not in" in second_result.stderr
+
+
+def test_a_build_without_the_cache_gives_the_same_files(workshop: Workshop) -> None:
+    """Of what it makes anew, only the record of the build and the time of two folders differ."""
+    usual, anew = workshop.tag("usual"), workshop.tag("anew")
+    workshop.build(usual)
+    record = workshop.build(anew, "--no-cache", "--compare", usual)
+    differences = {change["path"]: change["aspects"] for change in record["differences"]}
+    assert differences.pop(project.BUILD_INFO) == ["content"]
+    assert set(differences) <= {str(PurePath(project.BUILD_INFO).parent), project.REPO}
+    assert all(aspects == ["time"] for aspects in differences.values())
+    created = ["docker", "image", "inspect", "--format", "{{.Created}}", anew]
+    shown = subprocess.run(created, check=True, capture_output=True, text=True, timeout=60).stdout
+    commit_time = repos.git(workshop.root, "log", "-1", "--format=%ct").strip()
+    assert datetime.fromisoformat(shown.strip()).timestamp() == int(commit_time)

@@ -57,7 +57,6 @@ def main(tree: Path) -> None:
     _git(tree, "read-tree", request["sha"])
     _git(tree, "checkout-index", "--all", "--force")
     shutil.rmtree(info)
-    _set_times(os.fsencode(tree), request["time"])
 
 
 def _check(path: Path, size: int, digest: str) -> None:
@@ -83,14 +82,6 @@ def _git(tree: Path, *args: str, stdin: IO[bytes] | None = None) -> None:
     )  # fmt: skip
     if result.returncode:
         sys.exit(f"git {' '.join(args)} ended with status {result.returncode}")
-
-
-def _set_times(root: bytes, time: int) -> None:
-    for folder, folders, files in os.walk(root):
-        if b".git" in folders:
-            folders.remove(b".git")
-        for name in files:
-            os.utime(os.path.join(folder, name), (time, time), follow_symlinks=False)
 
 
 if __name__ == "__main__":
