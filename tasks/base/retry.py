@@ -39,19 +39,6 @@ PASSING: Final[frozenset[Kind]] = frozenset({"rate", "transient", "network"})
 _QUOTA: Final = re.compile(
     r"quota|maximum allowed|limit (?:exceeded|reached|of)|exceeds? .{0,300}limit", re.IGNORECASE
 )
-_FIXES: Final[dict[Kind, str]] = {
-    "auth": "check DAYTONA_API_KEY; keys are made at https://app.daytona.io/dashboard/keys",
-    "scope": "the API key lacks a permission; it needs snapshots, sandboxes and registries",
-    "quota": "nox -s snapshots -- gc shows what can go",
-    "conflict": "somebody changes it at this moment: run it again in a minute",
-    "not-found": "check DAYTONA_API_URL and DAYTONA_TARGET; nox -s snapshots -- list shows"
-    " what there is",
-    "rejected": "trying again does not help: mend what the reply names; nox -s doctor shows the"
-    " set-up",
-    "rate": "wait a minute, then run it again",
-    "transient": "run it again: it goes on where it stopped",
-    "network": "check DAYTONA_API_URL and the network, then run it again: it goes on from here",
-}
 
 
 class RemoteFailed(TaskError):
@@ -67,9 +54,9 @@ class RemoteFailed(TaskError):
         status: int = 0,
         message: str = "",
         after: float | None = None,
-        fix: str | None = None,
+        fix: str = "",
     ) -> None:
-        super().__init__(f"{problem} ({kind})", fix=_FIXES.get(kind, "") if fix is None else fix)
+        super().__init__(f"{problem} ({kind})", fix=fix)
         self.kind = kind
         if kind in PASSING:
             self.exit_status = 75  # EX_TEMPFAIL of sysexits.h: the same may work later
@@ -105,7 +92,7 @@ def failure(
     *,
     message: str = "",
     headers: Mapping[str, str] | None = None,
-    fix: str | None = None,
+    fix: str = "",
 ) -> RemoteFailed:
     """The failure that an HTTP reply is. Where the server says how long to wait, so does `fix`."""
     kind, after = classify(status, message), asked_to_wait(headers or {})

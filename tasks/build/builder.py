@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import addresses, console, process
 from tasks.base.errors import BadInput, TaskError
-from tasks.build import layer_cache
+from tasks.build import layer_cache, platforms
 from tasks.engine.engine import version_numbers
 
 if TYPE_CHECKING:
@@ -64,8 +64,6 @@ class Builder:
     endpoint: str
     #: It is the engine's: it sees the engine's images, and its results are there.
     own: bool
-    #: Its results' platform, when that has to be said.
-    platform: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.driver}, {console.printable(self.endpoint)})"
@@ -77,7 +75,6 @@ class BuildPlan:
 
     builder: Builder
     cache: Cache | None = None
-    arch: str = ""
 
     def proxies(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
         """Which of the proxy variables `names` mean something where the build runs."""
@@ -126,7 +123,7 @@ def plan_build(
             f"the engine's own builder cannot write the layer cache {cache}",
             fix=f"{_NEW}, then -- --builder sandbox (or {VARIABLE}=sandbox)",
         )
-    return BuildPlan(chosen_builder, cache, engine.arch)
+    return BuildPlan(chosen_builder, cache)
 
 
 def require(engine: Engine, name: str | None = None) -> Builder:
@@ -140,9 +137,10 @@ def require(engine: Engine, name: str | None = None) -> Builder:
             " then -- --builder sandbox",
         )
     _check_status(description)
-    platform = "" if is_engines else _platform(engine, description)
+    if not is_engines:
+        _check_platform(engine, description)
     endpoint = description.nodes[0].endpoint if description.nodes else ""
-    return Builder(description.name, description.driver, endpoint, is_engines, platform)
+    return Builder(description.name, description.driver, endpoint, is_engines)
 
 
 def parse(text: str) -> Inspected:
@@ -153,13 +151,15 @@ def parse(text: str) -> Inspected:
     nodes = []
     for block in blocks:
         fields = _fields(f"Name:{block}")
-        platforms = tuple(p.strip().rstrip("*") for p in fields.get("Platforms", "").split(","))
+        node_platforms = tuple(
+            p.strip().rstrip("*") for p in fields.get("Platforms", "").split(",")
+        )
         nodes.append(
             Node(
                 fields.get("Endpoint", ""),
                 fields.get("Status", ""),
                 fields.get("Error", ""),
-                tuple(filter(None, platforms)),
+                tuple(filter(None, node_platforms)),
             )
         )
     return Inspected(
@@ -229,17 +229,16 @@ def _check_status(description: Inspected) -> None:
     )
 
 
-def _platform(engine: Engine, description: Inspected) -> str:
-    """The engine's own, which the result must run on. A stopped builder has told none."""
-    needed = f"{engine.os}/{engine.arch}"
-    platforms = {platform for node in description.nodes for platform in node.platforms}
-    if platforms and needed not in platforms:
+def _check_platform(engine: Engine, description: Inspected) -> None:
+    """Whether it builds for the engine, or what the user asks for. A stopped one names none."""
+    needed = platforms.of_engine(engine)
+    offered = {platform for node in description.nodes for platform in node.platforms}
+    if offered and needed not in offered:
         raise NoBuilder(
-            f"the builder {description.name} builds {', '.join(sorted(platforms))},"
-            f" the engine runs {needed}",
+            f"the builder {description.name} builds {', '.join(sorted(offered))},"
+            f" and the image is for {needed}",
             fix="choose another: docker buildx ls",
         )
-    return needed
 
 
 def _has_containerd_store(engine: Engine) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.build.source import Source
-    from tasks.git.worktree import Entry, Tree
+    from tasks.git.tree import Entry, Tree
 
 #: Tells the image build that .git is clean already, and what the source is.
 SOURCE_FILE: Final = ".git/sandbox-source.json"

@@ -7,16 +7,16 @@ import os
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from tasks.base import console, process
 from tasks.base.errors import BadInput, TaskError
 from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
-from tasks.build import base_layout, build_log, builder, context, parts
+from tasks.build import base_layout, build_log, builder, context, parts, platforms
 from tasks.build.build_display import BuildDisplay
 from tasks.engine.errors import EngineDown
-from tasks.git import commits, gitdir, object_cache
+from tasks.git import commits, object_cache, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: What decides the image beside its source.
 BUILD_ARGS: Final = {"BASE_IMAGE": BASE_IMAGE}
 IDENTITY_LABEL: Final = f"{LABEL}.identity"
+#: The id that the base image had on the engine.
+BASE_LABEL: Final = f"{LABEL}.base-id"
 #: Build arguments that BuildKit knows by itself: they are in no layer, history or cache key.
 PROXIES: Final = frozenset(
     spelled
@@ -55,11 +57,15 @@ class BuildFailed(TaskError):
 
 @dataclass(frozen=True)
 class Image:
-    """An image on the engine: its id (`sha256:…`), bytes, and the identity it was built from."""
+    """An image on the engine: its id (`sha256:…`), bytes, the identity it was built from, its
+    platform (`linux/amd64`) and its labels.
+    """
 
     id: str
     size: int
     identity: str | None
+    platform: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def check_tag(tag: str) -> str:
@@ -80,7 +86,31 @@ def find(engine: Engine, tag: str) -> Image | None:
         return None
     attributes: dict[str, Any] = json.loads(result.stdout)[0]
     labels = attributes["Config"].get("Labels") or {}
-    return Image(attributes["Id"], attributes["Size"], labels.get(IDENTITY_LABEL))
+    variant = attributes.get("Variant")
+    fields = (attributes["Os"], attributes["Architecture"], *([variant] if variant else []))
+    return Image(
+        attributes["Id"],
+        attributes["Size"],
+        labels.get(IDENTITY_LABEL),
+        platforms.normalize("/".join(fields)),
+        labels,
+    )
+
+
+def base_id(engine: Engine) -> str:
+    """The id of the base image that a build on `engine` takes; "" where it has to be pulled."""
+    base_image = find(engine, BUILD_ARGS["BASE_IMAGE"])
+    return base_image.id if base_image else ""
+
+
+def is_built(image: Image, source: Source, *, base: str, extra_labels: Sequence[str] = ()) -> bool:
+    """Whether `image` is what a build of `source` would give, on the base image `base`."""
+    return (
+        image.identity == source.identity
+        and image.platform == source.platform
+        and (not base or image.labels.get(BASE_LABEL) == base)
+        and all(image.labels.get(n) == v for n, _, v in (x.partition("=") for x in extra_labels))
+    )
 
 
 def find_source(engine: Engine, source: Source) -> Image | None:
@@ -88,9 +118,10 @@ def find_source(engine: Engine, source: Source) -> Image | None:
 
     Not by the label alone: an image that somebody made from ours has inherited it.
     """
+    base = base_id(engine)
     for tag in (LOCAL_IMAGE, tag_of(source)):
         image = find(engine, tag)
-        if image and image.identity == source.identity:
+        if image and is_built(image, source, base=base):
             return image
     return None
 
@@ -124,12 +155,12 @@ def build(
     image of that name stays as it was.
     """
     plan = plan or builder.plan_build(engine)
-    options = arguments(source, tag=tag, ca_bundle=ca_bundle, extra_labels=extra_labels, plan=plan)
+    base = f"{BASE_LABEL}={base_id(engine)}"
+    options = arguments(
+        source, tag=tag, ca_bundle=ca_bundle, extra_labels=[base, *extra_labels], plan=plan
+    )
     options += _elsewhere(engine, plan)
-    if plan.cache:
-        options += plan.cache.options(arch=plan.arch, read=not no_cache)
-    if no_cache:
-        options.append("--no-cache")
+    options += _cache_options(source, plan, no_cache=no_cache)
     with tempfile.TemporaryFile(prefix="iterate-context-") as archive:
         if source.ref:
             parts.write(parts.pack(source, object_cache.folder()), archive)
@@ -143,6 +174,12 @@ def build(
     if plan.cache:
         _say_cache(log_reader)
     return log_reader
+
+
+def _cache_options(source: Source, plan: BuildPlan, *, no_cache: bool) -> list[str]:
+    arch = platforms.arch_of(source.platform)
+    shared = plan.cache.options(arch=arch, read=not no_cache) if plan.cache else []
+    return [*shared, *(["--no-cache"] if no_cache else [])]
 
 
 def _elsewhere(engine: Engine, plan: BuildPlan) -> list[str]:
@@ -179,7 +216,7 @@ def arguments(
     options = ["--builder", plan.builder.name, "--progress=plain", "--provenance=false"]
     # zstd, since the tar goes through gzip otherwise, at four times the cost.
     options += ["--load"] if plan.builder.own else ["--output", "type=docker,compression=zstd"]
-    options += ["--platform", plan.builder.platform] if plan.builder.platform else []
+    options += ["--platform", source.platform]
     options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
     for name, value in BUILD_ARGS.items():
         options += ["--build-arg", f"{name}={value}"]
@@ -202,7 +239,7 @@ def _committed(source: Source) -> int:
 
 def labels(source: Source) -> dict[str, str]:
     """OCI's own labels, and ours. https://specs.opencontainers.org/image-spec/annotations/"""
-    url = gitdir.origin(source.tree)
+    url = settings.origin(source.tree.repo, source.branch)
     return {
         "org.opencontainers.image.revision": source.sha,
         "org.opencontainers.image.ref.name": source.branch or source.sha,
@@ -266,12 +303,18 @@ def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPla
     return BuildFailed(
         f"the build failed: {problem}",
         step=step.name if step else "",
-        fix=_advice(problem, log, plan),
+        fix=_advice(problem, log, plan, platform=platforms.requested()),
     )
 
 
-def _advice(reason: str, log: Path, plan: BuildPlan) -> str:
-    if BASE_IMAGE in reason and ("resolve" in reason or "pull" in reason or "not found" in reason):
+def _advice(reason: str, log: Path, plan: BuildPlan, *, platform: str | None) -> str:
+    needs_base = BASE_IMAGE in reason and any(w in reason for w in ("resolve", "pull", "not found"))
+    if platform and (needs_base or "exec format error" in reason):
+        return (
+            f"{platforms.VARIABLE} asks for {platform}: that needs a base image and an emulator "
+            "for it on the engine; unset it to build for the engine's own platform"
+        )
+    if needs_base:
         return "nox -s setup gets the base image"
     if _FULL_DISK.search(reason):
         option = f" --builder {plan.builder.name}" if not plan.builder.own else ""

@@ -21,7 +21,6 @@ import os
 import re
 import tarfile
 import tempfile
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from tasks.base.errors import BadInput
 from tasks.base.project import DOCKERFILE, SANDBOX_DIR
 from tasks.build import context, dockerfile
 from tasks.build.archive import Part, PartFile, Writer
-from tasks.git import commits, gitdir, history, object_cache, objects, reftree
+from tasks.git import commits, history, object_cache, objects, reftree
 from tasks.git.secrets import findings, history_scan, rules
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from tasks.git.history import Segment
     from tasks.git.objects import Store
     from tasks.git.secrets.history_scan import Scan
-    from tasks.git.worktree import Entry
+    from tasks.git.tree import Entry
 
 #: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
 FORMAT: Final = 2
@@ -113,7 +112,7 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
                 pool.shutdown(wait=False, cancel_futures=True)
         files = {name: about for _, names in segment_parts for name, about in names.items()}
         parts = [part for parts, _ in segment_parts for part in parts]
-        parts += [_git_data(source, store, files, cut, into), *_copied(source, store, text, into)]
+        parts += [_git_data(source, store, files, into), *_copied(source, store, text, into)]
     unique = {part.digest: part for part in parts}
     unique_parts = tuple(unique[digest] for digest in sorted(unique))
     report = _report(source, unique_parts, scans)
@@ -261,17 +260,9 @@ def _segment(
     return pack_parts, files
 
 
-def _git_data(
-    source: Source, store: Store, files: dict[str, Any], cut: list[str], into: Path
-) -> Part:
+def _git_data(source: Source, store: Store, files: dict[str, Any], into: Path) -> Part:
     """HEAD, settings, the record of the source, and the order to restore.py."""
-    pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
-    small = {
-        "HEAD": f"{source.sha}\n".encode(),
-        "config": gitdir.config_of_ref(source.sha, _origin(pyproject)),
-    }
-    if cut:
-        small["shallow"] = "".join(f"{commit}\n" for commit in cut).encode()
+    small = {"HEAD": f"{source.sha}\n".encode(), **source.tree.git_files}
     listed = {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in small.items()}
     order = {
         "format": FORMAT,
@@ -289,15 +280,6 @@ def _git_data(
         }.items():
             part.add(name, io.BytesIO(data), len(data))
     return part.done()
-
-
-def _origin(pyproject: str) -> str | None:
-    """`[tool.sandbox] origin`: where `git fetch` in the image goes, the same from every clone."""
-    try:
-        origin = tomllib.loads(pyproject).get("tool", {}).get("sandbox", {}).get("origin")
-    except tomllib.TOMLDecodeError:
-        return None
-    return origin if isinstance(origin, str) else None
 
 
 def _copied(source: Source, store: Store, text: str, into: Path) -> Iterator[Part]:

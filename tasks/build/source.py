@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.build import platforms
 from tasks.git import reftree, worktree
 
 if TYPE_CHECKING:
@@ -14,20 +15,22 @@ if TYPE_CHECKING:
 
     from tasks.git import Repo
     from tasks.git.refs import ResolvedRef
+    from tasks.git.tree import Tree
 
 #: Part of every identity: raise it when the same source is to give another image.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
 class Source:
     """A scanned working tree, or a commit of the object database (then `ref` says how it was
-    named). `identity` is 64 hexadecimal digits that name its content, its git state and the build
-    arguments; equal identities give equal images.
+    named). `identity` is 64 hexadecimal digits that name its content, its git state, the build
+    arguments and the `platform`; equal identities give equal images.
     """
 
-    tree: worktree.Tree
+    tree: Tree
     identity: str
+    platform: str
     ref: ResolvedRef | None = None
 
     @property
@@ -59,37 +62,51 @@ class Source:
 
 
 def from_working_tree(
-    path: Path, *, build_args: Mapping[str, str], trust_index: bool = True
+    path: Path, *, build_args: Mapping[str, str], platform: str = "", use_cache: bool = True
 ) -> Source:
-    """The checkout at `path` as it is on disk. Raises `BadInput` where there is none."""
-    tree = worktree.scan(path, trust_index=trust_index)
-    return Source(tree, identity(tree, build_args))
+    """The checkout at `path` as it is on disk, for `platform` (this machine's, unless one is
+    given). Raises `BadInput` where there is none.
+    """
+    tree = worktree.scan(path, use_cache=use_cache)
+    platform = platform or platforms.of_machine()
+    return Source(tree, identity(tree, build_args, platform), platform)
 
 
-def from_ref(repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str]) -> Source:
+def from_ref(
+    repo: Repo, ref: ResolvedRef, *, build_args: Mapping[str, str], platform: str = ""
+) -> Source:
     """The commit `ref`, from the object database alone, as a detached HEAD: whatever the ref was
     called, and in any clone, the same commit gives the same identity.
     """
     tree = reftree.scan(repo, ref.sha)
-    return Source(tree, identity(tree, build_args), ref)
+    platform = platform or platforms.of_machine()
+    return Source(tree, identity(tree, build_args, platform), platform, ref)
 
 
-def identity(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
-    """Hash of what decides the image: git ids, modes, the index, HEAD and the build arguments.
+def for_platform(source: Source, platform: str, *, build_args: Mapping[str, str]) -> Source:
+    """The same source, to be built for another platform."""
+    if platform == source.platform:
+        return source
+    return Source(source.tree, identity(source.tree, build_args, platform), platform, source.ref)
+
+
+def identity(tree: Tree, build_args: Mapping[str, str], platform: str) -> str:
+    """Hash of what decides the image: git ids, modes, the index, HEAD, the small files of `.git`
+    (its configuration, attributes, where history ends), the build arguments and the platform.
 
     The Dockerfile is one of the entries. Every field ends in NUL, so no two lists read alike.
     """
-    return _digest(tree, build_args, commits=True)
+    return _digest(tree, {**build_args, "platform": platform}, commits=True)
 
 
-def content(tree: worktree.Tree, build_args: Mapping[str, str]) -> str:
+def content(tree: Tree, build_args: Mapping[str, str]) -> str:
     """`identity` without the commit, its branch and its history: two commits of the same content
     differ in nothing that is worth a build of its own.
     """
     return _digest(tree, build_args, commits=False)
 
 
-def _digest(tree: worktree.Tree, build_args: Mapping[str, str], *, commits: bool) -> str:
+def _digest(tree: Tree, build_args: Mapping[str, str], *, commits: bool) -> str:
     digest = hashlib.sha256(b"iterate-sandbox %d\0" % FORMAT)
     for name, value in sorted(build_args.items()):
         digest.update(f"{name}={value}\0".encode())
@@ -97,12 +114,12 @@ def _digest(tree: worktree.Tree, build_args: Mapping[str, str], *, commits: bool
     return digest.hexdigest()
 
 
-def _add(digest: hashlib._Hash, tree: worktree.Tree, *, commits: bool) -> None:
+def _add(digest: hashlib._Hash, tree: Tree, *, commits: bool) -> None:
     commit = f"{tree.sha}\0{tree.branch or ''}\0" if commits else ""
     digest.update(tree.prefix + b"\0" + commit.encode())
-    digest.update(hashlib.sha256(tree.index.clean).digest())
-    for cut in tree.cut if commits else ():
-        digest.update(f"shallow {cut}\0".encode())
+    digest.update(tree.index.digest)
+    for name, content in sorted(tree.git_files.items()) if commits else ():
+        digest.update(b"%s %s\0" % (name.encode(), hashlib.sha256(content).hexdigest().encode()))
     for entry in tree.entries:
         digest.update(b"%o %s %s\0" % (entry.git_mode, entry.oid.encode(), entry.path))
     for nested in tree.nested:

@@ -67,7 +67,7 @@ def _report(
     if ci.is_github_job():
         (run.state / proposal.TEXT_FILE).write_text(text, encoding="utf-8")
     moves = ", ".join(f"{move.name} {move.new_version}" for move in run.edit.moves)
-    job.write_outputs(changed=is_written, verified=verified, moves=moves if is_written else "")
+    job.write_outputs(changed=is_written, verified=verified, moved=moves if is_written else "")
     job.write_summary(f"### Pinned versions\n\n{text}")
     if options.json:
         console.emit_json(json_record.record(run.survey, is_written=is_written, verified=verified))

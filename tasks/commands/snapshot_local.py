@@ -10,7 +10,16 @@ from tasks.base import certificates, console, markdown
 from tasks.base.errors import BadInput
 from tasks.base.options import Parser, add_json, add_ref
 from tasks.base.project import LOCAL_IMAGE, ROOT, new_log
-from tasks.build import builder, context, image, image_comparison, layer_cache, parts, source
+from tasks.build import (
+    builder,
+    context,
+    image,
+    image_comparison,
+    layer_cache,
+    parts,
+    platforms,
+    source,
+)
 from tasks.engine import discovery
 from tasks.git import object_cache, refs
 from tasks.github import job
@@ -32,7 +41,8 @@ def main(arguments: list[str]) -> None:
     builder_name = builder.requested_name_of(options.builder)
     layer_cache.from_environment()
     watch = console.Stopwatch()
-    build_source = _source(options.ref)
+    platform = platforms.requested()
+    build_source = _source(options.ref, platform or platforms.of_machine())
     report = context.report(build_source)
     result = {**_announce(build_source, report), "image": tag, "context": asdict(report)}
     if options.dry_run:
@@ -42,10 +52,14 @@ def main(arguments: list[str]) -> None:
         _finish(result, json=options.json)
         return
     engine = discovery.require()
+    build_source = source.for_platform(
+        build_source, platform or platforms.of_engine(engine), build_args=image.BUILD_ARGS
+    )
+    result |= _record(build_source)
     plan = builder.plan_build(engine, builder_name) if builder_name else None
     existing_image = image.find(engine, tag)
     compared_image = _compared_image(engine, options.compare) if options.compare else None
-    if existing_image and _is_current(existing_image, build_source, options):
+    if existing_image and _is_current(engine, existing_image, build_source, options):
         console.good(f"{tag} is this source already; nothing to do (-- --force builds it again)")
         built = existing_image
         result |= {"reused": True}
@@ -62,10 +76,19 @@ def main(arguments: list[str]) -> None:
 
 
 def _is_current(
-    existing_image: image.Image, build_source: Source, options: argparse.Namespace
+    engine: Engine,
+    existing_image: image.Image,
+    build_source: Source,
+    options: argparse.Namespace,
 ) -> bool:
-    is_forced = options.force or options.no_cache
-    return existing_image.identity == build_source.identity and not is_forced
+    """Whether there is nothing to build."""
+    if options.force or options.no_cache:
+        return False
+    base = image.base_id(engine)
+    is_built = image.is_built(existing_image, build_source, base=base, extra_labels=options.label)
+    if not is_built and existing_image.identity == build_source.identity:
+        console.step(f"{options.tag} has another base image or other labels: it is built again")
+    return is_built
 
 
 def _compare(
@@ -89,6 +112,8 @@ def _compared_image(engine: Engine, name: str) -> image.Image:
 
 def _announce(build_source: Source, report: context.ContextReport) -> dict[str, Any]:
     """Say what is built; the record of it."""
+    if requested := platforms.requested():
+        console.step(f"platform: {requested}, from {platforms.VARIABLE}")
     console.step(
         f"source: {build_source.describe()}; {report.files} files, {console.size(report.bytes)}; "
         f"identity {build_source.identity[:12]}"
@@ -103,11 +128,13 @@ def _record(build_source: Source) -> dict[str, Any]:
     return {**build_source.record(), "content": content}
 
 
-def _source(ref: str | None) -> Source:
+def _source(ref: str | None, platform: str) -> Source:
     if ref is None:
-        return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
+        return source.from_working_tree(ROOT, build_args=image.BUILD_ARGS, platform=platform)
     repo = git.open_repo(ROOT)
-    build_source = source.from_ref(repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS)
+    build_source = source.from_ref(
+        repo, refs.resolve(repo, ref), build_args=image.BUILD_ARGS, platform=platform
+    )
     changes = repo.count_changes()
     if changes:
         console.warn(f"{changes} uncommitted changes are not in {build_source.sha[:12]}")
@@ -122,19 +149,21 @@ def _refuse_secrets(build_source: Source, result: dict[str, Any]) -> None:
         try:
             context.refuse_secrets(build_source)
         except context.FileChanged as error:
-            build_source = _listed_again(error, result, last=attempt == _ATTEMPTS)
+            build_source = _listed_again(error, build_source, result, last=attempt == _ATTEMPTS)
         else:
             return
 
 
-def _listed_again(error: context.FileChanged, result: dict[str, Any], *, last: bool) -> Source:
+def _listed_again(
+    error: context.FileChanged, build_source: Source, result: dict[str, Any], *, last: bool
+) -> Source:
     """The working tree as it is after a file has changed; raises `error` after the last attempt."""
     if last:
         raise error
     console.warn(f"{error.what}; listing the files again")
-    build_source = source.from_working_tree(ROOT, build_args=image.BUILD_ARGS)
-    result |= _record(build_source)
-    return build_source
+    new_source = _source(None, build_source.platform)
+    result |= _record(new_source)
+    return new_source
 
 
 def _build(
@@ -192,7 +221,7 @@ def _run_build(
                 plan=plan,
             )
         except context.FileChanged as error:
-            build_source = _listed_again(error, result, last=attempt == _ATTEMPTS)
+            build_source = _listed_again(error, build_source, result, last=attempt == _ATTEMPTS)
             attempt += 1
 
 

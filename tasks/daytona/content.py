@@ -1,7 +1,7 @@
 """What is in a snapshot of ours, and how a snapshot shows that it is ours.
 
 Daytona's snapshots carry no labels. What was built of a context says its identity in its
-Dockerfile, what was pushed says it in the name of its image.
+Dockerfile, what was pushed says it in the tag of its image.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.base import project
 from tasks.daytona.naming import SnapshotName
 
 if TYPE_CHECKING:
     from tasks.daytona.snapshot import Snapshot
 
 _MARK: Final = "# iterate-sandbox identity "
-_REPOSITORY: Final = "iterate-sandbox-"
+_IDENTITY: Final = re.compile(rf"^{re.escape(_MARK)}([0-9a-f]{{64}})$", re.MULTILINE)
 _REBUILD: Final = re.compile(r"^# rebuild ([0-9a-z]+)$", re.MULTILINE)
-_IDENTITY: Final = re.compile(
-    rf"^{re.escape(_MARK)}([0-9a-f]{{64}})$|/{_REPOSITORY}([0-9a-f]{{64}})@sha256:", re.MULTILINE
+#: With "-" for ":", a repository of its own for each identity, as they were made once.
+_PUSHED_IMAGE: Final = re.compile(
+    rf"/{re.escape(project.IMAGE)}[:-]([0-9a-f]{{64}})(?:-([0-9a-z]+))?@sha256:"
 )
 
 
@@ -30,19 +32,23 @@ def mark_dockerfile(dockerfile: str, identity: str, *, rebuild: str = "") -> str
     return dockerfile.rstrip("\n") + "\n" + mark
 
 
-def repository_for(identity: str) -> str:
-    """The last part of the image's name in the registry, for a snapshot made by push."""
-    return _REPOSITORY + identity
+def tag_of(identity: str, *, rebuild: str = "") -> str:
+    """The tag of a pushed image. All images of the project share one repository, since a registry
+    looks for layers that are there already within a repository alone.
+    """
+    return f"{identity}-{rebuild}" if rebuild else identity
 
 
 def identity_of(snapshot: Snapshot) -> str | None:
     """The identity of what it was made from; None when this project did not make it."""
-    match = _IDENTITY.search(snapshot.image or snapshot.dockerfile)
-    return (match[1] or match[2]) if match else None
+    match = _PUSHED_IMAGE.search(snapshot.image) or _IDENTITY.search(snapshot.dockerfile)
+    return match[1] if match else None
 
 
 def rebuild_of(snapshot: Snapshot) -> str:
     """The id of the forced build that made it, "" for any other build."""
+    if image := _PUSHED_IMAGE.search(snapshot.image):
+        return image[2] or ""
     match = _REBUILD.search(snapshot.dockerfile)
     return match[1] if match else ""
 

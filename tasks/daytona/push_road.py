@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.base import certificates
-from tasks.build import image
+from tasks.base import certificates, project
+from tasks.base.errors import BadInput
+from tasks.build import image, platforms
 from tasks.daytona import content
 from tasks.daytona.registry import push
 from tasks.daytona.registry.client import PushTarget
@@ -46,23 +47,31 @@ class PushRoad:
         if self._check_image is not None:
             self._check_image(image_to_push)
         access = self._api.uploads.registry_access()
-        identity = self._request.source.identity
         target = PushTarget(
             registry=access.registry,
-            repository=f"{access.project}/{content.repository_for(identity)}",
+            repository=f"{access.project}/{project.IMAGE}",
             username=access.username,
             secret=access.secret,
         )
-        pushed_image = push.push(local_engine, image_to_push.id, target, tag=identity[:12])
+        identity, rebuild = self._request.source.identity, self._request.request.rebuild
+        tag = content.tag_of(identity, rebuild=rebuild)
+        pushed_image = push.push(local_engine, image_to_push.id, target, tag=tag)
         self.report = self.report or pushed_image.report
         self.digest = pushed_image.digest
-        reference = f"{target.registry}/{target.repository}@{pushed_image.digest}"
+        # The digest is what Daytona pulls; the tag is for those who look at the snapshot later.
+        reference = f"{target.registry}/{target.repository}:{tag}@{pushed_image.digest}"
         resources = self._request.request.resources.options()
         return self._api.snapshots.create_from_image(self._name, image=reference, **resources)
 
     def _find_or_build(self, local_engine: Engine) -> Image:
         """The image of this source on the local engine: the one that is there, or a new one."""
         source = self._request.source
+        platform = platforms.of_engine(local_engine)
+        if platform != source.platform:
+            raise BadInput(
+                f"Daytona runs {source.platform}, and this build would be for {platform}",
+                fix=f"{platforms.VARIABLE}={source.platform} builds for it; or --via remote",
+            )
         existing_image = image.find_source(local_engine, source)
         if existing_image and not self._request.request.rebuild:
             return existing_image

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Via = Literal["remote", "push"]
 
+#: What Daytona's machines run: an image of another architecture is refused there.
+PLATFORM: Final = "linux/amd64"
 #: Seconds for all that happens at Daytona; the server's own limit for a build is 60 minutes.
 DEADLINE: Final = 3900.0
 
@@ -196,7 +198,7 @@ def resolve(request: PublishRequest, environment: Mapping[str, str]) -> Resolved
     ref = _branch_ref(repo, request.branch) if request.branch and not request.ref else request.ref
     choice = refs.choose(ref, environment, current_branch)
     resolved_ref = refs.resolve(repo, choice.ref)
-    source_of_ref = source.from_ref(repo, resolved_ref, build_args=BUILD_ARGS)
+    source_of_ref = source.from_ref(repo, resolved_ref, build_args=BUILD_ARGS, platform=PLATFORM)
     console.step(f"source: {resolved_ref.describe()}, from {choice.said_by}")
     changes = repo.count_changes()
     if changes:

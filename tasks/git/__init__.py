@@ -17,13 +17,15 @@ from tasks.base.errors import BadInput, CommandFailed, TaskError
 from tasks.git import isolation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.git.isolation import IsolatedGitDir
 
 #: What runs in a checkout. Porcelain does more than it is asked for: `add` and `status` look into
 #: submodules with the submodules' own configuration, `show` checks signatures.
 _PLUMBING: Final = frozenset({
-    "cat-file", "commit-tree", "config", "for-each-ref", "ls-files", "ls-remote", "ls-tree",
-    "read-tree", "rev-list", "rev-parse", "symbolic-ref", "update-index", "update-ref",
+    "cat-file", "check-attr", "commit-tree", "config", "for-each-ref", "ls-files", "ls-remote",
+    "ls-tree", "read-tree", "rev-list", "rev-parse", "symbolic-ref", "update-index", "update-ref",
     "write-tree",
 })  # fmt: skip
 #: Without looking into submodules: of those only the commit counts.
@@ -38,7 +40,8 @@ _TIMEOUT: Final = 600.0
 class Repo:
     """A checkout: `root` is its working tree, `git_dir` the git directory of that tree,
     `common_dir` the one it shares with linked worktrees. `settings` are those that are data;
-    `partial` is the filter of a partial clone, "" for a whole one.
+    `partial` is the filter of a partial clone, "" for a whole one; `filters` are the names of the
+    filter drivers that convert files, which do not run here.
     """
 
     root: Path
@@ -47,6 +50,7 @@ class Repo:
     isolated: IsolatedGitDir
     settings: tuple[tuple[str, str], ...] = ()
     partial: str = ""
+    filters: tuple[str, ...] = ()
 
     def git(
         self,
@@ -55,15 +59,16 @@ class Repo:
         check: bool = True,
         index: Path | None = None,
         settings: tuple[tuple[str, str], ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> bytes:
         """The output of a git command in this checkout; a failure is `CommandFailed`.
 
         `index` names another index file than the checkout's own; `settings` are added to the
-        checkout's.
+        checkout's; `environment` is laid over the usual one.
         """
         if args[0] not in _PLUMBING:
             raise ValueError(args[0])
-        env = self.environment(settings)
+        env = self.environment(settings) | {**(environment or {})}
         if index is not None:
             env["GIT_INDEX_FILE"] = str(index)
         return self._run(args, env, stdin=stdin, check=check)
@@ -156,7 +161,15 @@ def open_repo(path: Path) -> Repo:
         isolated=isolated,
         settings=tuple(isolation.data(listed)),
         partial=isolation.partial_clone_filter(listed),
+        filters=isolation.filter_drivers(listed),
     )
+
+
+def is_git_dir(path: Path) -> bool:
+    """Whether a `.git` is a git directory, or leads to one."""
+    command = ["git", "rev-parse", "--resolve-git-dir", str(path)]
+    env = isolation.asking_environment(path.parent)
+    return process.capture(command, env=env, check=False, timeout=_TIMEOUT).returncode == 0
 
 
 def _ask(place: Path, *args: str) -> str:

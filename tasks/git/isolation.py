@@ -40,6 +40,7 @@ DATA: Final = re.compile(
 _PARTIAL: Final = re.compile(
     r"extensions\.partialclone|remote\..*\.(?:promisor|partialclonefilter)", re.DOTALL
 )
+_FILTER: Final = re.compile(r"filter\.(?P<driver>.*)\.(?:clean|smudge|process)", re.DOTALL)
 #: Where the user's own configuration is, if not in the usual places.
 USER_CONFIGURATION: Final = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 #: For the few commands that have to read a repository's configuration, which run no program anyway.
@@ -103,6 +104,14 @@ def isolate(
     ]
     (folder / "config").write_text("\n".join(lines) + "\n")
     return isolated
+
+
+def link_common(isolated: IsolatedGitDir, into: Path) -> None:
+    """Make the folder `into` another `GIT_COMMON_DIR`, without ignore rules and attributes."""
+    into.mkdir()
+    for path in isolated.common.iterdir():
+        if path.name != "info":
+            (into / path.name).symlink_to(path)
 
 
 @functools.cache
@@ -179,3 +188,9 @@ def partial_clone_filter(settings: Iterable[tuple[str, str]]) -> str:
     names = {name: value for name, value in settings if _PARTIAL.fullmatch(name)}
     filters = [value for name, value in names.items() if name.endswith(".partialclonefilter")]
     return next(iter(filters), "objects" if names else "")
+
+
+def filter_drivers(settings: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The names of the filter drivers that convert what git stores. https://git-scm.com/docs/gitattributes"""
+    matches = [_FILTER.fullmatch(name) for name, value in settings if value]
+    return tuple(sorted({match["driver"] for match in matches if match}))

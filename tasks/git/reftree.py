@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import BadInput, CommandFailed
-from tasks.git import indexfile, objects, worktree
+from tasks.git import indexfile, lfs, objects, settings
+from tasks.git.indexfile import Index, IndexEntry
+from tasks.git.tree import Entry, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.git import Repo
     from tasks.git.objects import Store
+    from tasks.git.tree import Kind
 
-_KINDS: Final[dict[int, worktree.Kind]] = {
+_KINDS: Final[dict[int, Kind]] = {
     0o100644: "file",
     0o100755: "executable",
     0o120000: "symlink",
@@ -22,33 +26,32 @@ _KINDS: Final[dict[int, worktree.Kind]] = {
 }
 
 
-def scan(repo: Repo, sha: str) -> worktree.Tree:
+def scan(repo: Repo, sha: str) -> Tree:
     """The tree of the commit `sha`, as a checkout of it with a detached HEAD would be."""
     with objects.hold(repo, sha) as store:
         listed = list(_listed(store, sha))
         cut = shallow(store, sha)
         notes = [*_submodules(listed), *_pointers(store, listed)]
+        origin = _origin(store, listed)
     if cut:
         notes.append(
             "this clone is shallow: the image's history ends where the clone's does, and it is "
             "not the image that a full clone gives (git fetch --unshallow)"
         )
-    return worktree.Tree(
+    return Tree(
         repo=repo,
         prefix=b"",
         sha=sha,
         branch=None,
-        index=indexfile.compose(
-            ((path, mode, oid) for path, mode, oid, _ in listed), sha256=len(sha) == 64
-        ),
+        index=Index(tuple(IndexEntry(path, mode, oid) for path, mode, oid, _ in listed)),
+        git_files=settings.of_ref(sha, origin, cut),
         entries=tuple(
-            worktree.Entry(path, _KINDS[mode], "" if mode == indexfile.GITLINK else oid, size)
+            Entry(path, _KINDS[mode], "" if mode == indexfile.GITLINK else oid, size)
             # in the order of a walk through folders, as a checkout's entries are
             for path, mode, oid, size in sorted(listed, key=lambda row: row[0].split(b"/"))
         ),
         changes=0,
         notes=tuple(notes),
-        cut=tuple(cut),
     )
 
 
@@ -58,6 +61,19 @@ def shallow(store: Store, sha: str) -> list[str]:
         return []
     reached = {line.decode() for line in store.lines("rev-list", sha)}
     return sorted(reached & set(store.shallow))
+
+
+def _origin(store: Store, listed: list[tuple[bytes, int, str, int]]) -> str | None:
+    """`[tool.sandbox] origin`: where `git fetch` in the image goes, the same from every clone."""
+    for path, _, oid, _ in listed:
+        if path == b"pyproject.toml":
+            try:
+                tables = tomllib.loads(store.content(oid).decode(errors="replace"))
+                origin = tables["tool"]["sandbox"]["origin"]
+            except (tomllib.TOMLDecodeError, KeyError, TypeError):
+                return None
+            return origin if isinstance(origin, str) else None
+    return None
 
 
 def _listed(store: Store, sha: str) -> Iterator[tuple[bytes, int, str, int]]:
@@ -93,12 +109,12 @@ def _submodules(listed: list[tuple[bytes, int, str, int]]) -> Iterator[str]:
 
 def _pointers(store: Store, listed: list[tuple[bytes, int, str, int]]) -> Iterator[str]:
     small = [(path, oid) for path, mode, oid, size in listed
-             if worktree.may_be_lfs_pointer(size) and mode in {0o100644, 0o100755}]  # fmt: skip
+             if lfs.may_be_pointer(size) and mode in {0o100644, 0o100755}]  # fmt: skip
     names = (path for path, _ in small)
     for blob in store.blobs(oid for _, oid in small):
         path = next(names)
-        if worktree.is_lfs_pointer(blob.read()):
-            yield worktree.lfs_note(_printable(path))
+        if lfs.is_pointer(blob.read()):
+            yield lfs.note(_printable(path))
 
 
 def _printable(path: bytes) -> str:

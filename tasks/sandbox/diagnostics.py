@@ -38,7 +38,8 @@ _COMMANDS: Final = {
         " tr '\\0' '\\n' | cut -d= -f1 | grep -E '^[A-Za-z_][A-Za-z0-9_]*$' | sort -u"
     ),
     "versions.txt": (
-        "for t in node npm pnpm uv bun claude opencode pi git python3 s6-svscan; do"
+        # Each agent and tool has its commands in a folder of its own.
+        "for t in $(basename -a /opt/*/bin/*) git python3 s6-svscan; do"
         f' echo "$t $(timeout 20 sudo -u {project.USER} env HOME=$HOME $t --version 2>&1'
         ' </dev/null | head -1)"; done'
     ),

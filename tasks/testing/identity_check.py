@@ -27,6 +27,7 @@ _DOCKERFILE: Final = f"{_SANDBOX}/Dockerfile"
 _AGENTS_MD: Final = f"{_SANDBOX}/home-skeleton/AGENTS.md"
 _CLAUDE_JSON: Final = f"{_SANDBOX}/home-skeleton/.claude.json"
 _ENVIRONMENT: Final = f"{_SANDBOX}/lib/environment.py"
+_HEALTH: Final = f"{_SANDBOX}/lib/health.sh"
 _DAEMON_RUN: Final = f"{_SANDBOX}/s6-daemons/iterate-daemon/run"
 _OPENCODE_RUN: Final = f"{_SANDBOX}/s6-daemons/opencode/run"
 _DAEMON_CONFIG: Final = "apps/daemon/iterate_daemon/config.py"
@@ -136,7 +137,7 @@ RULES: Final = (
     Rule(
         key="daemon_port",
         pattern=re.compile(r"127\.0\.0\.1:(\d+)/readyz", _FLAGS),
-        paths=(_DOCKERFILE, _AGENTS_MD),
+        paths=(_HEALTH, _AGENTS_MD),
     ),
     Rule(
         key="daemon_port",

@@ -1,4 +1,4 @@
-"""A repository with seven pins and a registry that has them, both for the test to change."""
+"""A repository with every pin and a registry that has them, both for the test to change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.support.package_registry import PackageRegistry
 
 #: The pins as they stand in a `Workspace`.
-VERSIONS = {
+VERSIONS = dict.fromkeys((pin.variable for pin in pins.PINS), "1.0.0") | {
     "SANDBOX_OPENCODE_VERSION": "1.18.0",
     "SANDBOX_CLAUDE_CODE_VERSION": "2.1.0",
     "SANDBOX_PI_CODING_AGENT_VERSION": "0.87.0",

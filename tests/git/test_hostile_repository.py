@@ -123,7 +123,7 @@ def test_git_itself_runs_the_canaries(repo: Path, canaries: Canaries) -> None:
 
 def test_a_build_of_the_working_tree(repo: Path, canaries: Canaries) -> None:
     snapshot_local.main(["--dry-run"])
-    built_source = source.from_working_tree(repo, build_args={}, trust_index=False)
+    built_source = source.from_working_tree(repo, build_args={}, use_cache=False)
     image.labels(built_source)
     context.refuse_secrets(built_source)
     context.write(built_source, io.BytesIO())
@@ -268,7 +268,7 @@ def test_git_starts_no_other_program(
     (folder / "git").write_text(f'#!/bin/sh\nGIT_TRACE2_EVENT={trace} exec {real} "$@"\n')
     (folder / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    built_source = source.from_working_tree(repo, build_args={}, trust_index=False)
+    built_source = source.from_working_tree(repo, build_args={}, use_cache=False)
     context.refuse_secrets(built_source)
     context.write(built_source, io.BytesIO())
     parts.pack(builder.find(repo), tmp_path / "parts")

@@ -17,7 +17,7 @@ from tests.support import repos
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.git import worktree
+    from tasks.git.tree import Entry
 
 
 @pytest.fixture(autouse=True)
@@ -186,7 +186,7 @@ def test_a_half_done_sync_is_completed_by_the_next(
     repos.write(host, {f"{n}.txt": f"changed {n}" for n in range(10)})
     copy, copies = sync._bring, 0
 
-    def killed(source: bytes, to: bytes, entry: worktree.Entry) -> None:
+    def killed(source: bytes, to: bytes, entry: Entry) -> None:
         nonlocal copies
         copies += 1
         if copies == 5:
@@ -210,7 +210,7 @@ def test_a_change_while_copying_leads_to_a_second_pass(
     repos.write(host, {"a.txt": "2", "b.txt": "2"})
     copy, edits = sync._bring, iter([{"a.txt": "3", "b.txt": "3"}])
 
-    def with_an_edit(source: bytes, to: bytes, entry: worktree.Entry) -> None:
+    def with_an_edit(source: bytes, to: bytes, entry: Entry) -> None:
         copy(source, to, entry)
         repos.write(host, next(edits, {}))
 

@@ -48,14 +48,22 @@ def assert_files_are_the_same(first: str, second: str) -> None:
     assert len(changes) <= 5, changes
 
 
-def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> None:
-    root = workshop.root
+def ship(root: Path) -> str:
+    """Commit and tag what a builder could lose; the commit's id."""
     (root / "Dockerfile").write_text("FROM scratch\n")
     (root / "dangling").symlink_to("nowhere")
     (root / "run me").write_text("#!/bin/sh\n")
     (root / "run me").chmod(0o755)
     sha = repos.commit(root)
     repos.git(root, "tag", "shipped")
+    # An image of a ref has the project's own address for `git fetch`, one of a checkout has its.
+    repos.git(root, "config", "remote.origin.url", project.IDENTITY.origin)
+    return sha
+
+
+def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> None:
+    root = workshop.root
+    sha = ship(root)
     by_hand = workshop.tag("ref-hand")
     repos.git(root, "checkout", "-q", "--detach")
     workshop.by_hand(by_hand)

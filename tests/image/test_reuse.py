@@ -60,8 +60,9 @@ def test_nothing_changed_then_a_readme_then_one_pin(workshop: Workshop) -> None:
     installs = [name for name in executed(bump["log"]) if INSTALLS.search(name)]
     # None, where this engine has built that very version before.
     assert {name.split(" ")[0] for name in installs} <= {"[bun"}, installs
-    version = ["docker", "run", "--rm", "--entrypoint", "bun", tag, "--version"]
-    assert subprocess.run(version, check=True, capture_output=True).stdout == b"1.4.3\n"
+    script = "bun --version; echo $SANDBOX_BUN_VERSION"
+    version = ["docker", "run", "--rm", "--entrypoint", "sh", tag, "-c", script]
+    assert subprocess.run(version, check=True, capture_output=True).stdout == b"1.4.3\n1.4.3\n"
 
 
 def test_an_image_deleted_behind_our_back_is_built_again(workshop: Workshop) -> None:

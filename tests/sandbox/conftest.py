@@ -18,6 +18,7 @@ from tasks.sandbox.run import Run
 from tasks.sandbox.sandbox import Sandbox
 from tasks.sandbox.values import Capability, Spec
 from tests.sandbox import checkout as checkouts
+from tests.sandbox.docker_run import Containers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -237,6 +238,14 @@ def make(run: Run, request: pytest.FixtureRequest) -> Iterator[Maker]:
     maker = Maker(run, request.config, request.node.name)
     yield maker
     maker.end()
+
+
+@pytest.fixture
+def containers(run: Run, image: str, request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """For what only `docker run` can ask for."""
+    test_containers = Containers(run, image, request.node.name)
+    yield test_containers
+    test_containers.end()
 
 
 @pytest.fixture

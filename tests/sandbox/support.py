@@ -57,6 +57,12 @@ def pid(sandbox: Sandbox, service: str) -> int:
     return int(svstat(sandbox, service, "pid"))
 
 
+def variables_of(sandbox: Sandbox, process: int | str) -> dict[str, str]:
+    """The environment of a process."""
+    text = sandbox.exec(["cat", f"/proc/{process}/environ"]).stdout
+    return dict(pair.split("=", 1) for pair in text.split("\0") if pair)
+
+
 def up_again(sandbox: Sandbox, service: str, *, than: int, timeout: float = 30) -> int:
     """Wait until `service` runs under another pid than `than` and says it is ready; that pid."""
     new = waiting.until(

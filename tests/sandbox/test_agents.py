@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from iterate_daemon.versions import TOOLS
 
 from tasks.base import project, waiting
 from tests.sandbox.support import ENV_FILE
@@ -176,12 +177,9 @@ def test_it_works_in_the_repository_and_leaves_it_clean(model: Model, agent: Age
 def test_none_has_updated_itself(model: Model) -> None:
     """After they ran, not only when they were installed."""
     pins = model.sandbox.read_json(project.BUILD_INFO)["pins"]
-    for tool, pin in (
-        ("claude", "SANDBOX_CLAUDE_CODE_VERSION"),
-        ("opencode", "SANDBOX_OPENCODE_VERSION"),
-        ("pi", "SANDBOX_PI_CODING_AGENT_VERSION"),
-    ):
-        assert pins[pin] in model.sandbox.login(f"{tool} --version").stdout.split()
+    for tool in (tool for tool in TOOLS if tool.agent):
+        output = model.sandbox.login(f"{tool.command} --version").stdout
+        assert pins[tool.pin] in output.split()
     assert model.sandbox.exec("ls ~/.local/bin ~/.claude/local 2>/dev/null; true").stdout == ""
 
 

@@ -6,13 +6,14 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from iterate_daemon.versions import TOOLS
+
 from tasks.base import project
-from tests.sandbox.support import ENV_FILE, health, pid, restart, until_ready
+from tests.sandbox.support import ENV_FILE, health, pid, restart, until_ready, variables_of
 from tests.sandbox.test_services import SERVICES
 
 if TYPE_CHECKING:
     from tasks.sandbox.provider import Provider
-    from tasks.sandbox.sandbox import Sandbox
     from tests.sandbox.conftest import Maker
 
 LINES = (
@@ -57,14 +58,9 @@ BAD_LINES = (
     "SHELLOPTS=%s",
     "LC_ALL=%s",
     "BUN_BE_BUN=%s",
+    "SANDBOX_BUN_VERSION=%s",
     "OPENCODE_SERVER_USERNAME=%s",
 )
-
-
-def variables_of(sandbox: Sandbox, process: int | str) -> dict[str, str]:
-    """The environment of a process."""
-    text = sandbox.exec(["cat", f"/proc/{process}/environ"]).stdout
-    return dict(pair.split("=", 1) for pair in text.split("\0") if pair)
 
 
 def test_values_reach_services_shells_and_agents_as_they_stand(make: Maker) -> None:
@@ -80,7 +76,7 @@ def test_values_reach_services_shells_and_agents_as_they_stand(make: Maker) -> N
         for _, name, value in LINES:
             assert variables[name] == value
     assert sandbox.exec(["ls", "/tmp/ran"], check=False).exit_code != 0
-    for agent in ("claude", "opencode", "pi"):
+    for agent in (tool.command for tool in TOOLS if tool.agent):
         assert sandbox.exec([agent, "--version"], timeout=60).ok
 
 

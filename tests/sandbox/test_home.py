@@ -10,13 +10,14 @@ import pytest
 
 from tasks.base import project
 from tests.sandbox.support import OPENCODE, get
+from tests.sandbox.test_agents import AGENTS
 
 if TYPE_CHECKING:
     from tasks.sandbox.sandbox import Sandbox
 
 SKELETON = f"{project.REPO}/{project.SANDBOX_DIR}/home-skeleton"
 SETUP = f"{project.REPO}/{project.SANDBOX_DIR}/setup-home.sh"
-FILES = (".claude/CLAUDE.md", ".config/opencode/AGENTS.md", ".pi/agent/AGENTS.md")
+FILES = [agent.instructions for agent in AGENTS]
 
 #: Through links: whether an agent's file is one or a copy is the skeleton's affair.
 LIST = 'cd "$1" && find -L . -path ./src -prune -o -type f -exec sha256sum {} + | sort -k2'

@@ -6,22 +6,22 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from iterate_daemon.versions import TOOLS
 
 from tasks.base import project
+from tests.sandbox.support import pid, variables_of
 
 if TYPE_CHECKING:
     from tasks.sandbox.sandbox import Sandbox
     from tasks.sandbox.values import ExecResult
 
 #: Tool → the pin that decides its version.
-PINNED = {
-    "opencode": "SANDBOX_OPENCODE_VERSION",
-    "claude": "SANDBOX_CLAUDE_CODE_VERSION",
-    "pi": "SANDBOX_PI_CODING_AGENT_VERSION",
-    "bun": "SANDBOX_BUN_VERSION",
-    "node": "SANDBOX_NODE_VERSION",
-    "pnpm": "SANDBOX_PNPM_VERSION",
-    "uv": "SANDBOX_UV_VERSION",
+PINNED = {tool.command: tool.pin for tool in TOOLS}
+#: Agent → the variable that keeps it from updating itself.
+UPDATER_VARIABLES = {
+    "claude": "DISABLE_AUTOUPDATER",
+    "opencode": "OPENCODE_DISABLE_AUTOUPDATE",
+    "pi": "PI_SKIP_VERSION_CHECK",
 }
 OTHERS = ("npm", "npx", "uvx", "bunx", "git", "python3", "rsync", "curl", "jq", "rg", "less", "ps")
 
@@ -56,6 +56,20 @@ def test_every_pin_is_tested(sandbox: Sandbox) -> None:
     assert set(pins) == set(PINNED.values())
 
 
+def test_every_process_has_the_pins_in_its_environment(sandbox: Sandbox) -> None:
+    pins = sandbox.read_json(project.BUILD_INFO)["pins"]
+    environments = [
+        dict(line.split("=", 1) for line in sandbox.exec(["env"]).stdout.splitlines()),
+        dict(re.findall("(?m)^([A-Z_]+)=(.*)$", sandbox.login("env").stdout)),
+        *(variables_of(sandbox, pid(sandbox, service)) for service in project.SERVICES),
+    ]
+    for variables in environments:
+        assert pins == {name: variables.get(name) for name in pins}
+        assert set(pins) == {name for name in variables if name.startswith("SANDBOX_")} - {
+            "SANDBOX_REPO"
+        }
+
+
 @pytest.mark.parametrize("tool", [*PINNED, *OTHERS])
 def test_shells_agree_where_it_is(sandbox: Sandbox, tool: str) -> None:
     places = {
@@ -68,17 +82,10 @@ def test_shells_agree_where_it_is(sandbox: Sandbox, tool: str) -> None:
     assert places.pop().startswith("/usr/")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("DISABLE_AUTOUPDATER", "1"),
-        ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
-        ("PI_SKIP_VERSION_CHECK", "1"),
-    ],
-)
-def test_agents_do_not_update_themselves(sandbox: Sandbox, variable: str, value: str) -> None:
-    assert sandbox.login(f"printenv {variable}").stdout.strip() == value
-    assert sandbox.exec(["printenv", variable]).stdout.strip() == value
+@pytest.mark.parametrize("variable", UPDATER_VARIABLES.values())
+def test_agents_do_not_update_themselves(sandbox: Sandbox, variable: str) -> None:
+    assert sandbox.login(f"printenv {variable}").stdout.strip() == "1"
+    assert sandbox.exec(["printenv", variable]).stdout.strip() == "1"
 
 
 def test_agents_cannot_be_changed_by_the_user(sandbox: Sandbox) -> None:

@@ -55,6 +55,13 @@ def status(at: Path) -> str:
     return git(at, "status", "--porcelain", "-z")
 
 
+def isolated_status(at: Path) -> str:
+    """`git status` as in the image: the attributes of this machine's user are not there."""
+    env = {**GIT_ENV, "HOME": "/nonexistent", "GIT_ATTR_NOSYSTEM": "1"}
+    command = ["git", "-C", str(at), "status", "--porcelain", "-z"]
+    return os.fsdecode(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
+
+
 def extract(tar: tarfile.TarFile, to: Path) -> None:
     """All of our own archive, as it is. `filter=` came with Python 3.11.4; Debian 12 has 3.11.2."""
     tar.extraction_filter = lambda member, _path: member

@@ -151,16 +151,12 @@ SPEAKERS: Final = {
     "tasks/sandbox/providers/docker_errors.py": {"requests"},
     "tasks/engine/transport.py": {"http.client"},
 }
-#: On their way to the seam, or out of tasks/.
-LEAVING: Final = ("tasks/daytona/",)
 
 
 def test_no_other_module_speaks_http() -> None:
     offenders = set()
     for path in (project.ROOT / "tasks").rglob("*.py"):
         name = path.relative_to(project.ROOT).as_posix()
-        if name.startswith(LEAVING):
-            continue
         libraries = {
             library
             for module in imported(path)

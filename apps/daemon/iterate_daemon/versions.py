@@ -34,6 +34,8 @@ class Tool:
     agent: bool = False
 
 
+#: Every agent and tool that the image pins. This is the list: who else names them is compared
+#: with it (tests/unit/test_tools.py).
 TOOLS: Final = (
     Tool("Claude Code", "claude", "SANDBOX_CLAUDE_CODE_VERSION", agent=True),
     Tool("OpenCode", "opencode", "SANDBOX_OPENCODE_VERSION", agent=True),

@@ -83,13 +83,14 @@ class PushRegistry:
         }
 
     def find(self, image: str) -> PushedImage | None:
-        """What was pushed under that name, or None. No other registry can be asked."""
+        """What was pushed under that name, or None. No other registry can be asked. A digest
+        takes precedence over a tag, as in Docker.
+        """
         if not image.startswith(f"{self._address}/"):
             return None
-        name, _, reference = image.removeprefix(f"{self._address}/").partition("@")
-        if not reference:
-            name, _, reference = name.rpartition(":")
-        path = f"{name}/manifests/{reference}"
+        tagged_name, _, digest = image.removeprefix(f"{self._address}/").partition("@")
+        name, _, tag = tagged_name.partition(":")
+        path = f"{name}/manifests/{digest or tag}"
         response = self._client.get(path, headers={"Accept": _MANIFEST_TYPES})
         if response.status_code == 404:
             return None

@@ -150,6 +150,8 @@ class ImageRegistryClient:
             self._authorization = f"Bearer {token.get('token') or token['access_token']}"
         except (ValueError, LookupError, AttributeError):
             raise RemoteFailed(
-                f"logging in at {self.target.registry}: the answer holds no token", kind="rejected"
+                f"logging in at {self.target.registry}: the answer holds no token",
+                kind="rejected",
+                fix=DAYTONA.advice["rejected"],
             ) from None
         return True

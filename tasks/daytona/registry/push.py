@@ -1,8 +1,5 @@
-"""A local image into an OCI registry: `docker push`, with retries that one can rely on.
-
-`docker push` gives up at the first 429, waits 5, 10, 15 seconds between tries of anything else,
-and does not say what it read of `Retry-After`. Here each request follows `tasks.base.retry`, and an
-upload that broke goes on where the registry says it stands.
+"""A local image into an OCI registry: each request follows `tasks.base.retry`, and an upload that
+broke goes on where the registry says it stands.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def _errors(doing: str) -> Iterator[None]:
         raise _STORAGE.failure(doing, response, message=message) from error
     except errors.BotoCoreError as error:
         problem = console.printable(str(error))[:200]
-        raise RemoteFailed(f"{doing}: {problem}", kind="rejected") from error
+        fix = DAYTONA.advice["rejected"]
+        raise RemoteFailed(f"{doing}: {problem}", kind="rejected", fix=fix) from error
 
 
 def _connect(access: StorageAccess, client: http.Client) -> Any:

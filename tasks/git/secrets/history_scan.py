@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.git.objects import Store
-    from tasks.git.worktree import Entry
+    from tasks.git.tree import Entry
 
 #: Of the cached form.
 _FORMAT: Final = 3

@@ -26,10 +26,34 @@ def test_the_pins_stand_at_the_top() -> None:
         "SANDBOX_BUN_VERSION",
     } < set(pins)
     assert all(value[0].isdigit() for value in pins.values())
-    first_run = next(i.line for i in dockerfile.parse(TEXT) if i.keyword == "RUN")
-    last_pin = max(i.line for i in dockerfile.parse(TEXT)
+    instructions = dockerfile.parse(TEXT)
+    last_pin = max(i.line for i in instructions
                    if i.keyword == "ENV" and i.value.startswith("SANDBOX_"))  # fmt: skip
-    assert last_pin < first_run
+    assert last_pin < 35
+    # One RUN stands above them, that of the Debian packages: a bumped pin does not repeat it.
+    earlier_runs = [i for i in instructions if i.keyword == "RUN" and i.line < last_pin]
+    assert ["apt-get" in run.value for run in earlier_runs] == [True]
+
+
+def test_every_container_has_the_pins_and_no_tool_is_installed_below_them() -> None:
+    """The final stage inherits from the stage that sets them; no stage that installs does."""
+    bases: dict[str, str] = {}
+    stage = pin_stage = ""
+    installing_stages: set[str] = set()
+    for instruction in dockerfile.parse(TEXT):
+        if instruction.keyword == "FROM":
+            base, _, stage = instruction.operands
+            bases[stage] = base
+        elif instruction.keyword == "ENV" and instruction.value.startswith("SANDBOX_"):
+            pin_stage = stage
+        elif instruction.keyword == "RUN" and "install " in instruction.value:
+            installing_stages |= {stage} if "install -d" not in instruction.value else set()
+
+    def inherits_pins(name: str) -> bool:
+        return name == pin_stage or (name in bases and inherits_pins(bases[name]))
+
+    assert inherits_pins(stage)
+    assert not [name for name in installing_stages if inherits_pins(name)]
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 
 from tasks.base.errors import BadInput, TaskError
-from tasks.build import image, source
+from tasks.build import image, platforms, source
 from tasks.build.builder import Builder, BuildPlan
 from tasks.build.layer_cache import Cache
 from tasks.engine.errors import EngineDown
 from tests.support import repos
 
 OWN_BUILDER = Builder("default", "docker", "default", own=True)
-REMOTE_BUILDER = Builder(
-    "far", "remote", "tcp://far.example:1234", own=False, platform="linux/amd64"
-)
+REMOTE_BUILDER = Builder("far", "remote", "tcp://far.example:1234", own=False)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +61,7 @@ def test_nothing_secret_stands_on_the_command_line(tmp_path: Path) -> None:
     assert "--label x=y" in text
     assert "--builder default" in text
     assert "--load" in options
-    assert "--platform" not in options
+    assert f"--platform {build_source.platform}" in text
 
 
 def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
@@ -83,7 +81,6 @@ def test_what_another_builder_makes_is_sent_here(tmp_path: Path) -> None:
     assert "--builder far" in text
     assert "--load" not in options, "buildx would pack with gzip"
     assert "--output type=docker,compression=zstd" in text
-    assert "--platform linux/amd64" in text
     # What is loopback here is something else there.
     build_args = {value for option, value in pairwise(options) if option == "--build-arg"}
     assert {name for name in build_args if "=" not in name} == {
@@ -130,3 +127,45 @@ def test_an_engine_that_ends_in_mid_build_is_not_a_failed_build(tmp_path: Path) 
     assert failure.exit_status == EngineDown.exit_status != 1
     assert "went away" in failure.what
     assert "nox -s setup" in failure.fix
+
+
+PLATFORM = "linux/amd64"
+
+
+def image_of(build_source: source.Source, **changes: object) -> image.Image:
+    labels = {image.BASE_LABEL: "sha256:base", "name": "value"}
+    values = {"identity": build_source.identity, "platform": PLATFORM, "labels": labels}
+    return image.Image("sha256:1", 1, **{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "base", "label", "expected"),
+    [
+        ({}, "sha256:base", "name=value", True),
+        ({}, "", "name=value", True),  # a base that has to be pulled cannot be compared
+        ({}, "sha256:newer", "name=value", False),
+        ({"labels": {}}, "sha256:base", "", False),
+        ({}, "sha256:base", "name=other", False),
+        ({}, "sha256:base", "missing=", False),
+        ({"platform": "linux/arm64"}, "sha256:base", "", False),
+        ({"identity": "other"}, "sha256:base", "", False),
+    ],
+)
+def test_an_image_is_reused_only_if_a_build_would_give_the_same(
+    tmp_path: Path, changes: dict[str, object], base: str, label: str, expected: bool
+) -> None:
+    repo = repos.new(tmp_path / "repo")
+    build_source = source.from_working_tree(repo, build_args={}, platform=PLATFORM)
+    existing_image = image_of(build_source, **changes)
+    extra_labels = [label] if label else []
+    result = image.is_built(existing_image, build_source, base=base, extra_labels=extra_labels)
+    assert result is expected
+
+
+@pytest.mark.parametrize("log", ["exec format error", "debian:trixie-slim: failed to resolve"])
+def test_the_platform_that_the_user_asked_for_is_named_in_the_advice(
+    monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
+    monkeypatch.setenv(platforms.VARIABLE, "linux/aarch64")
+    advice = image._advice(log, Path("log"), BuildPlan(OWN_BUILDER), platform="linux/arm64")
+    assert "DOCKER_DEFAULT_PLATFORM asks for linux/arm64" in advice

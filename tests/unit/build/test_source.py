@@ -69,7 +69,7 @@ def test_build_arguments_count(tmp_path: Path) -> None:
 def test_trusting_the_index_or_not_is_the_same(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo", **{"a/b": "x", "run": "y"})
     repos.write(repo, {"a/b": "changed", "new": "n"})
-    read = source.from_working_tree(repo, build_args={}, trust_index=False)
+    read = source.from_working_tree(repo, build_args={}, use_cache=False)
     assert read.identity == identity(repo)
     assert read.record() == {
         "sha": repos.git(repo, "rev-parse", "HEAD").strip(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from iterate_daemon.auth import Sessions
+from iterate_daemon.versions import TOOLS
 
 from tests.unit.daemon.support import (
     BUILD_INFO,
@@ -89,7 +90,8 @@ def test_status_shows_source_services_and_tools(tmp_path: Path) -> None:
     assert status["daemon"]["uptime_seconds"] >= 0
     assert {s["name"] for s in status["services"]} == {"iterate-daemon", "opencode"}
     tools = {t["command"]: t for t in status["tools"]}
-    assert list(tools) == ["claude", "opencode", "pi", "bun", "node", "pnpm", "uv"]
+    assert list(tools) == [tool.command for tool in TOOLS]
+    assert {"claude", "opencode", "pi", "bun"} < set(tools)
     assert tools["bun"]["pinned"] == "1.4.4"
     assert TOKEN not in str(status)
 

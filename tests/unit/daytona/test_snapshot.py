@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.base import stages
+from tasks.base import project, stages
 from tasks.base.errors import BadInput
 from tasks.daytona import content, naming, snapshot, states
 from tasks.daytona.answers import JsonAnswer
@@ -143,10 +143,39 @@ def test_a_built_snapshot_shows_its_identity() -> None:
     assert forced != content.mark_dockerfile("FROM x:1", IDENTITY)
 
 
-def test_a_pushed_snapshot_shows_its_identity() -> None:
-    image = f"127.0.0.1:5/daytona/{content.repository_for(IDENTITY)}@sha256:{'0' * 64}"
-    assert content.identity_of(a_snapshot(image=image, dockerfile="")) == IDENTITY
-    naming.check_image(image)
+@pytest.mark.parametrize(
+    ("name", "rebuild"),
+    [
+        (f"{project.IMAGE}:{content.tag_of(IDENTITY)}", ""),
+        (f"{project.IMAGE}:{content.tag_of(IDENTITY, rebuild='t0')}", "t0"),
+        (f"{project.IMAGE}-{IDENTITY}", ""),  # as earlier versions named it
+    ],
+)
+def test_a_pushed_snapshot_shows_its_identity(name: str, rebuild: str) -> None:
+    image = f"127.0.0.1:5/daytona/{name}@sha256:{'0' * 64}"
+    pushed = a_snapshot(image=image, dockerfile="")
+    assert content.identity_of(pushed) == IDENTITY
+    assert content.rebuild_of(pushed) == rebuild
+    assert content.is_ours(pushed)
+    assert naming.check_image(image) == image
+    # Its own forced build is gone on with; another one does not take its place.
+    own = states.next_step(pushed, identity=IDENTITY, rebuild=rebuild)
+    other = states.next_step(pushed, identity=IDENTITY, rebuild="t1")
+    assert (own, other) == ("reuse", "refuse")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        f"r/p/{project.IMAGE}:{IDENTITY}",  # anybody may move a tag
+        f"r/p/other:{IDENTITY}@sha256:{'0' * 64}",
+        f"r/p/{project.IMAGE}x:{IDENTITY}@sha256:{'0' * 64}",
+        f"r/p/{project.IMAGE}:{IDENTITY[:12]}@sha256:{'0' * 64}",
+        f"r/p/{project.IMAGE}:v1@sha256:{'0' * 64}",
+    ],
+)
+def test_an_image_of_somebody_else_has_no_identity(image: str) -> None:
+    assert content.identity_of(a_snapshot(image=image, dockerfile="")) is None
 
 
 def test_the_mark_does_not_change_the_dockerfile() -> None:

@@ -1,7 +1,8 @@
 # Interactive shells. `docker exec -it … bash` is not a login shell: it gets the same settings here.
-if [ -z "${S6DIR:-}" ]; then
-  . "$HOME/.profile"
-fi
+case ":$PATH:" in
+  *":$HOME/.local/bin:"*) ;;
+  *) . "$HOME/.profile" ;;
+esac
 case $- in
   *i*) ;;
   *) return ;;

@@ -1,6 +1,4 @@
-# Login shells. Run-time secrets and settings come from ~/.iterate/.env, which is data: nothing in it
-# is run.
-. /usr/local/lib/sandbox/env.sh
+# Login shells. What ~/.iterate/.env sets is in the environment by now (/etc/profile.d/sandbox.sh).
 export EDITOR="${EDITOR:-nano}"
 case ":$PATH:" in
   *":$HOME/.local/bin:"*) ;;

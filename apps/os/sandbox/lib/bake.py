@@ -78,7 +78,7 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
             "the build context has no .git directory (a linked worktree has only a file)",
             fix="build in a plain clone, or with nox -s snapshot_local",
         )
-    build_source = source.from_working_tree(tree, build_args=_build_args(), trust_index=False)
+    build_source = source.from_working_tree(tree, build_args=_build_args(), use_cache=False)
     for note in build_source.tree.all_notes():
         console.warn(note)
     context.refuse_secrets(build_source)

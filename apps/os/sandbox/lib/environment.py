@@ -7,7 +7,8 @@ given to that service alone. What is wrong with the file is said by line number,
 notes it for the daemon's health.
 
 Every value is quoted, so the shell that evaluates the text runs nothing of it. Names that would
-change how that shell works, or what the sandbox's own programs are, are left out.
+change how that shell works, or what the sandbox's own programs are, are left out; so are the
+pins, which say what is installed.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ SECRETS_OF: Final = {
 #: Tells lib/agent.sh that all this is in the environment already.
 MARK: Final = "ITERATE_ENVIRONMENT"
 
+#: The home of root, or of nobody in particular: they share the one of the sandbox's user.
+_FOREIGN_HOMES: Final = frozenset({"", "/", "/root"})
 _RESERVED_NAMES: Final = frozenset(
     # who the user is, and where programs and folders are
     "HOME LOGNAME OLDPWD PATH PWD SHELL SHLVL TMPDIR USER _ "
@@ -66,7 +69,9 @@ _CURE: Final = "correct it, then restart the sandbox or its services"
 
 
 def main(kind: str, name: str = "") -> int:
-    home = os.environ.get("HOME") or "/home/iterate"
+    home = os.environ.get("HOME", "")
+    if home in _FOREIGN_HOMES:
+        home = "/home/iterate"
     file = envfile.read(f"{home}/{ENV_FILE}", environment=os.environ)
     reserved = [a.line for a in file.assignments if is_reserved(a.name)]
     values = {n: value for n, value in file.values.items() if not is_reserved(n)}
@@ -94,7 +99,8 @@ def main(kind: str, name: str = "") -> int:
 
 
 def is_reserved(name: str) -> bool:
-    return name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES)
+    is_pin = name.startswith("SANDBOX_") and name.endswith("_VERSION")
+    return is_pin or name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES)
 
 
 def secret(value: str, name: str, *folders: str) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""At every start, before s6 takes over: the repository, its dependencies, the service folders.
+"""At every start, before s6 or a command takes over: the repository, its dependencies, the service
+folders.
 
 With a checkout mounted at /local-iterate-repo (local mode) the sandbox's repository is made equal
 to it. A sync that fails ends the start, since a half-copied tree must not be served; a failing
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 MOUNT = Path(project.LOCAL_MOUNT)
 REPO = Path.home() / project.IDENTITY.repository
 STATE_FILE = Path("/run/iterate/state.json")
+#: Tells health.sh that a command runs instead of the services.
+COMMAND_FILE = Path("/run/iterate/command")
 
 
-def main() -> None:
+def main(*, for_a_command: bool) -> None:
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     services.writable(STATE_FILE.parent)
     problems: list[dict[str, str]] = []
@@ -46,7 +49,10 @@ def main() -> None:
             except (TaskError, OSError) as error:
                 console.fail(f"{name}: {error}")
                 problems.append({"step": name, "message": str(error)})
-    services.lay_out(REPO)
+    if for_a_command:
+        COMMAND_FILE.touch()
+    else:
+        services.lay_out(REPO)
     state = {
         "mode": "local" if local else "baked",
         "started_at": started_at,
@@ -71,7 +77,7 @@ def _source() -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
-        main()
+        main(for_a_command="--for-a-command" in sys.argv)
     except TaskError as error:
         console.fail(str(error))
         sys.exit(error.exit_status)

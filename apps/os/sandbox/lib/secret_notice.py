@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.git.secrets.findings import SecretFinding
-    from tasks.git.worktree import Tree
+    from tasks.git.tree import Tree
 
 #: Bytes of new history that a start looks through: a second or two.
 _LOOKED_THROUGH: Final = 64 << 20

@@ -24,11 +24,11 @@ import secret_notice
 from tasks import git
 from tasks.base import console, project
 from tasks.base.errors import TaskError
-from tasks.git import gitdir, indexfile, worktree
+from tasks.git import file_ids, gitdir, indexfile, settings, worktree
 
 if TYPE_CHECKING:
     from tasks.git.secrets.findings import SecretFinding
-    from tasks.git.worktree import Entry, Tree
+    from tasks.git.tree import Entry, Tree
 
 _STATE_FILE: Final = Path.home() / ".local/state/iterate/sync.json"
 _PASSES: Final = 5
@@ -107,7 +107,7 @@ def mirror(source: Path, repo: Path) -> str:
 
 def _moment(tree: Tree) -> list[tuple[Any, ...]]:
     entries = [(e.path, e.kind, e.oid, e.ctime_ns) for e in tree.everything()]
-    return [*((p.prefix, p.sha, p.branch, p.index.clean) for p in tree.trees()), *entries]
+    return [*((p.prefix, p.sha, p.branch, p.index.digest) for p in tree.trees()), *entries]
 
 
 def _copy(source: Path, repo: Path, entries: list[Entry], state: State) -> int:
@@ -140,7 +140,7 @@ def _is_there(entry: Entry, to: bytes, noted: list[Any] | None) -> bool:
         return False
     if noted == [entry.git_mode, entry.oid, status.st_ctime_ns, status.st_ino]:
         return True
-    return worktree.blob_id(to, status, sha256=len(entry.oid) == 64) == entry.oid
+    return file_ids.blob_id(to, status, sha256=len(entry.oid) == 64) == entry.oid
 
 
 def _git_mode(status: os.stat_result) -> int:
@@ -247,28 +247,41 @@ def _take_over_git(tree: Tree, to: Path, state: State) -> set[SecretFinding]:
     (git_dir / "logs").mkdir(exist_ok=True)
     repo = git.open_repo(to)
     head, branch = git.head(repo)
-    shallow, former_shallow = gitdir.shallow_commits(tree), sorted(repo.shallow_commits)
+    shallow, former_shallow = (
+        settings.shallow_commits(tree.repo, tree.sha),
+        sorted(repo.shallow_commits),
+    )
     known_commit = head if not (shallow or former_shallow) and _has(tree.repo, head) else None
     # First of all: it decides how much history is packed.
     _write_or_remove(git_dir / "shallow", "".join(f"{sha}\n" for sha in shallow).encode())
-    index = indexfile.read(repo, sha256=len(head) == 64)
+    index = indexfile.read(repo)
     secrets: set[SecretFinding] = set()
-    if (head, index.clean, former_shallow) != (tree.sha, tree.index.clean, shallow):
+    if (head, index.digest, former_shallow) != (tree.sha, tree.index.digest, shallow):
         gitdir.copy_objects(tree, git_dir, known=known_commit)
         secrets = secret_notice.find(
             tree, to, known_commit=known_commit, indexed={entry.oid for entry in index.entries}
         )
     _take_over_refs(repo, tree, state, head, branch)
-    config = gitdir.config(tree)
+    config = tree.git_files[settings.CONFIG]
     if not tree.prefix:
         # A configuration that was edited in the sandbox stays as it is.
         if state.config in {"", (git_dir / "config").read_bytes().hex()}:
             _replace(os.fsencode(git_dir / "config"), config)
         state.config = config.hex()
         state.sha, state.branch = tree.sha, tree.branch
-    _replace(os.fsencode(git_dir / "index"), tree.index.clean)
+    _take_over_index(tree, git_dir)
     repo.git("update-index", "-q", "--refresh", check=False)
     return secrets
+
+
+def _take_over_index(tree: Tree, git_dir: Path) -> None:
+    """Replace the index, and what else decides whether git calls a file changed."""
+    for name in (settings.ATTRIBUTES, settings.SPARSE):
+        (git_dir / name).parent.mkdir(exist_ok=True)
+        _write_or_remove(git_dir / name, tree.git_files.get(name, b""))
+    with tempfile.TemporaryDirectory(dir=git_dir, prefix="index-new-") as folder:
+        indexfile.write(tree.index, git_dir, into=Path(folder) / "index")
+        (Path(folder) / "index").replace(git_dir / "index")
 
 
 def _take_over_refs(
