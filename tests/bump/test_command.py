@@ -75,12 +75,12 @@ def test_a_job_receives_outputs_and_text(workspace: BumpWorkspace) -> None:
         return github_runner.outputs(files["GITHUB_OUTPUT"].read_text())
 
     assert workspace.run().returncode == 0
-    assert (outputs()["changed"], outputs()["moves"]) == ("false", "")
+    assert (outputs()["changed"], outputs()["moved"]) == ("false", "")
     workspace.offer("bun", "1.4.1")
     assert workspace.run("--dry-run").returncode == 0
     assert outputs()["changed"] == "false"
     assert workspace.run().returncode == 0
-    assert (outputs()["changed"], outputs()["moves"]) == ("true", "bun 1.4.1")
+    assert (outputs()["changed"], outputs()["moved"]) == ("true", "bun 1.4.1")
     summary = files["GITHUB_STEP_SUMMARY"].read_text()
     row = "| bun | 1.4.0 | 1.4.1 | 30 d | patch | the newest release |"
     assert row in summary
