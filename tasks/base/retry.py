@@ -81,6 +81,8 @@ def classify(status: int, message: str = "") -> Kind:
         409: "conflict",
         425: "transient",
         429: "rate",
+        501: "rejected",  # what is not implemented is not implemented at the next try, either
+        505: "rejected",
     }
     # A redirect that nobody follows is the same at the next try, too.
     return kinds.get(status, "transient" if status >= 500 else "rejected")

@@ -70,7 +70,10 @@ def promote(
         branch=earlier_move.branch if earlier_move else "",
         region=region,
     )
-    if current and (remark := provenance.backward_remark(repo, stage, current, entry.sha)):
+    remarks = [provenance.absence_remark(repo, stage, entry.sha)]
+    if current:
+        remarks.append(provenance.backward_remark(repo, stage, current, entry.sha))
+    for remark in filter(None, remarks):
         console.warn(remark)
     return _move(ledger, stage, entry, current)
 

@@ -22,16 +22,23 @@ SHARED_STAGES: Final = frozenset({"prd", "stg"})
 
 def remarks(repo: git.Repo, source: Source, stage: str) -> Iterator[str]:
     """What a person should know before a shared stage is moved to that commit."""
+    if remark := absence_remark(repo, stage, source.sha):
+        yield remark
     if stage not in SHARED_STAGES:
         return
-    if not _remote_branches(repo, "--contains", source.sha):
-        yield (
-            f"commit {source.sha[:12]} is on no remote branch that this clone knows: others cannot"
-            f" get what {stage} runs → git push, or git fetch if it has been pushed"
-        )
     branch = source.ref.branch if source.ref and source.ref.kind == "branch" else None
     if branch:
         yield from _remarks_on_branch(repo, branch, source.sha)
+
+
+def absence_remark(repo: git.Repo, stage: str, sha: str) -> str:
+    """That others do not have the commit which a shared stage is moved to; "" where they do."""
+    if stage not in SHARED_STAGES or _remote_branches(repo, "--contains", sha):
+        return ""
+    return (
+        f"commit {sha[:12]} is on no remote branch that this clone knows: others cannot get what"
+        f" {stage} runs → git push, or git fetch if it has been pushed"
+    )
 
 
 def _remarks_on_branch(repo: git.Repo, branch: str, sha: str) -> Iterator[str]:

@@ -64,6 +64,7 @@ class UploadAccessClient:
         return RegistryAccess(
             username=answer.text("username"),
             secret=answer.text("secret"),
-            registry=answer.text("registryUrl"),
+            # Without a scheme at 0.226, but the field is called an address.
+            registry=answer.text("registryUrl").rpartition("://")[2].rstrip("/"),
             project=answer.text("project"),
         )

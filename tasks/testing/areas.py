@@ -30,7 +30,9 @@ _SLOWEST: Final = ("-v", "--durations=5")
 _ENGINE: Final[frozenset[Prerequisite]] = frozenset({"engine"})
 _SELECTION: Final[frozenset[Option]] = frozenset({"k", "x"})
 #: Tests of both ways to publish an image; they take long, and are an area of their own.
-_ROADS: Final = ("tests/daytona/test_roads.py", "tests/daytona/test_suite.py")
+_ROADS: Final = tuple(
+    f"tests/daytona/test_{name}.py" for name in ("command_forms", "roads", "suite")
+)
 
 
 @dataclass(frozen=True, kw_only=True)

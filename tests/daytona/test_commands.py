@@ -14,9 +14,10 @@ import pytest
 from tasks.base import project
 from tasks.base.errors import BadInput, TaskError
 from tasks.commands import snapshots
-from tasks.daytona import content, deletion, existing
+from tasks.daytona import content, deletion, existing, waking
 from tasks.daytona.ledger import Ledger
 from tasks.daytona.ledger_entry import new_entry
+from tasks.sandbox import release_checks
 from tests.support import ledgers
 
 if TYPE_CHECKING:
@@ -122,6 +123,16 @@ def test_promote_and_rollback_move_a_stage(
         snapshots.main(["rollback", "--stage", "stg"])
 
 
+def test_promote_says_that_others_lack_the_commit(
+    bench: PublishingBench, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = publish_sibling(bench, ledger)
+    snapshots.main(["promote", name, "--stage", "prd"])
+    assert f"commit {'0' * 12} is on no remote branch" in capsys.readouterr().err
+    snapshots.main(["promote", name, "--stage", "dev-ann"])
+    assert "no remote branch" not in capsys.readouterr().err
+
+
 def test_promote_refuses_what_is_foreign_or_failed(bench: PublishingBench, ledger: Ledger) -> None:
     somebody_elses(bench)
     with pytest.raises(TaskError, match="did not make"):
@@ -143,6 +154,62 @@ def test_rollback_activates_a_sleeping_snapshot(
     bench.stand_in.set_snapshot_state(first, "inactive")
     run_json("rollback", "--stage", "dev-t")
     snapshot = bench.api.snapshots.find(first)
+    assert snapshot
+    assert snapshot.state == "active"
+
+
+def test_rollbacks_in_a_row_go_back_one_step_each(
+    bench: PublishingBench, ledger: Ledger, run_json: Any
+) -> None:
+    first, second, third = (publish_sibling(bench, ledger) for _ in range(3))
+    assert run_json("rollback", "--stage", "dev-t")["snapshot_name"] == second
+    assert run_json("rollback", "--stage", "dev-t")["snapshot_name"] == first
+    with pytest.raises(TaskError, match="no earlier snapshot"):
+        snapshots.main(["rollback", "--stage", "dev-t"])
+    assert run_json("promote", third, "--stage", "dev-t")["previous"] == first
+
+
+def test_wake_activates_what_a_stage_uses(
+    bench: PublishingBench, ledger: Ledger, run_json: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, asleep = publish_sibling(bench, ledger, "prd"), publish_sibling(bench, ledger, "prd")
+    awake = publish_sibling(bench, ledger, "dev-t")
+    for name in (old, asleep):
+        bench.stand_in.set_snapshot_state(name, "inactive")
+    bench.leaves(old, "inactive")
+    snapshots.main(["list"])
+    report = capsys.readouterr().err
+    assert "inactive (sleeps)" in report
+    assert f"prd uses {asleep}, which sleeps" in report
+    outcomes = {row["stage"]: row for row in run_json("wake")["results"]}
+    assert (outcomes["prd"]["snapshot_name"], outcomes["prd"]["outcome"]) == (asleep, "activated")
+    assert (outcomes["dev-t"]["snapshot_name"], outcomes["dev-t"]["outcome"]) == (awake, "awake")
+    states = {s.name: s.state for s in bench.api.snapshots.list_all()}
+    assert (states[asleep], states[old]) == ("active", "inactive")
+
+
+def test_wake_uses_what_nobody_has_used_for_a_week(
+    bench: PublishingBench, ledger: Ledger, run_json: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = publish_sibling(bench, ledger)
+    used_names: list[str] = []
+    monkeypatch.setattr(waking, "_IDLE", -60.0)  # as if a week had passed
+    monkeypatch.setattr(
+        release_checks, "commit_in", lambda _api, snapshot: used_names.append(snapshot.name)
+    )
+    assert run_json("wake")["results"][0]["outcome"] == "used"
+    assert used_names == [name]
+
+
+def test_wake_reports_each_stage_whose_snapshot_is_gone(
+    bench: PublishingBench, ledger: Ledger
+) -> None:
+    gone, asleep = publish_sibling(bench, ledger, "dev-a"), publish_sibling(bench, ledger, "prd")
+    bench.stand_in.forget_snapshot(gone)
+    bench.stand_in.set_snapshot_state(asleep, "inactive")
+    with pytest.raises(TaskError, match=f"could not be woken: {gone}"):
+        snapshots.main(["wake"])
+    snapshot = bench.api.snapshots.find(asleep)
     assert snapshot
     assert snapshot.state == "active"
 

@@ -132,7 +132,7 @@ def _fault_of_nox(words: list[str]) -> str:
     if options[0] != "-s" or not options[1:]:
         return f"nox {options[0]} is not known to this test"
     for session in options[1:]:
-        if session not in SESSIONS:
+        if session not in SESSIONS and not _PLACEHOLDER.search(session):
             return f"there is no session {session}"
         if problem := fault_of_task(session.replace("_", "-"), arguments):
             return problem
@@ -158,7 +158,7 @@ def _fault_of_python(command: ShownCommand, words: list[str]) -> str:
     if option != "-m":
         return f"python {option} is not known to this test"
     if module == "tasks":
-        return fault_of_task(rest[0], rest[1:])
+        return fault_of_task(rest[0], rest[1:]) if rest else ""
     if module in {"pip", "pytest", "venv"}:
         return ""
     is_application = (command.folder / module / "__main__.py").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DOCUMENTS: Final = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+DOCUMENTS: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -84,6 +85,26 @@ def _paths_in_text(document: Path) -> Iterator[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_paths_of_the_documents_exist(document: Path) -> None:
     assert [path for path in _paths_in_text(document) if not (ROOT / path).exists()] == []
+
+
+def _definitions(path: Path) -> set[str]:
+    """Functions, classes, methods and constants of a module: `name` or `Class.name`."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{n.name}" for n in node.body if isinstance(n, ast.FunctionDef)}
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_of_the_documents_exist(document: Path) -> None:
+    pairs = re.findall(r"`([\w/-]+\.py)::([\w.]+)`", document.read_text())
+    assert [pair for pair in pairs if pair[1] not in _definitions(ROOT / pair[0])] == []
 
 
 def test_the_readme_lists_every_session() -> None:

@@ -183,6 +183,8 @@ def nightly(rehearsal: Rehearsal) -> Webhook:
 def test_a_night_cleans_up_and_tests_the_newest_sdk(rehearsal: Rehearsal, nightly: Webhook) -> None:
     green = rehearsal.play(NIGHTLY, "green", nightly)
     assert green.results == {"gc": "success", "sdk": "success"}, green.failure
+    assert "nox -s snapshots -- wake" in green.jobs["gc"].log
+    assert "nox -s snapshots -- gc --yes" in green.jobs["gc"].log
     assert sessions(green.jobs["sdk"]) == ["setup", "tests"]
     assert "install --upgrade" in green.jobs["sdk"].log
     assert re.search(r"the SDK is daytona 0\.\d+", green.jobs["sdk"].log)

@@ -16,7 +16,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from tasks.base import addresses, http, retry
 from tasks.base.errors import TaskError
 from tasks.base.http import Limits, Response, Service
-from tasks.base.retry import RemoteFailed
+from tasks.daytona import answers, masking
+from tasks.daytona.answers import UnexpectedAnswer
 from tasks.daytona.service import DAYTONA
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ class ImageRegistryClient:
         address = urljoin(self.target.origin, reply.headers.get("Location", ""))
         parts = urlsplit(address)
         if parts.netloc != self.target.registry:
-            raise TaskError("the registry sends the upload to another host: it gets no credentials")
+            raise TaskError(
+                "the registry sends the upload to another host: it gets no credentials",
+                fix=DAYTONA.advice["rejected"],
+            )
         return self.target.origin + address.removeprefix(f"{parts.scheme}://{parts.netloc}")
 
     def ask(self, method: str, path: str, doing: str, **options: Any) -> Response:
@@ -100,8 +104,8 @@ class ImageRegistryClient:
             reply = send()
         if reply.status in ok:
             return reply
-        message = reply.text.replace(self.target.secret, "[redacted]")
         doing = f"{doing} at {self.target.registry}"
+        message = masking.mask(_message(reply.body), self.target.secret)
         raise self._http.service.failure(doing, reply, message=message)
 
     def _send(
@@ -130,28 +134,34 @@ class ImageRegistryClient:
     def _log_in(self, reply: Response) -> bool:
         """Get the token that a registry like Harbor asks for; False when it asks for none."""
         challenge = reply.headers.get("WWW-Authenticate", "")
-        fields = dict(_CHALLENGE.findall(challenge))
-        if not challenge.lower().startswith("bearer ") or "realm" not in fields:
+        terms = dict(_CHALLENGE.findall(challenge))
+        if not challenge.lower().startswith("bearer ") or "realm" not in terms:
             return False
-        realm = urlsplit(fields["realm"])
+        realm = urlsplit(terms["realm"])
         if realm.hostname != addresses.host_of(self.target.registry) or (
             realm.scheme != urlsplit(self.target.origin).scheme
         ):
             raise TaskError(
-                "the registry asks for its login at another host: that host gets no credentials"
+                "the registry asks for its login at another host: that host gets no credentials",
+                fix=DAYTONA.advice["rejected"],
             )
-        query = urlencode({name: fields[name] for name in ("service", "scope") if name in fields})
+        query = urlencode({name: terms[name] for name in ("service", "scope") if name in terms})
         self._authorization = self._basic
-        answer = self._send("GET", f"{fields['realm']}?{query}", "logging in", None, {})
+        answer = self._send("GET", f"{terms['realm']}?{query}", "logging in", None, {})
         if answer.status != 200:
             return False
-        try:
-            token = json.loads(answer.body)
-            self._authorization = f"Bearer {token.get('token') or token['access_token']}"
-        except (ValueError, LookupError, AttributeError):
-            raise RemoteFailed(
-                f"logging in at {self.target.registry}: the answer holds no token",
-                kind="rejected",
-                fix=DAYTONA.advice["rejected"],
-            ) from None
+        fields = answers.parse("logging in at the registry", answer.body)
+        token = fields.optional_text("token") or fields.text("access_token")
+        if not re.fullmatch(r"[!-~]+", token):
+            raise UnexpectedAnswer("logging in at the registry", "the answer holds no usable token")
+        self._authorization = f"Bearer {token}"
         return True
+
+
+def _message(body: bytes) -> str:
+    """What a refusal says, in the form of the specification; of another one only the form."""
+    try:
+        errors = json.loads(body)["errors"]
+        return "; ".join(str(error.get("message") or error["code"]) for error in errors)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return answers.describe_form(body)

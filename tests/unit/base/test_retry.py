@@ -46,6 +46,7 @@ def failing(*kinds: retry.Kind, after: float | None = None) -> Callable[[], str]
         (425, "", "transient"),
         (429, "ThrottlerException: Too Many Requests", "rate"),
         (500, "An unexpected error occurred.", "transient"),
+        (501, "Not Implemented", "rejected"),
         (502, "<html>", "transient"),
         (503, "", "transient"),
         (504, "", "transient"),

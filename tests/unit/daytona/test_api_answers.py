@@ -4,6 +4,7 @@ never a word that holds the key.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,21 @@ def test_a_field_of_another_kind_is_named(fields: dict[str, Any]) -> None:
     with serving(answer) as (api, _), pytest.raises(UnexpectedAnswer, match="`") as caught:
         api.snapshots.list_all()
     check(caught.value)
+
+
+def test_push_access_is_asked_for_in_the_region() -> None:
+    requests: list[str] = []
+
+    def reply(request: loopback.Request) -> Answer:
+        requests.append(request.path)
+        fields = ("username", "secret", "registryUrl", "project")
+        return Answer(json.dumps(dict.fromkeys(fields, "https://r.example/")).encode())
+
+    with loopback.answering(reply) as host:
+        credentials = Credentials(api_key=KEY, api_url=f"http://{host}/api", target="eu")
+        with contextlib.closing(Daytona(credentials, policy=QUICK)) as api:
+            assert api.uploads.registry_access().registry == "r.example"
+    assert requests == ["/api/docker-registry/registry-push-access?regionId=eu"]
 
 
 def test_lists_without_an_end_are_ended() -> None:
