@@ -15,7 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from tasks.base import addresses, console, http, retry
+from tasks.base import addresses, console, http, project, retry
 from tasks.base.errors import TaskError
 from tasks.base.http import Response
 from tasks.base.retry import RemoteFailed
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TIMEOUT: Final = (10.0, 60.0)
 #: Seconds for a whole answer beside those without a byte.
 _TRANSFER: Final = 240.0
-_SOURCE: Final = "iterate-sandbox"
+_SOURCE: Final = project.SLUG
 
 
 class Connection:

@@ -15,7 +15,7 @@ from tasks.daytona.naming import SnapshotName
 if TYPE_CHECKING:
     from tasks.daytona.snapshot import Snapshot
 
-_MARK: Final = "# iterate-sandbox identity "
+_MARK: Final = f"# {project.SLUG} identity "
 _IDENTITY: Final = re.compile(rf"^{re.escape(_MARK)}([0-9a-f]{{64}})$", re.MULTILINE)
 _REBUILD: Final = re.compile(r"^# rebuild ([0-9a-z]+)$", re.MULTILINE)
 #: With "-" for ":", a repository of its own for each identity, as they were made once.

@@ -79,9 +79,7 @@ def read(repo: Repo) -> Index:
 
 def _entries(raw: bytes) -> Iterable[IndexEntry]:
     end = 0
-    for row in _ROW.finditer(raw):
-        if row.start() != end:
-            break
+    while row := _ROW.match(raw, end):
         end = row.end()
         mode, oid, stage, path, flags = row.groups()
         yield IndexEntry(path, int(mode, 8), oid.decode(), int(stage), int(flags, 16) & _KEPT_FLAGS)

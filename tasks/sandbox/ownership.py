@@ -19,6 +19,9 @@ OWNER_LABEL: Final = f"{project.LABEL}.owner"
 CREATED_LABEL: Final = f"{project.LABEL}.created"
 PURPOSE_LABEL: Final = f"{project.LABEL}.test"
 KEEP_LABEL: Final = f"{project.LABEL}.keep"
+#: Characters of a name: what a DNS label can hold, and how many of them are the project's.
+_NAME: Final = 63
+_SLUG: Final = 20
 
 
 class Ownership:
@@ -42,8 +45,9 @@ class Ownership:
 
     def name(self, purpose: str) -> str:
         """Unique, and as much of `purpose` as a name can hold."""
-        slug = re.sub(r"[^a-z0-9]+", "-", purpose.lower()).strip("-")[:28].strip("-")
-        return f"iterate-{self.id}-{next(self._numbers)}-{slug or 'sandbox'}"
+        head = f"{project.SLUG[:_SLUG].strip('-')}-{self.id}-{next(self._numbers)}-"
+        slug = re.sub(r"[^a-z0-9]+", "-", purpose.lower()).strip("-")
+        return head + (slug[: _NAME - len(head)].strip("-") or "sandbox")
 
 
 def belonging_from_labels(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks.base import console, process
+from tasks.base import console, process, project
 from tasks.base.errors import CommandFailed, TaskError
 from tasks.engine.engine import MIN_ENGINE, version_numbers
 from tasks.setup.system import root_prefix
@@ -23,8 +23,8 @@ NEWER: Final = "trixie"
 #: With runc and tini of Debian 12: 13's want a newer libc (2026-11).
 FROM_NEWER: Final = ("docker.io", "docker-cli", "docker-buildx", "containerd")
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
-SOURCES: Final = f"/etc/apt/sources.list.d/iterate-sandbox-{NEWER}.sources"
-PREFERENCES: Final = f"/etc/apt/preferences.d/iterate-sandbox-{NEWER}"
+SOURCES: Final = f"/etc/apt/sources.list.d/{project.SLUG}-{NEWER}.sources"
+PREFERENCES: Final = f"/etc/apt/preferences.d/{project.SLUG}-{NEWER}"
 #: Another package manager may be at work: wait for its lock. Slow mirrors get a second try.
 _OPTIONS: Final = (
     *("-o", "DPkg::Lock::Timeout=180"),

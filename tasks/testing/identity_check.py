@@ -32,6 +32,7 @@ _DAEMON_RUN: Final = f"{_SANDBOX}/s6-daemons/iterate-daemon/run"
 _OPENCODE_RUN: Final = f"{_SANDBOX}/s6-daemons/opencode/run"
 _DAEMON_CONFIG: Final = "apps/daemon/iterate_daemon/config.py"
 _VITE_CONFIG: Final = "apps/daemon/web/vite.config.ts"
+_OVERVIEW: Final = "docs/images/overview.svg"
 #: Where a path of the image goes on below the repository, or ends.
 _PATH_END: Final = r"(?=/(?:apps|node_modules)\b|[^\w./-]|$)"
 _HOME: Final = r"/home/(\w[\w-]*)"
@@ -61,8 +62,8 @@ class Rule:
 
     def files(self, root: Path) -> list[str]:
         """The files it is applied to, relative to `root`."""
-        documents = [str(path.relative_to(root)) for path in (root / "docs").glob("*.md")]
-        documents = ["README.md", "CONTRIBUTING.md", *sorted(documents)]
+        paths = [*sorted(root.glob("*.md")), *sorted((root / "docs").glob("*.md"))]
+        documents = [str(path.relative_to(root)) for path in paths]
         return list(dict.fromkeys([*self.paths, *(documents if self.in_documents else [])]))
 
 
@@ -86,6 +87,16 @@ RULES: Final = (
     ),
     Rule(key="name", pattern=re.compile(r"^# (.+)$\n\n[^#\n]", _FLAGS), paths=("README.md",)),
     Rule(
+        key="name",
+        pattern=re.compile(r"^Copyright \(c\) \d{4} The (.{1,80}) authors$", _FLAGS),
+        paths=("LICENSE",),
+    ),
+    Rule(
+        key="label",
+        pattern=re.compile(r"labels below `([\w.-]+)`", _FLAGS),
+        paths=("CONTRIBUTING.md",),
+    ),
+    Rule(
         key="image",
         pattern=re.compile(r"(?<![\w./-])([a-z0-9][\w./-]*):local(?![\w-])", _FLAGS),
         paths=("README.md", "noxfile.py"),
@@ -107,6 +118,12 @@ RULES: Final = (
         ),
         paths=(_DOCKERFILE,),
     ),
+    Rule(
+        key="user",
+        pattern=re.compile(r"the user `([\w-]+)` \(uid", _FLAGS),
+        paths=("docs/running.md",),
+    ),
+    Rule(key="uid", pattern=re.compile(r"` \(uid (\d+)\)", _FLAGS), paths=("docs/running.md",)),
     Rule(key="uid", pattern=re.compile(r"--uid (\d+)", _FLAGS), paths=(_DOCKERFILE,)),
     Rule(key="uid", pattern=re.compile(r"--chown=(\d+):(\d+)", _FLAGS), paths=(_DOCKERFILE,)),
     Rule(
@@ -182,6 +199,30 @@ RULES: Final = (
         pattern=re.compile(r"-p 127\.0\.0\.1:(\d+):(\d+) -p|http://localhost:(\d+)", _FLAGS),
         paths=("README.md",),
         in_documents=True,
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(
+            r"`iterate-daemon` \(port (\d{1,5})\)|DAEMON_TOKEN` guards port (\d{1,5})", _FLAGS
+        ),
+        paths=("docs/running.md",),
+    ),
+    Rule(
+        key="opencode_port",
+        pattern=re.compile(
+            r"`opencode`\s\(port (\d{1,5})\)|\(user `opencode`\) guards port (\d{1,5})", _FLAGS
+        ),
+        paths=("docs/running.md",),
+    ),
+    Rule(
+        key="daemon_port",
+        pattern=re.compile(r"iterate-daemon, port (\d{1,5})", _FLAGS),
+        paths=(_OVERVIEW,),
+    ),
+    Rule(
+        key="opencode_port",
+        pattern=re.compile(r"opencode, port (\d{1,5})", _FLAGS),
+        paths=(_OVERVIEW,),
     ),
     Rule(
         key="opencode_port",

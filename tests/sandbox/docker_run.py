@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.base import certificates, waiting
+from tasks.base import certificates, project, waiting
 
 if TYPE_CHECKING:
     from tasks.sandbox.run import Run
@@ -27,7 +27,7 @@ def docker(*args: str, timeout: float = 60, **options: Any) -> Result:
 class Container:
     name: str
 
-    def exec(self, *command: str, user: str = "iterate") -> Result:
+    def exec(self, *command: str, user: str = project.USER) -> Result:
         return docker("exec", "--user", user, self.name, *command)
 
     def state(self) -> dict[str, Any]:
@@ -39,7 +39,13 @@ class Container:
         return result.stdout + result.stderr
 
     def healthz(self) -> dict[str, Any]:
-        curl = ["curl", "--silent", "--max-time", "5", "http://127.0.0.1:3000/healthz"]
+        curl = [
+            "curl",
+            "--silent",
+            "--max-time",
+            "5",
+            f"http://127.0.0.1:{project.DAEMON_PORT}/healthz",
+        ]
         return dict(json.loads(self.exec(*curl).stdout))
 
     def is_ready(self) -> bool:

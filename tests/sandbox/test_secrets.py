@@ -185,7 +185,7 @@ def test_diagnostics_tell_much_and_no_secret(make: Maker, tmp_path: Path) -> Non
             assert value not in text, name
     assert "oops [redacted]" in files["opencode.log"]
     assert "up (pid" in files["services.txt"]
-    assert ":3000" in files["ports.txt"]
+    assert f":{project.DAEMON_PORT}" in files["ports.txt"]
     assert "SOME_API_KEY" in files["environment.txt"]
     assert "plain" not in files["environment.txt"]
     assert (

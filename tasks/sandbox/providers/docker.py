@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUILD: Final = "nox -s snapshot_local"
 #: LABEL org.opencontainers.image.title in the Dockerfile.
-IMAGE_TITLE: Final = "iterate sandbox"
+IMAGE_TITLE: Final = project.NAME
 _CA_MOUNT: Final = "/run/secrets/ca_bundle"
 _LOOPBACK: Final = "127.0.0.1"
 #: What `uname -m` and Go call the same machine.

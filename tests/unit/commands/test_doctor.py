@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.base import project
+
 ROOT = Path(__file__).parents[3]
 IDS = {
     "python", "git", "nox", "uv", "docker-cli", "engine", "engine-api", "buildx", "base-image",
     "engine-disk", "node", "pnpm", "checkout-disk", "browser", "registry", "proxies", "ca-bundle",
-    "port-3000", "port-4096", "daytona",
+    f"port-{project.DAEMON_PORT}", f"port-{project.OPENCODE_PORT}", "daytona",
 }  # fmt: skip
 
 

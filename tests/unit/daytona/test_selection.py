@@ -46,9 +46,9 @@ def test_another_region_has_a_name_of_its_own() -> None:
     assert parsed
     assert (parsed.stage, parsed.variant) == ("prd", "eu-2x4x10")
     # And both are there afterwards, each for its own.
-    both = (snapshot(), snapshot(name, regions=("eu",)))
-    assert choose(*both, region="eu") == name
-    assert choose(*both, region="us") == str(GENERATED)
+    snapshots = (snapshot(), snapshot(name, regions=("eu",)))
+    assert choose(*snapshots, region="eu") == name
+    assert choose(*snapshots, region="us") == str(GENERATED)
 
 
 def test_other_resources_have_a_name_of_their_own() -> None:

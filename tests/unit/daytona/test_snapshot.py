@@ -153,15 +153,17 @@ def test_a_built_snapshot_shows_its_identity() -> None:
 )
 def test_a_pushed_snapshot_shows_its_identity(name: str, rebuild: str) -> None:
     image = f"127.0.0.1:5/daytona/{name}@sha256:{'0' * 64}"
-    pushed = a_snapshot(image=image, dockerfile="")
-    assert content.identity_of(pushed) == IDENTITY
-    assert content.rebuild_of(pushed) == rebuild
-    assert content.is_ours(pushed)
+    snapshot = a_snapshot(image=image, dockerfile="")
+    assert content.identity_of(snapshot) == IDENTITY
+    assert content.rebuild_of(snapshot) == rebuild
+    assert content.is_ours(snapshot)
     assert naming.check_image(image) == image
     # Its own forced build is gone on with; another one does not take its place.
-    own = states.next_step(pushed, identity=IDENTITY, rebuild=rebuild)
-    other = states.next_step(pushed, identity=IDENTITY, rebuild="t1")
-    assert (own, other) == ("reuse", "refuse")
+    steps = [
+        states.next_step(snapshot, identity=IDENTITY, rebuild=requested_rebuild)
+        for requested_rebuild in (rebuild, "t1")
+    ]
+    assert steps == ["reuse", "refuse"]
 
 
 @pytest.mark.parametrize(

@@ -219,9 +219,9 @@ def test_names_are_unique_and_valid_for_an_engine() -> None:
 def test_labels_name_the_owner_and_the_purpose() -> None:
     run = Ownership("memory")
     labels = run.labels("test_x")
-    assert labels["dev.iterate.sandbox.run"] == run.id
-    assert liveness.Owner.from_label(labels["dev.iterate.sandbox.owner"]) == liveness.current()
-    assert labels["dev.iterate.sandbox.test"] == "test_x"
-    assert int(labels["dev.iterate.sandbox.created"]) > 0
-    assert "dev.iterate.sandbox.keep" not in labels
-    assert Ownership("memory", keep=True).labels("x")["dev.iterate.sandbox.keep"] == "1"
+    assert labels[f"{project.LABEL}.run"] == run.id
+    assert liveness.Owner.from_label(labels[f"{project.LABEL}.owner"]) == liveness.current()
+    assert labels[f"{project.LABEL}.test"] == "test_x"
+    assert int(labels[f"{project.LABEL}.created"]) > 0
+    assert f"{project.LABEL}.keep" not in labels
+    assert Ownership("memory", keep=True).labels("x")[f"{project.LABEL}.keep"] == "1"

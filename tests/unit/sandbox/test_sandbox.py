@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tasks.base import waiting
+from tasks.base import project, waiting
 from tasks.base.errors import TaskError
 from tasks.sandbox import readiness
 from tasks.sandbox.errors import ExecFailed, ExecTimedOut
@@ -93,7 +93,7 @@ def test_services_that_gave_up_are_recognized(text: str, services: list[str]) ->
     assert readiness.parse_given_up(text) == services
 
 
-OUR_CONFIG = {"Labels": {"org.opencontainers.image.title": "iterate sandbox"}}
+OUR_CONFIG = {"Labels": {"org.opencontainers.image.title": project.NAME}}
 
 
 def test_a_sandbox_image_for_this_machine_is_accepted() -> None:
@@ -124,5 +124,5 @@ def test_an_unusable_image_is_refused_with_a_reason(attrs: dict[str, Any], words
 
 
 def test_the_advice_for_a_missing_image_builds_it() -> None:
-    assert build_command("iterate-sandbox:local") == "nox -s snapshot_local"
+    assert build_command(project.LOCAL_IMAGE) == "nox -s snapshot_local"
     assert build_command("other:1") == "nox -s snapshot_local -- --tag other:1"

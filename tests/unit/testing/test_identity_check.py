@@ -13,15 +13,15 @@ from tasks.testing import identity_check
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Key of the table → another value.
+#: Key of the table → a value that no project is likely to have: this is tested after a rename, too.
 OTHER_VALUES = {
-    "name": '"Acme agents"',
-    "image": '"acme/agents"',
-    "user": '"acme"',
-    "uid": "1234",
-    "repository": '"work/acme/monorepo"',
-    "daemon-port": "3100",
-    "opencode-port": "4196",
+    "name": '"Nobodys agents"',
+    "image": '"nobodys/agents"',
+    "user": '"nobodys"',
+    "uid": "54321",
+    "repository": '"work/nobodys/monorepo"',
+    "daemon-port": "13100",
+    "opencode-port": "14196",
 }
 
 
@@ -68,12 +68,12 @@ def test_all_values_are_corrected_and_back_again(copy: Path) -> None:
     for key, value in OTHER_VALUES.items():
         rename(copy, key, value)
     identity_check.check(copy, fix=True)
-    acme = identity.read(copy / "pyproject.toml")
-    assert identity_check.differences(copy, acme) == []
+    new_identity = identity.read(copy / "pyproject.toml")
+    assert identity_check.differences(copy, new_identity) == []
     dockerfile = (copy / project.DOCKERFILE).read_text()
-    assert "/home/acme/work/acme/monorepo/apps/daemon/.venv" in dockerfile
-    assert "--chown=1234:1234" in dockerfile
-    assert "iterate acme" not in dockerfile
+    assert "/home/nobodys/work/nobodys/monorepo/apps/daemon/.venv" in dockerfile
+    assert "--chown=54321:54321" in dockerfile
+    assert f"{project.USER} nobodys" not in dockerfile
     (copy / "pyproject.toml").write_text(original[copy / "pyproject.toml"])
     identity_check.check(copy, fix=True)
     assert {path: path.read_text() for path in original} == original
@@ -81,7 +81,7 @@ def test_all_values_are_corrected_and_back_again(copy: Path) -> None:
 
 def test_a_file_that_no_longer_names_a_value_is_a_fault(copy: Path) -> None:
     path = copy / "apps/os/sandbox/entry.sh"
-    path.write_text(path.read_text().replace("/home/iterate", "/root"))
+    path.write_text(path.read_text().replace(project.HOME, "/root"))
     with pytest.raises(TaskError, match=r"entry\.sh: nothing here matches"):
         identity_check.check(copy)
 
