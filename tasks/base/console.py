@@ -43,6 +43,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_log_line(text: str) -> str:
+    """`printable` for a line of a log, in which tabs stay: whoever shows the file sees no
+    control sequence at work.
+    """
+    return "\t".join(map(printable, text.split("\t")))
+
+
 def printable_lines(text: str) -> str:
     """`printable` for several lines."""
     return "\n".join(map(printable, text.split("\n")))

@@ -36,6 +36,11 @@ REPO: Final = f"{HOME}/{IDENTITY.repository}"
 S6_DIR: Final = f"{REPO}/{SANDBOX_DIR}/s6-daemons"
 LOCAL_MOUNT: Final = "/local-iterate-repo"
 BUILD_INFO: Final = "/etc/sandbox-build.json"
+#: Folders of the repository that the image fills by itself (COPY --from in the Dockerfile): a link
+#: or a file in their place has no room there.
+FILLED_FOLDERS: Final = (
+    "node_modules", "apps/daemon/.venv", "apps/daemon/web/node_modules", "apps/daemon/web/dist",
+)  # fmt: skip
 DAEMON_PORT: Final = IDENTITY.daemon_port
 OPENCODE_PORT: Final = IDENTITY.opencode_port
 SERVICES: Final = ("iterate-daemon", "opencode")

@@ -270,7 +270,7 @@ def _run(
         with BuildDisplay(log_reader) as display, log.open("w", encoding="utf-8") as file:
             for raw in child.stdout or ():
                 line = raw.decode(errors="replace").rstrip("\n")
-                file.write(line + "\n")
+                file.write(console.printable_log_line(line) + "\n")
                 display.show(log_reader.feed(line))
             status = process.wait(child)
     finally:

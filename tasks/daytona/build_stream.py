@@ -170,4 +170,4 @@ class BuildLogFollower:
 
     def _note(self, line: str) -> None:
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write(console.printable_log_line(line) + "\n")

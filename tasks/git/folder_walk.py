@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tasks import git
-from tasks.base import console
+from tasks.base import console, project
 from tasks.base.errors import BadInput
 from tasks.git import file_ids, indexfile, lfs
 from tasks.git.tree import Entry
@@ -137,6 +137,9 @@ def _file(walk: Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_res
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
         walk.notes.append(f"{printable(walk, path)} is neither file, link nor folder: left out")
         return False
+    if is_in_the_way(walk.prefix + path):
+        walk.notes.append(in_the_way_note(printable(walk, path)))
+        return True
     index_entry = walk.tracked.get(path)
     kind: Kind
     if stat.S_ISLNK(status.st_mode):
@@ -156,6 +159,15 @@ def _file(walk: Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_res
     if kind != "symlink" and _is_lfs_pointer(item.path, status):
         walk.notes.append(lfs.note(printable(walk, path)))
     return True
+
+
+def is_in_the_way(path: bytes) -> bool:
+    """Whether the image has a folder of its own where this file or link is."""
+    return os.fsdecode(path) in project.FILLED_FOLDERS
+
+
+def in_the_way_note(name: str) -> str:
+    return f"{name} is no folder, and the image has its own folder there: left out"
 
 
 def _blob_id(walk: Walk, place: bytes, path: bytes, status: os.stat_result) -> str:

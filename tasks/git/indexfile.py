@@ -50,6 +50,11 @@ class IndexEntry(NamedTuple):
     stage: int = 0
     flags: int = 0
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether git expects no file, as in a sparse checkout."""
+        return bool(self.flags & _SKIP_WORKTREE)
+
 
 @dataclass(frozen=True)
 class Index:

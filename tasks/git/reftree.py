@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import BadInput, CommandFailed
-from tasks.git import indexfile, lfs, objects, settings
+from tasks.git import folder_walk, indexfile, lfs, objects, settings
 from tasks.git.indexfile import Index, IndexEntry
 from tasks.git.tree import Entry, Tree
 
@@ -31,7 +31,9 @@ def scan(repo: Repo, sha: str) -> Tree:
     with objects.hold(repo, sha) as store:
         listed = list(_listed(store, sha))
         cut = shallow(store, sha)
+        in_the_way = [row[0] for row in listed if folder_walk.is_in_the_way(row[0])]
         notes = [*_submodules(listed), *_pointers(store, listed)]
+        notes += [folder_walk.in_the_way_note(_printable(path)) for path in in_the_way]
         origin = _origin(store, listed)
     if cut:
         notes.append(
@@ -49,6 +51,7 @@ def scan(repo: Repo, sha: str) -> Tree:
             Entry(path, _KINDS[mode], "" if mode == indexfile.GITLINK else oid, size)
             # in the order of a walk through folders, as a checkout's entries are
             for path, mode, oid, size in sorted(listed, key=lambda row: row[0].split(b"/"))
+            if path not in in_the_way
         ),
         changes=0,
         notes=tuple(notes),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.base import project
 from tasks.base.errors import BadInput
-from tasks.build import context, source
+from tasks.build import context, dockerfile, dockerignore, source
 from tasks.git import file_ids
-from tests.support import repos
+from tests.support import builder, repos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,49 @@ def test_submodules_and_worktrees_of_the_checkout_itself_need_no_line(tmp_path: 
     repos.git(repo, "worktree", "add", "-q", "-b", "other", str(linked))
     repos.git(linked, "submodule", "update", "-q", "--init")
     assert notes(repo) == notes(linked) == []
+
+
+@pytest.mark.parametrize("is_tracked", [False, True])
+@pytest.mark.parametrize("place", project.FILLED_FOLDERS)
+def test_a_link_where_the_image_has_a_folder_is_left_out_with_a_line(
+    tmp_path: Path, place: str, is_tracked: bool
+) -> None:
+    repo = repos.new(tmp_path / "repo")
+    (repo / place).parent.mkdir(parents=True, exist_ok=True)
+    (repo / place).symlink_to("/elsewhere")
+    if is_tracked:
+        repos.commit(repo)
+        assert [n for n in builder.find(repo).tree.notes if place in n and "left out" in n]
+    assert [note for note in notes(repo) if place in note and "left out" in note]
+    assert os.fsencode(place) not in repos.listing(repos.unpack(repo, tmp_path / "in"))
+
+
+def test_the_folders_that_the_image_fills_are_those_of_the_dockerfile() -> None:
+    text = (project.ROOT / project.DOCKERFILE).read_text()
+    targets = {
+        instruction.operands[-1].removeprefix("./")
+        for instruction in dockerfile.parse(text)
+        if instruction.keyword == "COPY" and instruction.operands[-1].startswith("./")
+        and any(flag.startswith("--from=") for flag in instruction.flags)
+    }  # fmt: skip
+    assert targets - {"", ".git"} == set(project.FILLED_FOLDERS)
+
+
+def test_tracked_files_that_dockerignore_takes_out_are_named(tmp_path: Path) -> None:
+    rules = "# a comment\n**/node_modules\n*.log\ndocs/**/x?.md\n!docs/a/x1.md\n"
+    names = ("pkg/node_modules/a/index.js", "top.log", "deep/kept.log", "docs/a/x1.md",
+             "docs/b/x2.md", "deleted.txt", "sparse.log")  # fmt: skip
+    repo = repos.new(tmp_path / "repo", **{".dockerignore": rules, **dict.fromkeys(names, "x")})
+    repos.git(repo, "update-index", "--skip-worktree", "sparse.log")
+    for name in set(names) - {"deep/kept.log"}:
+        (repo / name).unlink()
+    with pytest.raises(BadInput) as caught:
+        dockerignore.refuse_left_out(source.from_working_tree(repo, build_args={}).tree)
+    shown = "docs/b/x2.md, pkg/node_modules/a/index.js, top.log"
+    assert caught.value.what == f".dockerignore keeps tracked files out of the build: {shown}"
+    for name in ("pkg/node_modules/a/index.js", "top.log", "docs/b/x2.md"):
+        repos.write(repo, {name: "x"})
+    dockerignore.refuse_left_out(source.from_working_tree(repo, build_args={}).tree)
 
 
 def test_deep_folders_are_built(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def repo(tmp_path: Path) -> Path:
         os.symlink(target, at / link)
     repos.write(at, {"Dockerfile": "FROM scratch\n", ".dockerignore": "*\n", "model.bin": POINTER})
     repos.write(at, {"crlf.txt": "a\r\nb\n", "id.txt": "$Id$\n", "empty": ""})
-    repos.write(at, {".gitattributes": "id.txt ident\n*.sh eol=crlf\n*.x export-ignore\n"})
+    repos.write(at, {".gitattributes": "id.txt ident\n*.sh eol=crlf\n*.x export-ignore\n"
+                     "*.lfs filter=lfs\n"})  # fmt: skip
     repos.write(at, {"s.sh": "a\nb\n", "gone.x": "x"})
     repos.write(at, {"side-by": "x", "side.txt": "x"})
     repos.commit(at)
@@ -382,3 +383,15 @@ def test_any_names_and_kinds(
                    input=b"".join(lines), check=True, capture_output=True)  # fmt: skip
     repos.git(at, "commit", "-q", "--allow-empty", "-m", "any")
     builder.same(at, "HEAD", builder.built(builder.pack(at, base / "parts"), base / "in"))
+
+
+def test_a_ref_has_the_bytes_of_a_checkout(repo: Path, tmp_path: Path) -> None:
+    repos.write(repo, {".gitattributes": "wide.txt text working-tree-encoding=UTF-16LE\n"
+                       "*.sh eol=crlf\nid.txt ident\n"})  # fmt: skip
+    (repo / "wide.txt").write_bytes("wide\n".encode("utf-16-le"))
+    repos.commit(repo)
+    inside = builder.built(builder.pack(repo, tmp_path / "parts"), tmp_path / "in")
+    builder.same(repo, "HEAD", inside)
+    assert (inside / "wide.txt").read_bytes() == "wide\n".encode("utf-16-le")
+    assert (inside / "s.sh").read_bytes() == b"a\r\nb\r\n"
+    assert b"$Id: " in (inside / "id.txt").read_bytes()

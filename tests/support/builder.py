@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks import git
@@ -16,8 +18,6 @@ from tasks.git import refs
 from tests.support import repos
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tasks.build.parts import Packed
     from tasks.build.source import Source
 
@@ -76,20 +76,11 @@ def built(packing: Packed, to: Path, *, backwards: bool = False) -> Path:
 
 
 def listed(repo: Path, ref: str) -> dict[bytes, tuple[str, bytes]]:
-    """`git ls-tree -r` in the form of `repos.listing`."""
-    kinds = {"100644": "file", "100755": "executable", "120000": "link", "160000": "empty"}
-    entries = {}
-    raw = subprocess.run(["git", "-C", str(repo), "ls-tree", "-r", "-z", "--full-tree", ref],
-                         check=True, capture_output=True, env=repos.GIT_ENV).stdout  # fmt: skip
-    for line in raw.split(b"\0")[:-1]:
-        description, _, path = line.partition(b"\t")
-        mode, kind, oid = description.decode().split()
-        content = b""
-        if kind == "blob":
-            show = ["git", "-C", str(repo), "cat-file", "blob", oid]
-            content = subprocess.run(show, check=True, capture_output=True).stdout
-        entries[path] = (kinds[mode], content)
-    return entries
+    """A clean checkout of `ref` in the form of `repos.listing`."""
+    with tempfile.TemporaryDirectory(prefix="iterate-checkout-") as folder:
+        repos.git(repo, "clone", "-q", "--shared", "--no-checkout", str(repo), folder)
+        repos.git(Path(folder), "checkout", "-q", "--detach", ref)
+        return repos.listing(Path(folder))
 
 
 def buildable(**files: str) -> dict[str, str]:

@@ -101,6 +101,14 @@ def build_failure(tmp_path: Path, output: str) -> TaskError:
     return caught.value
 
 
+def test_control_sequences_of_a_step_are_visible_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    script = r"printf '#1 0.1 \033[2J\033]0;title\007a\tb\r\n'"
+    with (tmp_path / "context").open("w+b") as archive:
+        image._run(["sh", "-c", script], {}, archive, log, BuildPlan(OWN_BUILDER))
+    assert log.read_bytes() == b"#1 0.1 \\x1b[2J\\x1b]0;title\\x07a\tb\\r\n"
+
+
 def test_a_full_disk_is_named_where_the_step_alone_reports_it(tmp_path: Path) -> None:
     """F10: the build's own last line says only that the step ended with status 1."""
     failure = build_failure(

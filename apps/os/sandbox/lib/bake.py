@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.base import console, process
+from tasks.base import console, process, project
 from tasks.base.errors import BadInput, TaskError
-from tasks.build import context, source
+from tasks.build import context, dockerignore, source
 from tasks.git import gitdir
 
 PINS = Path("/pins")
@@ -40,6 +40,9 @@ def main(out: Path) -> None:
         shutil.move(tree / ".git", out / "git")
     else:
         record = _clean_by_hand(tree, out)
+    for folder in project.FILLED_FOLDERS:  # a ref's own link in such a place
+        if (tree / folder).is_symlink() or (tree / folder).is_file():
+            (tree / folder).unlink()
     _lay_out_lib(tree, out / "lib")
     (out / "sandbox-build.json").write_text(json.dumps(_complete(record), indent=2) + "\n")
     _set_times(out)
@@ -81,6 +84,7 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
     build_source = source.from_working_tree(tree, build_args=_build_args(), use_cache=False)
     for note in build_source.tree.all_notes():
         console.warn(note)
+    dockerignore.refuse_left_out(build_source.tree)
     context.refuse_secrets(build_source)
     for number, part in enumerate(build_source.tree.trees()):
         clean = out / f"git-{number}" if number else out / "git"
