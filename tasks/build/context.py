@@ -17,15 +17,12 @@ from typing import IO, TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import TaskError
-from tasks.git import commits, gitdir, history, indexfile, object_cache, objects
-from tasks.git.secrets import findings, history_scan, rules
-from tasks.git.secrets.findings import SecretFinding
+from tasks.git import commits, gitdir, object_cache
+from tasks.git.secrets import findings, tree_scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tasks.build.source import Source
-    from tasks.git.tree import Entry, Tree
+    from tasks.git.tree import Entry
 
 #: Tells the image build that .git is clean already, and what the source is.
 SOURCE_FILE: Final = ".git/sandbox-source.json"
@@ -52,7 +49,7 @@ def report(source: Source) -> ContextReport:
     return ContextReport(
         files=len(entries),
         bytes=sum(entry.size for entry in entries),
-        largest=tuple((_name(entry), entry.size) for entry in largest),
+        largest=tuple((_printable(entry.path), entry.size) for entry in largest),
     )
 
 
@@ -61,44 +58,13 @@ def refuse_secrets(source: Source, into: Path | None = None) -> None:
     a file, what the index holds, what the history of HEAD holds. `into` is the cache.
     """
     cache = into or object_cache.folder()
-    secrets = [secret for tree in source.tree.trees() for secret in _secrets(source, tree, cache)]
-    findings.refuse(secrets, findings.read_allowed_in(source.tree.repo.root))
-
-
-def _secrets(source: Source, tree: Tree, cache: Path) -> Iterator[SecretFinding]:
-    store = objects.unheld(tree.repo)  # `git gc` keeps what HEAD and the index reach
-    committed = history.blobs(store, tree.sha)
-    staged = {
-        os.fsdecode(tree.prefix + entry.path): entry.oid
-        for entry in tree.index.entries
-        if entry.mode != indexfile.GITLINK and entry.oid not in committed
-    }
-    scans = history_scan.scan_segments(store, history.segments(store, tree.sha), cache)
-    index_scan = history_scan.scan_staged(store, staged, cache)
-    unread = max((scan.unread for scan in [*scans, index_scan]), default=0)
-    if unread:
-        console.warn(f"{console.size(unread)} of old text was too much to read for secrets")
-    yield from history_scan.findings(scans, tree.entries, prefix=tree.prefix)
-    yield from history_scan.findings([index_scan], tree.entries, place="index")
-    scanned = committed | set(staged.values())
-    tracked = {tree.prefix + entry.path for entry in tree.index.entries}
     root = os.fsencode(source.tree.repo.root)
-    for entry in (entry for entry in tree.entries if entry.kind != "directory"):
-        kind = rules.by_name(entry.path, tracked=entry.path in tracked)
-        if kind is None and entry.oid not in scanned:
-            kind = _by_content(os.path.join(root, entry.path), entry)
-        if kind:
-            yield SecretFinding(entry.path, kind, entry.oid, "file")
-
-
-def _by_content(path: bytes, entry: Entry) -> str | None:
-    if entry.kind == "symlink" or not rules.worth_reading(entry.size):
-        return None
     try:
-        with open(path, "rb") as file:
-            return rules.by_content(file.read())
+        secrets = [secret for tree in source.tree.trees()
+                   for secret in tree_scan.in_working_tree(tree, root, cache)]  # fmt: skip
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _changed(entry) from error
+        raise _changed(os.path.relpath(error.filename, root)) from error
+    findings.refuse(secrets, findings.read_allowed_in(source.tree.repo.root))
 
 
 def write(source: Source, out: IO[bytes]) -> None:
@@ -136,7 +102,7 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
         try:
             info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
         except OSError as error:  # gone, or a file now
-            raise _changed(entry) from error
+            raise _changed(entry.path) from error
         tar.addfile(info)
         return
     info.mode = 0o755 if entry.kind == "executable" else 0o644
@@ -146,19 +112,19 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
             tar.addfile(info, file)
             after = os.fstat(file.fileno())
     except OSError as error:  # gone, or shorter than it was
-        raise _changed(entry) from error
+        raise _changed(entry.path) from error
     if (after.st_ctime_ns, after.st_size) != (entry.ctime_ns, entry.size):
-        raise _changed(entry)
+        raise _changed(entry.path)
 
 
-def _changed(entry: Entry) -> FileChanged:
+def _changed(path: bytes) -> FileChanged:
     return FileChanged(
-        f"{_name(entry)} changed while it was read", fix="wait until nothing writes to it"
+        f"{_printable(path)} changed while it was read", fix="wait until nothing writes to it"
     )
 
 
-def _name(entry: Entry) -> str:
-    return console.printable(entry.path.decode(errors="backslashreplace"))
+def _printable(path: bytes) -> str:
+    return console.printable(path.decode(errors="backslashreplace"))
 
 
 def _add_folder(tar: tarfile.TarFile, folder: Path, name: str, mtime: int) -> None:

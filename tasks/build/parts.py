@@ -32,7 +32,7 @@ from tasks.base.project import DOCKERFILE, SANDBOX_DIR
 from tasks.build import context, dockerfile
 from tasks.build.archive import Part, PartFile, Writer
 from tasks.git import commits, history, object_cache, objects, reftree
-from tasks.git.secrets import findings, history_scan, rules
+from tasks.git.secrets import findings, history_scan, tree_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -180,15 +180,10 @@ def _scan(source: Source, store: Store, segments: list[Segment], into: Path) -> 
     """Refuse secrets: names of the tree, names and content of all that the history holds."""
     pyproject = (_content(source, store, "pyproject.toml") or b"").decode(errors="replace")
     entries = source.tree.entries
-    by_name = (
-        findings.SecretFinding(entry.path, kind, entry.oid, "file")
-        for entry in entries
-        if (kind := rules.by_name(entry.path, tracked=True))
-    )
+    allowed = findings.read_allowed(pyproject)
     scans = history_scan.scan_segments(store, segments, into)
-    findings.refuse(
-        [*by_name, *history_scan.findings(scans, entries)], findings.read_allowed(pyproject)
-    )
+    secrets = [*tree_scan.in_commit(store, entries), *history_scan.findings(scans, entries)]
+    findings.refuse(secrets, allowed)
     return scans
 
 
@@ -197,10 +192,7 @@ def _report(source: Source, parts: Sequence[Part], scans: Sequence[Scan]) -> Par
     sizes = dict(file_size for scan in scans for file_size in scan.largest)
     sizes |= dict(tree.largest)
     largest = sorted(sizes.items(), key=lambda file_size: -file_size[1])[:_LARGEST]
-    unread = max((scan.unread for scan in scans), default=0)
-    notes = list(source.tree.all_notes())
-    if unread:
-        notes.append(f"{console.size(unread)} of old text was too much to read for secrets")
+    notes = [*source.tree.all_notes(), *history_scan.notes(scans)]
     return PartsReport(
         files=tree.files,
         file_bytes=tree.bytes,

@@ -10,6 +10,8 @@ pack is made anew, by one thread, from the objects alone: how a clone has packed
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +27,9 @@ _FIRST: Final = 64
 _LEVELS: Final = (12, 8, 4, 0)
 #: A beginning that is larger is split: an upload that is taken up again sends little twice.
 _PACK_LIMIT: Final = "64m"
+_ESCAPE: Final = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
+_LETTERS: Final = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t",
+                   b"v": b"\v"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,42 @@ def reached(
         raise store.missing(revisions[0], reason) from None
 
 
-def blobs(store: Store, sha: str) -> set[str]:
-    """The ids of all files in the commit's own tree."""
+def changes(store: Store, segment: Segment) -> Iterator[tuple[str, str]]:
+    """Every path that a commit of the segment gives to a file, with the id of its content: an
+    object has one path in `reached`, and may have had others. Raises `TaskError` where one is
+    missing.
+    """
+    commits = store.lines("rev-list", *segment.revisions(), "--")
+    # Of a merge, what differs from all its parents: the rest is a change of theirs.
+    options = ("--stdin", "-r", "-c", "--root", "--raw", "--no-renames", "--no-abbrev")
+    try:
+        for line in store.lines("diff-tree", *options, stdin=commits):
+            about, tab, path = line.partition(b"\t")
+            oid = about.split()[-2:-1]
+            if tab and oid and oid[0].strip(b"0"):
+                yield oid[0].decode(), os.fsdecode(_unquoted(path))
+    except CommandFailed as error:
+        raise store.missing(segment.tip, error.last_line) from None
+
+
+def _unquoted(path: bytes) -> bytes:
+    """A path as git prints it: in quotes and with escapes, where it has odd characters
+    (git-config(1), core.quotePath).
+    """
+    if not path.startswith(b'"'):
+        return path
+    return _ESCAPE.sub(lambda match: _escaped(match[1]), path[1:-1])
+
+
+def _escaped(code: bytes) -> bytes:
+    return _LETTERS.get(code) or (bytes([int(code, 8) & 255]) if code.isdigit() else code)
+
+
+def files(store: Store, sha: str) -> dict[bytes, str]:
+    """The files of the commit's own tree, with the ids of their contents."""
     raw = store.git("ls-tree", "-r", "-z", "--full-tree", sha)
-    return {line.split(b"\t", 1)[0].split()[2].decode() for line in raw.split(b"\0") if line}
+    lines = (line.partition(b"\t") for line in raw.split(b"\0") if line)
+    return {path: about.split()[2].decode() for about, _, path in lines}
 
 
 def _lines(values: list[str]) -> bytes:

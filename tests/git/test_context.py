@@ -368,7 +368,7 @@ def test_another_program_that_makes_and_deletes_folders(tmp_path: Path) -> None:
         (".netrc", "x"),
         (".npmrc", "//r.example/:_auth" + "Token=abcdefghijkl"),
         ("notes.txt", "my token is ghp_" + "a1B2" * 9),
-        ("config.json", '{"key": "sk-ant-api03-' + "x" * 60 + '"}'),
+        ("config.json", '{"key": "sk-ant-api03-' + "x7Q" * 20 + '"}'),
         ("k.pem", "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n" + "B" * 64),
     ],
 )

@@ -208,7 +208,9 @@ def test_all_that_lands_has_been_looked_at(tmp_path: Path) -> None:
 
     real = history_scan.scan
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history_scan, "scan", lambda store, stored: real(store, look(stored)))
+        patch.setattr(
+            history_scan, "scan", lambda store, stored, **more: real(store, look(stored), **more)
+        )
         of_the_working_tree(repo)
     assert landed(repo, tmp_path / "out.git") == seen
 
@@ -254,11 +256,32 @@ def test_other_rules_read_again(
     committed_and_deleted(repo, "pass.txt", "hunter22")
     of_the_working_tree(repo)
     read.clear()
-    monkeypatch.setattr(rules, "NAMES", {**rules.NAMES, "pass.txt": "password"})
-    rules.digest.cache_clear()
+    monkeypatch.setattr(rules, "digest", lambda: "other rules")
     of_the_working_tree(repo)
     assert read
-    rules.digest.cache_clear()
+
+
+def test_each_path_that_a_content_has_had_is_judged(tmp_path: Path) -> None:
+    """Git lists an object of the history once, under one of its paths."""
+    repo = repos.new(tmp_path / "repo", **builder.buildable())
+    setting = "registry=x\n_auth=QWRhOjg5a2xrbDMy\n"
+    for number, name in enumerate([".env", 'a "quoted"/\u00e9\t/.env', "a/.npmrc"]):
+        content = f"A={number}\n" if "env" in name else setting
+        repos.write(repo, {f"{number}.txt": content})
+        repos.commit(repo)
+        for check in CHECKS:
+            check(repo)
+        repos.write(repo, {name: content})
+        repos.commit(repo)
+        repos.git(repo, "rm", "-q", "-r", name)
+        repos.git(repo, "commit", "-q", "-m", "gone")
+        oid = repos.git(repo, "rev-parse", f"HEAD:{number}.txt").strip()
+        for check in CHECKS:
+            with pytest.raises(BadInput, match=rf"{name[-4:]} \(.*in the history as {oid[:12]}"):
+                check(repo)
+        allowed = [repos.git(repo, "rev-parse", f"HEAD:{n}.txt").strip() for n in range(number + 1)]
+        repos.write(repo, {"pyproject.toml": f"[tool.sandbox.secrets]\nallow = {allowed}\n"})
+        repos.commit(repo)
 
 
 @pytest.mark.parametrize("allow", ["allow = 1", 'allow = "x"', "allow = [1]", "allow = {}"])

@@ -15,7 +15,7 @@ import pytest
 
 from tasks.base import redaction
 from tasks.base.project import ROOT
-from tasks.git.secrets import rules
+from tasks.git.secrets import containers, rules, values
 from tests.support import regex_attacks, regex_work
 
 if TYPE_CHECKING:
@@ -201,6 +201,15 @@ def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
                 assert counter.sequence(nodes, at, lambda end: end) == (match and match.end())
 
 
+#: Many are made of parts, which a reader of the source alone does not see.
+SECRET_FORMS = [
+    *(form for _, form in rules.CONTENT.values()),
+    *(form for forms in rules.TOKENS.values() for _, form in forms),
+    rules.BEGINNING, values.KEYED, values.LOOSE, values.URL, values.JWT,
+    *containers.FORMS.values(),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("unit", "end"),
     [
@@ -212,9 +221,15 @@ def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
 def test_a_file_of_hostile_content_is_scanned_in_linear_work(unit: bytes, end: bytes) -> None:
     def steps(count: int) -> int:
         text = (unit * (count // len(unit)) + end).decode()
-        return sum(regex_work.work(form, text, "search") for form in rules.CONTENT.values())
+        return sum(regex_work.work(form, text, "search") for form in SECRET_FORMS)
 
     assert steps(1200) <= 5 * steps(300)
+
+
+def test_each_form_of_a_secret_makes_linear_work() -> None:
+    for form in SECRET_FORMS:
+        if not regex_work.is_bounded(form):
+            _assert_linear(form, "search")
 
 
 @pytest.mark.parametrize(

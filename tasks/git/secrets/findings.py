@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal
@@ -62,7 +63,7 @@ def read_allowed(pyproject: str) -> list[str]:
     """
     try:
         settings: object = tomllib.loads(pyproject)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also a number, or a nesting, that Python does not read
         return []
     for name in ("tool", "sandbox", "secrets"):
         settings = settings.get(name, {}) if isinstance(settings, dict) else None
@@ -77,20 +78,43 @@ def read_allowed(pyproject: str) -> list[str]:
 
 def is_allowed(finding: SecretFinding, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns fits the path, or is an id that the content's id begins with."""
+    return _allowing(finding, patterns) is not None
+
+
+def _allowing(finding: SecretFinding, patterns: Iterable[str]) -> str | None:
+    """The first pattern that lets the finding through."""
     path = finding.path.decode(errors="replace")
-    return any(
-        fnmatchcase(path, pattern)
-        or (_ID.fullmatch(pattern) is not None and finding.oid.startswith(pattern))
-        for pattern in patterns
-    )
+    for pattern in patterns:
+        is_id = _ID.fullmatch(pattern) is not None and finding.oid.startswith(pattern)
+        if is_id or fnmatchcase(path, pattern):
+            return pattern
+    return None
 
 
 def refuse(findings: Iterable[SecretFinding], patterns: Iterable[str]) -> None:
-    """Raise `BadInput` naming the findings that no pattern allows, and what can be done."""
+    """Raise `BadInput` naming the findings that no pattern allows, and what can be done. Findings
+    that are allowed are counted in a line; where the error has no room for all, the log has them.
+    """
     allowing = list(patterns)
-    remaining = [finding for finding in findings if not is_allowed(finding, allowing)]
+    allowed = Counter[str]()
+    remaining = set()
+    for finding in _one_each(findings):
+        pattern = _allowing(finding, allowing)
+        if pattern is None:
+            remaining.add(finding)
+        else:
+            allowed[pattern] += 1
+    if allowed:
+        counts = ", ".join(f"{count} by {pattern!r}" for pattern, count in allowed.most_common())
+        what = "secret is" if allowed.total() == 1 else "secrets are"
+        console.step(
+            f"{allowed.total()} {what} let through by {_ALLOW}: {console.printable(counts)}"
+        )
     if not remaining:
         return
+    if len(remaining) > _LISTED:
+        for finding in _ordered(remaining):
+            console.say(f"  {finding}")
     places = {finding.place for finding in remaining}
     cures = [cure for place, cure in _CURES.items() if place in places]
     key = "its path" if places == {"file"} else "its path or its id"
@@ -104,7 +128,16 @@ def refuse(findings: Iterable[SecretFinding], patterns: Iterable[str]) -> None:
 def summarize(findings: Iterable[SecretFinding], patterns: Iterable[str] = ()) -> str:
     """The first of the findings that no pattern allows, in one line; "" for none."""
     allowing = list(patterns)
-    remaining = {finding for finding in findings if not is_allowed(finding, allowing)}
-    ordered = sorted(remaining, key=lambda finding: (finding.path, finding.place, finding.kind))
+    ordered = _ordered({finding for finding in findings if not is_allowed(finding, allowing)})
     rest = f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else ""
     return ", ".join(map(str, ordered[:_LISTED])) + rest
+
+
+def _one_each(findings: Iterable[SecretFinding]) -> Iterable[SecretFinding]:
+    """One finding for each content at a path, which may be a secret by its name and its text."""
+    ordered = _ordered({*findings})
+    return {(finding.path, finding.place, finding.oid): finding for finding in ordered}.values()
+
+
+def _ordered(findings: set[SecretFinding]) -> list[SecretFinding]:
+    return sorted(findings, key=lambda finding: (finding.path, finding.place, finding.kind))

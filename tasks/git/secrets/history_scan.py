@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tasks.git.tree import Entry
 
 #: Of the cached form.
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 #: Of one scan, as many bytes are read; the rest is reported as unread.
 LIMIT: Final = 2 << 30
 #: Bytes; what takes seconds is said before it begins.
@@ -45,8 +45,8 @@ class Hit:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found in objects; the `largest` as path and bytes; `unread` bytes of text were too
-    many to read.
+    """What was found in objects; the `largest` as path and bytes; `unread` bytes were too many to
+    read.
     """
 
     hits: tuple[Hit, ...]
@@ -54,33 +54,65 @@ class Scan:
     unread: int
 
 
-def scan(store: Store, stored: Iterable[StoredObject], *, limit: int = LIMIT) -> Scan:
-    """Look for secrets, by name and content, in every file and message of `stored`."""
-    hits: list[Hit] = []
+def scan(
+    store: Store,
+    stored: Iterable[StoredObject],
+    *,
+    paths: Iterable[tuple[str, str]] = (),
+    limit: int = LIMIT,
+) -> Scan:
+    """Look for secrets, by name and content, in every file and message of `stored`; `paths` are
+    ids and paths of files, beyond the one path that each of `stored` has.
+    """
+    texts = {item.oid: item for item in stored if item.kind != "tree"}
+    blobs = [item for item in texts.values() if item.kind == "blob"]
+    named = {*((item.oid, item.path) for item in blobs), *paths}
+    hits = [Hit(path, kind, oid, by_name=True) for oid, path in named
+            if (kind := rules.by_name(_bytes(path), tracked=True))]  # fmt: skip
+    configuration: defaultdict[str, list[str]] = defaultdict(list)
+    for oid, path in named:
+        if rules.is_store(_bytes(path)):
+            configuration[oid].append(path)
+    older = [oid for oid in configuration if oid not in texts]
+    for oid, size in (store.sizes(older) if older else {}).items():
+        texts[oid] = StoredObject(oid, "blob", size, configuration[oid][0])
+    names, unread = _chosen(list(texts.values()), limit)
+    size = sum(item.size for item in texts.values()) - unread
+    if size > _SAID_FROM:
+        console.step(f"looking for secrets in {console.size(size)} of history, once")
+    for blob in store.blobs(names):
+        paths_of = configuration.get(blob.oid, [names[blob.oid]])
+        kind = rules.by_stream(blob.read, _bytes(paths_of[0]))
+        if kind == rules.IN_STORE:
+            hits += [Hit(path, kind, blob.oid, by_name=True) for path in paths_of]
+        elif kind:
+            hits.append(Hit(names[blob.oid], kind, blob.oid, by_name=False))
+    hits.sort(key=lambda hit: (hit.path, hit.kind, hit.oid))
+    largest = sorted(((item.path, item.size) for item in blobs), key=lambda pair: -pair[1])
+    return Scan(tuple(hits), tuple(largest[:_LARGEST]), unread)
+
+
+def _chosen(texts: list[StoredObject], limit: int) -> tuple[dict[str, str], int]:
+    """The objects to read, with their names, and the bytes of those that are too many: the largest
+    are left out.
+    """
     names: dict[str, str] = {}
-    largest: list[tuple[str, int]] = []
     size = unread = 0
-    for item in stored:
-        if item.kind == "blob":
-            kind = rules.by_name(_bytes(item.path), tracked=True)
-            hits += [Hit(item.path, kind, item.oid, by_name=True)] if kind else []
-            if len(largest) < _LARGEST or item.size > largest[-1][1]:
-                largest = sorted([*largest, (item.path, item.size)], key=lambda pair: -pair[1])
-                del largest[_LARGEST:]
-        if item.kind == "tree" or not rules.worth_reading(item.size):
-            continue
-        size += item.size
-        if size > limit:
+    for item in sorted(texts, key=lambda item: item.size):
+        if size + item.size > limit or not rules.worth_reading(item.size):
             unread += item.size
             continue
+        size += item.size
         names[item.oid] = item.path or f"the message of {item.kind} {item.oid[:12]}"
-    if size > _SAID_FROM:
-        console.step(f"looking for secrets in {console.size(min(size, limit))} of history, once")
-    for blob in store.blobs(names):
-        kind = rules.by_content(blob.read())
-        hits += [Hit(names[blob.oid], kind, blob.oid, by_name=False)] if kind else []
-    hits.sort(key=lambda hit: (hit.path, hit.kind, hit.oid))
-    return Scan(tuple(hits), tuple(largest), unread)
+    return names, unread
+
+
+def notes(scans: Iterable[Scan]) -> list[str]:
+    """What was not read, in a line."""
+    unread = max((scan.unread for scan in scans), default=0)
+    if not unread:
+        return []
+    return [f"{console.size(unread)} of the history was too much to be searched for secrets"]
 
 
 def scan_segments(store: Store, segments: list[Segment], into: Path) -> list[Scan]:
@@ -111,10 +143,8 @@ def scan_staged(store: Store, staged: dict[str, str], into: Path) -> Scan:
     index_scan = _load(cache)
     if index_scan is None:
         sizes = store.sizes(staged.values())
-        index_scan = scan(
-            store,
-            (StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()),
-        )
+        stored = [StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()]
+        index_scan = scan(store, stored, paths=[(item.oid, item.path) for item in stored])
         object_cache.save(cache, asdict(index_scan))
     return index_scan
 
@@ -143,7 +173,8 @@ def findings(
 
 
 def _scan(store: Store, segment: Segment) -> Scan:
-    return scan(store, history.reached(store, segment.revisions()))
+    stored = [*history.reached(store, segment.revisions())]
+    return scan(store, stored, paths=history.changes(store, segment))
 
 
 def _load(cache: Path) -> Scan | None:

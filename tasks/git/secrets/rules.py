@@ -1,112 +1,217 @@
-"""Files that must never get into an image: environment files, keys, tokens.
+"""What must never get into an image: files by their names, secrets by what stands in a file.
 
-Names decide first; of small text files the content is read too, for tokens whose form leaves no
-doubt (issuers publish these prefixes so that scanners find them).
+A file is read as a whole, in pieces. Most of a text is passed at the speed of memory: only its
+long words can be tokens, and the forms are tried on those alone.
 """
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import functools
 import hashlib
 import re
-from fnmatch import fnmatchcase, translate
+from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tasks.git.secrets import containers, tokens, values
+from tasks.git.secrets.names import by_name, is_store
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-#: Name → what it is. Matched against the last part of a path, in lower case.
-NAMES: Final[Mapping[str, str]] = {
-    ".env": "environment file",
-    ".env.*": "environment file",
-    "*.env": "environment file",
-    ".netrc": "credentials",
-    "_netrc": "credentials",
-    ".git-credentials": "credentials",
-    ".pgpass": "credentials",
-    ".pypirc": "credentials",
-    "id_rsa": "private key",
-    "id_dsa": "private key",
-    "id_ecdsa": "private key",
-    "id_ed25519": "private key",
-    "*.p12": "key file",
-    "*.pfx": "key file",
-    "*.jks": "key file",
-    "*.keystore": "key file",
-    "*.kdbx": "key file",
-    "*.key": "key file",
-    "*.ppk": "private key",
-}
-_ANY_NAME: Final = re.compile("|".join(translate(form) for form in NAMES))
-#: Examples are meant to be shared.
-EXAMPLES: Final = (".example", ".sample", ".template", ".dist")
+__all__ = ["by_content", "by_name", "by_stream", "digest", "is_store", "worth_reading"]
 
-#: No form has an open end: each place of a file costs no more than a form is long, whatever the
-#: file holds.
-CONTENT: Final[Mapping[str, re.Pattern[bytes]]] = {
-    "private key": re.compile(
-        rb"-----BEGIN (?:[A-Z]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-        rb"\s{1,4}[A-Za-z0-9+/=:,\s-]{64}"
+#: What is found in configuration because of its name.
+IN_STORE: Final = "credentials in configuration"
+#: Bytes; of a larger file nothing is read, which is said.
+LARGEST_READ: Final = 1 << 30
+_PIECE: Final = 4 << 20
+#: Bytes of a piece that the next one begins with: no secret is cut in two.
+_OVERLAP: Final = 8 << 10
+
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=.:~%@$"
+_AS_WORDS: Final = bytes(97 if code in _LETTERS else 32 for code in range(256))
+_SHORTEST: Final = b"a" * 16
+
+#: Between the first line of a key and its second: line ends, also as JSON and code write them.
+_BREAK: Final = rb"[\s\\rn\"'+,;|>#*.]{1,40}"
+_KEY_LINE: Final = rb"(?![xX]{8})[A-Za-z0-9+/=]{16}[A-Za-z0-9+/=\s\\rn\"'+,;|>#*]{24}"
+_KEY_HEADER: Final = rb"(?:[A-Z][A-Za-z-]{3,12}: ?[\w ,.:;()<>@/+-]{1,64}" + _BREAK + rb"){0,2}"
+#: Kind → a word that stands in whatever is of this kind, and its form.
+CONTENT: Final[Mapping[str, tuple[bytes, re.Pattern[bytes]]]] = {
+    "private key": (
+        b"PRIVATE KEY",
+        re.compile(
+            rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+            + _BREAK + _KEY_HEADER + _KEY_LINE
+        ),
     ),
-    "GitHub token": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60})"),
-    "GitLab token": re.compile(rb"\bglpat-[\w-]{20}"),
-    "Anthropic key": re.compile(rb"\bsk-ant-[a-z0-9]{3,8}-[\w-]{40}"),
-    "OpenAI key": re.compile(rb"\bsk-(?:proj-|svcacct-)?[\w-]{20,100}T3BlbkFJ[\w-]{20}"),
-    "Daytona key": re.compile(rb"\bdtn_[0-9a-f]{64}"),
-    "AWS key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
-    "npm token": re.compile(
-        rb"\bnpm_[A-Za-z0-9]{36}|:_(?:authToken|password)\s{0,8}=\s{0,8}[^\s$]{8}"
+    "private key (PuTTY)": (
+        b"PuTTY-User-Key-File", re.compile(rb"PuTTY-User-Key-File-[1-9]: [a-z]"),
     ),
-    "PyPI token": re.compile(rb"\bpypi-AgE[\w-]{50}"),
-    "Slack token": re.compile(rb"\bxox[abposr]-[\w-]{20}"),
-    "Google key": re.compile(rb"\bAIza[\w-]{35}\b"),
-    "Stripe key": re.compile(rb"\b[rs]k_live_\w{24}"),
-}
-#: One of these stands in whatever `CONTENT` finds: most files are passed at the speed of memchr.
-_TELLTALES: Final[Mapping[str, tuple[bytes, ...]]] = {
-    "private key": (b"PRIVATE KEY",),
-    "GitHub token": (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),
-    "GitLab token": (b"glpat-",),
-    "Anthropic key": (b"sk-ant-",),
-    "OpenAI key": (b"T3BlbkFJ",),
-    "Daytona key": (b"dtn_",),
-    "AWS key": (b"AKIA", b"ASIA"),
-    "npm token": (b"npm_", b":_authToken", b":_password"),
-    "PyPI token": (b"pypi-AgE",),
-    "Slack token": (b"xox",),
-    "Google key": (b"AIza",),
-    "Stripe key": (b"k_live_",),
-}
-_LARGEST_READ: Final = 1 << 20
+    "private key (SSH2)": (
+        b"BEGIN SSH2", re.compile(rb"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\s{1,4}[A-Z]"),
+    ),
+    "private key (WireGuard)": (
+        b"PrivateKey", re.compile(rb"PrivateKey[ \t]{0,4}=[ \t]{0,4}[A-Za-z0-9+/]{43}="),
+    ),
+    "private key (OpenVPN)": (
+        b"OpenVPN Static key",
+        re.compile(rb"-----BEGIN OpenVPN Static key V1-----" + _BREAK + rb"[0-9a-f]{32}"),
+    ),
+    "private key (JSON Web Key)": (b'"kty"', re.compile(rb"\"d\"\s{0,8}:\s{0,8}\"[\w-]{40}")),
+    "private key (minisign)": (
+        b" secret key",
+        re.compile(
+            rb"(?:minisign|minisign encrypted|signify) secret key" + _BREAK + rb"[\w+/]{60}"
+        ),
+    ),
+}  # fmt: skip
+#: Of documentation, known to everybody: AWS's and Stripe's.
+_PUBLISHED: Final = (b"EXAMPLE", b"4eC39HqLyjWDarjt", b"TYooMQauvdEDq54N")
+_STAND_INS: Final = re.compile(rb"(?i)x{4}|your[_-]|placeholder|example|(.)\1{7}|\.\.\.", re.DOTALL)
 
 
-def by_name(path: bytes, *, tracked: bool) -> str | None:
-    """What a file of this name is, when no image may hold it."""
-    name = path.rpartition(b"/")[2].decode(errors="replace").lower()
-    if tracked and name.endswith(EXAMPLES):
-        return None
-    if not _ANY_NAME.match(name):
-        return None
-    return next((what for form, what in NAMES.items() if fnmatchcase(name, form)), None)
+def _prefix(form: str) -> bytes:
+    """How all tokens of a form begin."""
+    return re.split(r"[\[(\\]", form.replace(r"\.", "."), maxsplit=1)[0].encode()
 
 
-def by_content(content: bytes) -> str | None:
-    """The kind of secret that stands in `content`, if any."""
-    if b"\0" in content[:4096]:
-        return None
-    for kind, form in CONTENT.items():
-        if any(telltale in content for telltale in _TELLTALES[kind]) and form.search(content):
+def _any_of(words: Iterable[bytes]) -> bytes:
+    """A form of all the words that looks at each character of a text a few times at most.
+
+    >>> _any_of([b"ghp_", b"gho_", b"sk-"])
+    b'(?:g(?:h(?:o(?:_)|p(?:_)))|s(?:k(?:-)))'
+    """
+    branches: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for word in sorted(words):
+        branches[word[:1]].append(word[1:])
+    alternatives = (
+        re.escape(first) + (b"" if b"" in rest else _any_of(rest))
+        for first, rest in branches.items()
+    )
+    return b"(?:" + b"|".join(alternatives) + b")"
+
+
+def _by_beginning() -> dict[bytes, list[tuple[str, re.Pattern[bytes]]]]:
+    compiled = []
+    for kind, forms in tokens.FORMS.items():
+        for form in forms:
+            beginning = _prefix(form)
+            # In a database's file, say, the text before a token is another's end.
+            is_distinct = "(?<=" in form or (len(beginning) > 3 and beginning.endswith(b"_"))
+            boundary = "" if is_distinct else "(?<![A-Za-z0-9])"
+            compiled.append((beginning, (kind, re.compile(f"{boundary}{form}".encode()))))
+    beginnings = {beginning for beginning, _ in compiled}
+    # What begins with another's beginning is found by that.
+    return {
+        shortest: [form for beginning, form in compiled if beginning.startswith(shortest)]
+        for shortest in beginnings
+        if not any(shortest != other and shortest.startswith(other) for other in beginnings)
+    }
+
+
+#: Beginning of a token → what it may be.
+TOKENS: Final = _by_beginning()
+BEGINNING: Final = re.compile(_any_of(TOKENS))
+_BASE64: Final = re.compile(rb"(?<![\w+/.-])[A-Za-z0-9+/]{24,}")
+
+
+def by_content(content: bytes, path: bytes = b"") -> str | None:
+    """The kind of secret that stands in the `content` of the file at `path`, if any."""
+    kind = containers.by_beginning(content)
+    if kind:
+        return kind
+    has_nul = b"\0" in content
+    kind = _by_text(content, is_text=not has_nul)
+    if kind or not has_nul:
+        return kind or _by_store(content, path)
+    text = content.replace(b"\0", b"")
+    # UTF-16 and UTF-32 of plain text, without its zeros, is that text.
+    is_wide = len(content) / 4 < content.count(b"\0")
+    return _by_text(text, is_text=is_wide) or (_by_store(text, path) if is_wide else None)
+
+
+def by_stream(read: Callable[[int], bytes], path: bytes = b"") -> str | None:
+    """As `by_content`, of what `read(count)` gives until it gives nothing."""
+    rest = b""
+    while piece := read(_PIECE):
+        kind = by_content(rest + piece, path)
+        if kind:
             return kind
+        rest = piece[-_OVERLAP:]
     return None
+
+
+def _by_store(text: bytes, path: bytes) -> str | None:
+    if is_store(path) and values.loosely_keyed(text):
+        return IN_STORE
+    return None
+
+
+def _by_text(text: bytes, *, is_text: bool) -> str | None:
+    for kind, (telltale, form) in CONTENT.items():
+        if telltale in text and form.search(text):
+            return kind
+    if is_text and b"://" in text and values.in_url(text):
+        return "password in a URL"
+    token = _by_tokens(b"\n".join(_words(text)))
+    return token or ("token or password" if is_text and values.keyed(text) else None)
+
+
+def _words(text: bytes) -> Iterator[bytes]:
+    """The long words of a text, in which a token may stand."""
+    letters = text.translate(_AS_WORDS)
+    start = letters.find(_SHORTEST)
+    while start >= 0:
+        end = letters.find(b" ", start)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = letters.find(_SHORTEST, end)
+
+
+def _by_tokens(words: bytes) -> str | None:
+    for text in (words, _decoded(words)):
+        for beginning in BEGINNING.finditer(text):
+            for kind, form in TOKENS[beginning[0]]:
+                match = form.match(text, beginning.start())
+                if match and not _is_stand_in(match[0]):
+                    return kind
+        if b"eyJ" in text and any(values.live_jwts(text)):
+            return "JSON Web Token"
+        if b"PRIVATE KEY" in text and CONTENT["private key"][1].search(text):
+            return "private key"
+    return None
+
+
+def _is_stand_in(token: bytes) -> bool:
+    return (
+        any(part in token for part in _PUBLISHED)
+        or _STAND_INS.search(token) is not None
+        or (len(token) > 16 and len({*token}) < 6)
+    )
+
+
+def _decoded(words: bytes) -> bytes:
+    """The texts among the words that are written as Base64, as Kubernetes does."""
+    texts = []
+    for word in _BASE64.findall(words):
+        with contextlib.suppress(binascii.Error):
+            texts.append(binascii.a2b_base64(word + b"=="))
+    return b"\n".join(text for text in texts if text.isascii())
 
 
 @functools.cache
 def digest() -> str:
     """Identifies these rules: what was scanned with other rules is scanned again."""
-    forms = [f"{kind} {form.pattern!r} {form.flags}" for kind, form in CONTENT.items()]
-    text = repr([*NAMES.items(), EXAMPLES, forms, _TELLTALES, _LARGEST_READ])
-    return hashlib.sha256(text.encode()).hexdigest()
+    folder = Path(__file__).parent
+    sources = [
+        folder / f"{name}.py" for name in ("containers", "names", "rules", "tokens", "values")
+    ]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def worth_reading(size: int) -> bool:
-    return 0 < size <= _LARGEST_READ
+    return 0 < size <= LARGEST_READ
