@@ -52,28 +52,28 @@ class ImageContent:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PathDifference:
     """`aspects` says in which ways the two differ at `path`, in plain words."""
 
     path: str
     aspects: tuple[str, ...]
 
 
-def compare(engine: Engine, first: str, second: str) -> list[Difference]:
+def compare(engine: Engine, first: str, second: str) -> list[PathDifference]:
     """In order of paths; the images by name or id. Raises `TaskError` if one cannot be read."""
     return differences(*(_content(engine, name) for name in (first, second)))
 
 
-def differences(first: ImageContent, second: ImageContent) -> list[Difference]:
+def differences(first: ImageContent, second: ImageContent) -> list[PathDifference]:
     changes = [
-        Difference(f"(configuration) {key}", ("value",))
+        PathDifference(f"(configuration) {key}", ("value",))
         for key in sorted((first.config.keys() | second.config.keys()) - _OF_BUILD)
         if first.config.get(key) != second.config.get(key)
     ]
     for path in sorted(first.entries.keys() | second.entries.keys()):
         pair = first.entries.get(path), second.entries.get(path)
         if pair[0] != pair[1]:
-            changes.append(Difference(path, tuple(_aspects(*pair))))
+            changes.append(PathDifference(path, tuple(_aspects(*pair))))
     return changes
 
 
@@ -84,7 +84,7 @@ def _aspects(first: ImageEntry | None, second: ImageEntry | None) -> list[str]:
     return [_ASPECTS.get(name, name) for name in names]
 
 
-def show(changes: list[Difference], first: str, second: str, *, limit: int = 50) -> None:
+def show(changes: list[PathDifference], first: str, second: str, *, limit: int = 50) -> None:
     """What a person reads; differences in nothing but a time are counted."""
     substantial = [change for change in changes if change.aspects != ("time",)]
     for change in substantial[:limit]:

@@ -8,7 +8,7 @@ import tarfile
 from typing import Any
 
 from tasks.build import image_comparison
-from tasks.build.image_comparison import Difference
+from tasks.build.image_comparison import PathDifference
 
 
 def member(name: str, content: bytes | None = None, **values: Any) -> tuple[tarfile.TarInfo, bytes]:
@@ -64,13 +64,13 @@ def test_each_way_to_differ_is_named() -> None:
         config={"User": "root"},
     )  # fmt: skip
     assert image_comparison.differences(first, second) == [
-        Difference("(configuration) config", ("value",)),
-        Difference("/content", ("content",)),
-        Difference("/gone", ("only in the first",)),
-        Difference("/link", ("link target",)),
-        Difference("/mode", ("mode",)),
-        Difference("/new", ("only in the second",)),
-        Difference("/time", ("time",)),
+        PathDifference("(configuration) config", ("value",)),
+        PathDifference("/content", ("content",)),
+        PathDifference("/gone", ("only in the first",)),
+        PathDifference("/link", ("link target",)),
+        PathDifference("/mode", ("mode",)),
+        PathDifference("/new", ("only in the second",)),
+        PathDifference("/time", ("time",)),
     ]
 
 
