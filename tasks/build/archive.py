@@ -34,7 +34,7 @@ class Part:
     digest: str
     path: Path
     bytes: int
-    what: str
+    title: str
 
 
 class Writer:
@@ -67,9 +67,9 @@ class Writer:
 class PartFile:
     """A part being written: named by its digest once it is whole, gone if that fails."""
 
-    def __init__(self, into: Path, what: str) -> None:
+    def __init__(self, into: Path, title: str) -> None:
         self._into = into
-        self._what = what
+        self._title = title
         self._digest = hashlib.sha256()
         self._part: Part | None = None
 
@@ -94,17 +94,17 @@ class PartFile:
         digest = self._digest.hexdigest()
         path = self._into / f"{digest}.tar"
         self._path.replace(path)
-        self._part = Part(digest, path, size, self._what)
+        self._part = Part(digest, path, size, self._title)
 
-    def done(self) -> Part:
+    def to_part(self) -> Part:
         assert self._part is not None  # noqa: S101 - left without an exception
         return self._part
 
 
 class _Tee:
-    def __init__(self, out: IO[bytes], also: Callable[[bytes], None]) -> None:
-        self._out, self._also = out, also
+    def __init__(self, out: IO[bytes], update: Callable[[bytes], None]) -> None:
+        self._out, self._update = out, update
 
     def write(self, data: bytes) -> int:
-        self._also(data)
+        self._update(data)
         return self._out.write(data)

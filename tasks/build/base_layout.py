@@ -50,10 +50,10 @@ def of(engine: Engine, name: str, into: Path | None = None) -> Layout | None:
     if not (folder / "index.json").exists():
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into, prefix="new-") as temporary:
-            saved, new = Path(temporary, "saved.tar"), Path(temporary, "layout")
-            command = engine.command("save", "--output", str(saved), name)
+            archive, new = Path(temporary, "saved.tar"), Path(temporary, "layout")
+            command = engine.command("save", "--output", str(archive), name)
             process.capture(command, env=engine.environment, timeout=600)
-            convert(saved, new)
+            convert(archive, new)
             try:
                 new.rename(folder)
             except OSError:  # another build was faster
@@ -65,11 +65,11 @@ def of(engine: Engine, name: str, into: Path | None = None) -> Layout | None:
     return Layout(folder, index["manifests"][0]["digest"])
 
 
-def convert(saved: Path, to: Path) -> None:
+def convert(archive: Path, to: Path) -> None:
     """Make a layout at `to` of the one image in a `docker save` archive, always the same one."""
     blobs = to / "blobs/sha256"
     blobs.mkdir(parents=True)
-    with tarfile.open(saved) as tar:
+    with tarfile.open(archive) as tar:
         image = json.load(_member(tar, "manifest.json"))[0]
         config = _blob(_member(tar, image["Config"]), blobs, ".config.v1+json")
         layers = [_layer(_member(tar, layer), blobs) for layer in image["Layers"]]

@@ -92,10 +92,13 @@ class Build:
         return [step for step in self.steps.values() if step.state == "running"]
 
     @property
-    def failed(self) -> Step | None:
+    def failed_step(self) -> Step | None:
         """The step that broke the build: the others that fail with it were only cancelled."""
-        broken = [s for s in self.steps.values() if s.state == "failed" and not s.cache]
-        return next((s for s in broken if "cancel" not in s.error), broken[0] if broken else None)
+        failed_steps = [s for s in self.steps.values() if s.state == "failed" and not s.cache]
+        return next(
+            (s for s in failed_steps if "cancel" not in s.error),
+            failed_steps[0] if failed_steps else None,
+        )
 
     def cache(self, use: CacheUse) -> Step | None:
         """How reading or writing the layer cache went; None when that was not tried."""

@@ -63,7 +63,7 @@ class Builder:
     driver: str
     endpoint: str
     #: It is the engine's: it sees the engine's images, and its results are there.
-    own: bool
+    is_engines: bool
 
     def __str__(self) -> str:
         return f"{self.name} ({self.driver}, {console.printable(self.endpoint)})"
@@ -82,7 +82,7 @@ class BuildPlan:
 
     def proxies_left_out(self, environment: Mapping[str, str], names: frozenset[str]) -> list[str]:
         """Those that lead to this machine's loopback, which is another one on another machine."""
-        names_in_use = sorted(names & environment.keys()) if not self.builder.own else []
+        names_in_use = sorted(names & environment.keys()) if not self.builder.is_engines else []
         hosts = {
             n: addresses.host_of(environment[n]) for n in names_in_use if n.upper() != "NO_PROXY"
         }
@@ -145,8 +145,8 @@ def require(engine: Engine, name: str | None = None) -> Builder:
 
 def parse(text: str) -> Inspected:
     """The output of `docker buildx inspect`; newer ones have a machine's form, 0.13 has not."""
-    head, _, rest = text.partition("\nNodes:")
-    about = _fields(head)
+    header, _, rest = text.partition("\nNodes:")
+    head = _fields(header)
     blocks = re.split(r"^Name:", rest, flags=re.MULTILINE)[1:]
     nodes = []
     for block in blocks:
@@ -163,7 +163,7 @@ def parse(text: str) -> Inspected:
             )
         )
     return Inspected(
-        about.get("Name", ""), about.get("Driver", ""), tuple(nodes), about.get("Error", "")
+        head.get("Name", ""), head.get("Driver", ""), tuple(nodes), head.get("Error", "")
     )
 
 
@@ -231,12 +231,12 @@ def _check_status(description: Inspected) -> None:
 
 def _check_platform(engine: Engine, description: Inspected) -> None:
     """Whether it builds for the engine, or what the user asks for. A stopped one names none."""
-    needed = platforms.of_engine(engine)
-    offered = {platform for node in description.nodes for platform in node.platforms}
-    if offered and needed not in offered:
+    platform = platforms.of_engine(engine)
+    node_platforms = {platform for node in description.nodes for platform in node.platforms}
+    if node_platforms and platform not in node_platforms:
         raise NoBuilder(
-            f"the builder {description.name} builds {', '.join(sorted(offered))},"
-            f" and the image is for {needed}",
+            f"the builder {description.name} builds {', '.join(sorted(node_platforms))},"
+            f" and the image is for {platform}",
             fix="choose another: docker buildx ls",
         )
 

@@ -63,7 +63,7 @@ def refuse_secrets(source: Source, into: Path | None = None) -> None:
         secrets = [secret for tree in source.tree.trees()
                    for secret in tree_scan.in_working_tree(tree, root, cache)]  # fmt: skip
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _changed(os.path.relpath(error.filename, root)) from error
+        raise _file_changed(os.path.relpath(error.filename, root)) from error
     findings.refuse(secrets, findings.read_allowed_in(source.tree.repo.root))
 
 
@@ -102,7 +102,7 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
         try:
             info.linkname = os.readlink(path).decode("utf-8", "surrogateescape")
         except OSError as error:  # gone, or a file now
-            raise _changed(entry.path) from error
+            raise _file_changed(entry.path) from error
         tar.addfile(info)
         return
     info.mode = 0o755 if entry.kind == "executable" else 0o644
@@ -110,14 +110,14 @@ def _add_entry(tar: tarfile.TarFile, root: bytes, entry: Entry, mtime: int) -> N
     try:
         with open(path, "rb") as file:
             tar.addfile(info, file)
-            after = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
     except OSError as error:  # gone, or shorter than it was
-        raise _changed(entry.path) from error
-    if (after.st_ctime_ns, after.st_size) != (entry.ctime_ns, entry.size):
-        raise _changed(entry.path)
+        raise _file_changed(entry.path) from error
+    if (status.st_ctime_ns, status.st_size) != (entry.ctime_ns, entry.size):
+        raise _file_changed(entry.path)
 
 
-def _changed(path: bytes) -> FileChanged:
+def _file_changed(path: bytes) -> FileChanged:
     return FileChanged(
         f"{_printable(path)} changed while it was read", fix="wait until nothing writes to it"
     )

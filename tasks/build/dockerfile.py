@@ -77,12 +77,12 @@ def parse(text: str) -> list[Instruction]:
             if at < len(lines):
                 parts.append(lines[at].strip())
                 at += 1
-        joined = " ".join(part for part in parts if part)
-        for end in _HEREDOC.findall(joined):
+        text_of_lines = " ".join(part for part in parts if part)
+        for end in _HEREDOC.findall(text_of_lines):
             while at < len(lines) and lines[at].strip() != end:
                 at += 1
             at += 1
-        keyword, _, value = joined.partition(" ")
+        keyword, _, value = text_of_lines.partition(" ")
         instructions.append(Instruction(first + 1, keyword.upper(), value.strip(), at - first))
     return instructions
 

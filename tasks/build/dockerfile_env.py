@@ -54,9 +54,9 @@ def definitions(text: str) -> list[Definition]:
     return assignments
 
 
-def only(everything: Iterable[Definition], name: str) -> Definition:
+def single_definition(assignments: Iterable[Definition], name: str) -> Definition:
     """The one definition of `name`; raises `BadInput` for none, several, one not to be edited."""
-    matches = [definition for definition in everything if definition.name == name]
+    matches = [definition for definition in assignments if definition.name == name]
     if not matches:
         raise BadInput(f"no ENV line sets {name}", fix=f"add `ENV {name}=…`, or delete its row")
     if len(matches) > 1:
@@ -74,7 +74,8 @@ def replace(text: str, values: Mapping[str, str]) -> str:
     """`text` with these variables set to these values; not another character differs."""
     existing_definitions = definitions(text)
     spans = sorted(
-        ((only(existing_definitions, name), value) for name, value in values.items()), key=_start
+        ((single_definition(existing_definitions, name), value) for name, value in values.items()),
+        key=_start,
     )
     for definition, value in reversed(spans):
         if not _PLAIN.fullmatch(value):
@@ -107,12 +108,12 @@ def _env_instructions(text: str, escape: str) -> Iterator[list[_Char]]:
         if _says_nothing(line):
             continue
         parts = list(_parts(at, line, lines, continued))
-        joined = "".join(part for _, part in parts).strip(_BLANK)
-        keyword = joined.split(None, 1)[0].upper() if joined else ""
+        instruction = "".join(part for _, part in parts).strip(_BLANK)
+        keyword = instruction.split(None, 1)[0].upper() if instruction else ""
         if keyword == "ENV":
             yield [_Char(char, at + n) for at, part in parts for n, char in enumerate(part)]
         if keyword in _WITH_HEREDOCS:
-            _skip_heredocs(joined, lines)
+            _skip_heredocs(instruction, lines)
 
 
 def _parts(

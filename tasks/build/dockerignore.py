@@ -33,9 +33,9 @@ def refuse_left_out(tree: Tree) -> None:
     names = [name for name in _missing(tree) if _is_ignored(name, rules)]
     if names:
         rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        shown = ", ".join(console.printable(name) for name in names[:_LISTED])
+        listing = ", ".join(console.printable(name) for name in names[:_LISTED])
         raise BadInput(
-            f"{FILE_NAME} keeps tracked files out of the build: {shown}{rest}",
+            f"{FILE_NAME} keeps tracked files out of the build: {listing}{rest}",
             fix=f"nox -s snapshot_local builds with them, or add `!{names[0]}` to {FILE_NAME}",
         )
 

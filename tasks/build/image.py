@@ -50,8 +50,8 @@ class BuildFailed(TaskError):
 
     code = "build-failed"
 
-    def __init__(self, what: str, *, step: str, fix: str) -> None:
-        super().__init__(what, fix=fix)
+    def __init__(self, problem: str, *, step: str, fix: str) -> None:
+        super().__init__(problem, fix=fix)
         self.step = step
 
 
@@ -159,7 +159,7 @@ def build(
     options = arguments(
         source, tag=tag, ca_bundle=ca_bundle, extra_labels=[base, *extra_labels], plan=plan
     )
-    options += _elsewhere(engine, plan)
+    options += _remote_options(engine, plan)
     options += _cache_options(source, plan, no_cache=no_cache)
     with tempfile.TemporaryFile(prefix="iterate-context-") as archive:
         if source.ref:
@@ -182,9 +182,9 @@ def _cache_options(source: Source, plan: BuildPlan, *, no_cache: bool) -> list[s
     return [*shared, *(["--no-cache"] if no_cache else [])]
 
 
-def _elsewhere(engine: Engine, plan: BuildPlan) -> list[str]:
+def _remote_options(engine: Engine, plan: BuildPlan) -> list[str]:
     """What a builder needs that is not the engine's: the engine's base image, sent along."""
-    if plan.builder.own:
+    if plan.builder.is_engines:
         return []
     console.step(f"builder: {plan.builder}")
     if left_out := plan.proxies_left_out(os.environ, PROXIES):
@@ -215,7 +215,9 @@ def arguments(
     """The options of `docker buildx build`. Nothing secret stands in them."""
     options = ["--builder", plan.builder.name, "--progress=plain", "--provenance=false"]
     # zstd, since the tar goes through gzip otherwise, at four times the cost.
-    options += ["--load"] if plan.builder.own else ["--output", "type=docker,compression=zstd"]
+    options += (
+        ["--load"] if plan.builder.is_engines else ["--output", "type=docker,compression=zstd"]
+    )
     options += ["--platform", source.platform]
     options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
     for name, value in BUILD_ARGS.items():
@@ -283,7 +285,7 @@ def _run(
 
 
 def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPlan) -> TaskError:
-    step = log_reader.failed
+    step = log_reader.failed_step
     lines = [console.printable(line) for line in (step.output if step else [])]
     if step:
         console.fail(f"failed: {console.printable(step.name)}")
@@ -292,7 +294,9 @@ def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPla
     reason = console.printable(
         log_reader.trailer or (step.error if step else "") or f"status {status}"
     )
-    if ("error reading from server" in reason or "Cannot connect" in reason) and plan.builder.own:
+    if (
+        "error reading from server" in reason or "Cannot connect" in reason
+    ) and plan.builder.is_engines:
         return EngineDown(
             f"the engine went away during the build: {reason}",
             fix="nox -s setup starts it; then run this again",
@@ -303,7 +307,7 @@ def _failure(log_reader: build_log.Build, log: Path, status: int, plan: BuildPla
     return BuildFailed(
         f"the build failed: {problem}",
         step=step.name if step else "",
-        fix=_advice(problem, log, plan, platform=platforms.requested()),
+        fix=_advice(problem, log, plan, platform=platforms.requested_platform()),
     )
 
 
@@ -317,7 +321,7 @@ def _advice(reason: str, log: Path, plan: BuildPlan, *, platform: str | None) ->
     if needs_base:
         return "nox -s setup gets the base image"
     if _FULL_DISK.search(reason):
-        option = f" --builder {plan.builder.name}" if not plan.builder.own else ""
+        option = f" --builder {plan.builder.name}" if not plan.builder.is_engines else ""
         return f"free some disk, for instance with docker buildx prune{option}"
     if "error reading from server" in reason or "Cannot connect" in reason:
         return f"the builder went away; docker buildx inspect {plan.builder.name}"

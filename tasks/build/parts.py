@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from tasks.base import console, process
 from tasks.base.errors import BadInput
 from tasks.base.project import DOCKERFILE, SANDBOX_DIR
-from tasks.build import context, dockerfile
+from tasks.build import context, copied_files, dockerfile
 from tasks.build.archive import Part, PartFile, Writer
 from tasks.git import commits, history, object_cache, objects, reftree
 from tasks.git.secrets import findings, history_scan, tree_scan
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tasks.git.history import Segment
     from tasks.git.objects import Store
     from tasks.git.secrets.history_scan import Scan
-    from tasks.git.tree import Entry
 
 #: Of the context's form; apps/os/sandbox/lib/restore.py of the packed commit must know it.
 FORMAT: Final = 2
@@ -53,8 +52,6 @@ THIN: Final = "sandbox-packs"
 LIMIT: Final = 4 << 30
 
 _FORM: Final = re.compile(rb"^FORMAT = (\d+)$", re.MULTILINE)
-_LARGE_FILE: Final = 1 << 20
-_ONE_IN: Final = 32
 _LARGEST: Final = 5
 
 
@@ -110,9 +107,11 @@ def pack(source: Source, into: Path, *, limit: int = LIMIT) -> Packed:
                 segment_parts = [segment.result() for segment in work]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        files = {name: about for _, names in segment_parts for name, about in names.items()}
+        files = {
+            name: description for _, names in segment_parts for name, description in names.items()
+        }
         parts = [part for parts, _ in segment_parts for part in parts]
-        parts += [_git_data(source, store, files, into), *_copied(source, store, text, into)]
+        parts += [_git_data(source, store, files, into), *_copy_parts(source, store, text, into)]
     unique = {part.digest: part for part in parts}
     unique_parts = tuple(unique[digest] for digest in sorted(unique))
     report = _report(source, unique_parts, scans)
@@ -223,7 +222,7 @@ def _segment(
     store: Store, segment: Segment, cut: list[str], into: Path
 ) -> tuple[list[Part], dict[str, Any]]:
     """The parts of one segment, and the size and digest of each file in them."""
-    cache = into / f"{_key(store, segment, *cut)}.packs.json"
+    cache = into / f"{_key(store, segment, *cut)}.parts.json"
     cached = object_cache.load(cache)
     if cached is not None:
         parts = [Part(**{**part, "path": into / f"{part['digest']}.tar"}) for part in cached[0]]
@@ -247,7 +246,7 @@ def _segment(
                         digest = part.add(f".git/{name}", file, size)
                     files[name] = [size, digest]
                     path.unlink()
-            pack_parts.append(part.done())
+            pack_parts.append(part.to_part())
     object_cache.save(cache, [[{**asdict(part), "path": ""} for part in pack_parts], files])
     return pack_parts, files
 
@@ -271,13 +270,13 @@ def _git_data(source: Source, store: Store, files: dict[str, Any], into: Path) -
             ORDER: _json(order),
         }.items():
             part.add(name, io.BytesIO(data), len(data))
-    return part.done()
+    return part.to_part()
 
 
-def _copied(source: Source, store: Store, text: str, into: Path) -> Iterator[Part]:
+def _copy_parts(source: Source, store: Store, text: str, into: Path) -> Iterator[Part]:
     """The files that COPY lines name, and restore.py, in parts of a few dozen each."""
-    entries = sorted(_copied_entries(source, text), key=lambda entry: entry.path)
-    for group in _grouped(entries):
+    entries = copied_files.entries(source, text, required=RESTORE)
+    for group in copied_files.groups(entries):
         blobs = store.blobs(entry.oid for entry in group)
         first = _printable_name(group[0].path.decode("utf-8", "surrogateescape"))
         title = first if len(group) == 1 else f"{first} and {len(group) - 1} more"
@@ -286,45 +285,7 @@ def _copied(source: Source, store: Store, text: str, into: Path) -> Iterator[Par
                 mode = 0o755 if entry.kind == "executable" else 0o644
                 name = entry.path.decode("utf-8", "surrogateescape")
                 part.add(name, blob, blob.size, mode=mode)
-        yield part.done()
-
-
-def _copied_entries(source: Source, text: str) -> Iterator[Entry]:
-    names = {RESTORE.encode()}
-    for copy in (
-        instruction for instruction in dockerfile.parse(text) if instruction.keyword == "COPY"
-    ):
-        if not any(flag.startswith("--from=") for flag in copy.flags):
-            names |= {os.path.normpath(name).encode() for name in copy.operands[:-1]}
-    names.discard(b".")
-    matches: set[bytes] = set()
-    for entry in source.tree.entries:
-        of = [name for name in names if entry.path == name or entry.path.startswith(name + b"/")]
-        matches.update(of)
-        if not of or entry.kind == "directory":
-            continue
-        if entry.kind == "symlink" or entry.path == b"Dockerfile":
-            kind = "a symbolic link" if entry.kind == "symlink" else "the context's Dockerfile"
-            name = _printable_name(entry.path.decode("utf-8", "surrogateescape"))
-            raise BadInput(
-                f"COPY {of[0].decode()}: {name} is {kind}, which Daytona's builder loses",
-                fix="copy a file instead, or only what COPY . brings",
-            )
-        yield entry
-    for gone in sorted(names - matches):
-        raise BadInput(f"COPY {gone.decode()}: {source.sha[:12]} has no such file", fix="commit it")
-
-
-def _grouped(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Runs of files; names choose where one ends, so that a change moves no other's limits."""
-    group: list[Entry] = []
-    for entry in entries:
-        group.append(entry)
-        if hashlib.sha256(entry.path).digest()[0] % _ONE_IN == 0 or entry.size > _LARGE_FILE:
-            yield group
-            group = []
-    if group:
-        yield group
+        yield part.to_part()
 
 
 # ---- the cache -------------------------------------------------------------------------------

@@ -36,10 +36,10 @@ def of_machine() -> str:
 
 def of_engine(engine: Engine, environment: Mapping[str, str] = os.environ) -> str:
     """What a build on `engine` is for."""
-    return requested(environment) or normalize(f"{engine.os}/{engine.arch}")
+    return requested_platform(environment) or normalize(f"{engine.os}/{engine.arch}")
 
 
-def requested(environment: Mapping[str, str] = os.environ) -> str | None:
+def requested_platform(environment: Mapping[str, str] = os.environ) -> str | None:
     """What the user asks docker for. Raises `BadInput`."""
     text = environment.get(VARIABLE, "").strip()
     return normalize(text) if text else None

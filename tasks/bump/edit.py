@@ -165,6 +165,6 @@ def _package_manager_edit(root: Path) -> tuple[Document, str] | None:
         return None
     document = documents.read(root, PACKAGE_JSON)
     definitions = dockerfile_env.definitions(documents.read(root, DOCKERFILE).text)
-    version = dockerfile_env.only(definitions, PNPM).value
+    version = dockerfile_env.single_definition(definitions, PNPM).value
     text, count = _PACKAGE_MANAGER.subn(lambda match: match[1] + version, document.text)
     return (document, text) if count == 1 and text != document.text else None

@@ -102,7 +102,10 @@ def current_versions(dockerfile: str, pins: Sequence[Pin] = PINS) -> dict[str, s
                 f"line {definition.line} of the Dockerfile sets {name}, which is not a known pin",
                 fix="add its row to PINS in tasks/bump/pins.py",
             )
-    return {pin.variable: dockerfile_env.only(definitions, pin.variable).value for pin in pins}
+    return {
+        pin.variable: dockerfile_env.single_definition(definitions, pin.variable).value
+        for pin in pins
+    }
 
 
 def find_pin(word: str, pins: Sequence[Pin] = PINS) -> Pin:

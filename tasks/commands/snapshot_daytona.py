@@ -109,7 +109,7 @@ def _dry_run(request: ResolvedRequest) -> dict[str, Any]:
             "file_bytes": context.report.file_bytes,
             "bytes": context.bytes,
             "parts": [
-                {"digest": part.digest, "bytes": part.bytes, "what": part.what}
+                {"digest": part.digest, "bytes": part.bytes, "what": part.title}
                 for part in context.parts
             ],
         },

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     builder_name = builder.requested_name_of(options.builder)
     layer_cache.from_environment()
     watch = console.Stopwatch()
-    platform = platforms.requested()
+    platform = platforms.requested_platform()
     build_source = _source(options.ref, platform or platforms.of_machine())
     report = context.report(build_source)
     result = {**_announce(build_source, report), "image": tag, "context": asdict(report)}
@@ -112,7 +112,7 @@ def _compared_image(engine: Engine, name: str) -> image.Image:
 
 def _announce(build_source: Source, report: context.ContextReport) -> dict[str, Any]:
     """Say what is built; the record of it."""
-    if requested := platforms.requested():
+    if requested := platforms.requested_platform():
         console.step(f"platform: {requested}, from {platforms.VARIABLE}")
     console.step(
         f"source: {build_source.describe()}; {report.files} files, {console.size(report.bytes)}; "

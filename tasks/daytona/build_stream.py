@@ -111,8 +111,8 @@ class BuildLogFollower:
 
         Daytona's log names steps when they begin, and then has their bare output, without ends.
         """
-        if self.build.failed:
-            return self.build.failed.name
+        if self.build.failed_step:
+            return self.build.failed_step.name
         text, end, _ = reason.partition('process "')[2].partition('" did not complete')
         if not end:
             return ""

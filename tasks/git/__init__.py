@@ -237,6 +237,8 @@ def head(repo: Repo) -> tuple[str, str | None]:
     """The full commit id that is checked out, and its branch (None: detached)."""
     sha = repo.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False)
     if not sha:
+        if commit_id := repo.line("rev-parse", "--verify", "--quiet", "HEAD", check=False):
+            raise missing_objects(commit_id, partial=repo.partial)
         raise BadInput(
             f"{console.printable(str(repo.root))} has no commit yet", fix="git commit first"
         )

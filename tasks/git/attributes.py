@@ -35,7 +35,9 @@ def listed(repo: Repo, names: bytes) -> Attributes:
     return _parse(repo.git("check-attr", "--all", "-z", "--stdin", stdin=names))
 
 
-def overrides(repo: Repo, names: bytes, attributes: Attributes, shipped: Iterable[bytes]) -> bytes:
+def overrides(
+    repo: Repo, names: bytes, attributes: Attributes, image_files: Iterable[bytes]
+) -> bytes:
     """The lines that the image's `info/attributes` needs, for `attributes` to hold there, too.
 
     `shipped` are the `.gitattributes` files that go into the image.
@@ -43,7 +45,7 @@ def overrides(repo: Repo, names: bytes, attributes: Attributes, shipped: Iterabl
     with tempfile.TemporaryDirectory(prefix="iterate-attributes-") as folder:
         root, common = Path(folder, "tree"), Path(folder, "common")
         root.mkdir()
-        for name in shipped:
+        for name in image_files:
             _copy(repo.root / os.fsdecode(name), root / os.fsdecode(name))
         isolation.link_common(repo.isolated, common)
         raw = repo.git(

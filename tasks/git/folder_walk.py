@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LISTED: Final = 10
 #: What the system says of a path that another program has just removed, or put another kind at.
-_GONE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_VANISHED: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass
@@ -46,33 +46,33 @@ class Walk:
 
 def gather(walk: Walk) -> None:
     """Gather what is in the checkout, each folder where its name stands among its siblings."""
-    folders = [_Folder(b"", _items(walk, b"") or iter(()), filled=True)]
+    folders = [_Folder(b"", _items(walk, b"") or iter(()), is_filled=True)]
     while folders:
         folder = folders[-1]
         item = next(folder.items, None)
         if item is None:
             folders.pop()
-            if not folder.filled:
+            if not folder.is_filled:
                 walk.entries.append(
                     Entry(walk.prefix + folder.path.rstrip(b"/"), "directory", "", 0)
                 )
             continue
         path = folder.path + item.name
         if item.name == b".git" or (path in walk.ignored and path not in walk.tracked):
-            folder.filled = True
+            folder.is_filled = True
             continue
         try:
             status = item.stat(follow_symlinks=False)
-        except _GONE:
+        except _VANISHED:
             continue  # gone since the folder was read
         except OSError as error:
             raise _unusable(walk, path, error) from None
         if not stat.S_ISDIR(status.st_mode):
-            folder.filled |= _file(walk, item, path, status)
+            folder.is_filled |= _file(walk, item, path, status)
         elif _is_repository(walk, item, path, status):
-            folder.filled = True
+            folder.is_filled = True
         elif items := _items(walk, path + b"/"):
-            folder.filled = True
+            folder.is_filled = True
             folders.append(_Folder(path + b"/", items))
 
 
@@ -82,7 +82,7 @@ class _Folder:
 
     path: bytes
     items: Iterator[os.DirEntry[bytes]]
-    filled: bool = False
+    is_filled: bool = False
 
 
 def _items(walk: Walk, folder: bytes) -> Iterator[os.DirEntry[bytes]] | None:
@@ -95,7 +95,7 @@ def _items(walk: Walk, folder: bytes) -> Iterator[os.DirEntry[bytes]] | None:
     except PermissionError:
         walk.unreadable.append(printable(walk, folder))
         return iter(())
-    except _GONE:
+    except _VANISHED:
         return None
     except OSError as error:
         raise _unusable(walk, folder, error) from None
@@ -153,7 +153,7 @@ def _file(walk: Walk, item: os.DirEntry[bytes], path: bytes, status: os.stat_res
     except PermissionError:
         walk.unreadable.append(printable(walk, path))
         return True
-    except _GONE:
+    except _VANISHED:
         return False
     walk.entries.append(Entry(walk.prefix + path, kind, oid, status.st_size, status.st_ctime_ns))
     if kind != "symlink" and _is_lfs_pointer(item.path, status):
@@ -189,11 +189,11 @@ def _is_lfs_pointer(path: bytes, status: os.stat_result) -> bool:
     try:
         with open(path, "rb") as file:
             return lfs.is_pointer(file.read(64))
-    except _GONE:
+    except _VANISHED:
         return False  # a file that vanishes now is noticed when it is packed
 
 
-def few(names: Sequence[str]) -> str:
+def shorten_list(names: Sequence[str]) -> str:
     rest = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 

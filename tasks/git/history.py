@@ -58,10 +58,10 @@ def _cuts(chain: list[str]) -> list[str]:
     """
     cuts, rest = chain[:_FIRST], chain[_FIRST:]
     for level in _LEVELS:
-        marked = [at for at, sha in enumerate(rest) if int(sha[-8:], 16) % (1 << level) == 0]
-        if marked:
-            cuts += [rest[at] for at in marked]
-            rest = rest[marked[-1] + 1 :]
+        positions = [at for at, sha in enumerate(rest) if int(sha[-8:], 16) % (1 << level) == 0]
+        if positions:
+            cuts += [rest[at] for at in positions]
+            rest = rest[positions[-1] + 1 :]
     return cuts
 
 

@@ -95,7 +95,7 @@ def isolate(
     for name in _SHARED:
         (folder / name).symlink_to(common_dir / name)
     formats = {"objectFormat = sha256": sha256, "refStorage = reftable": reftable}
-    extensions = [f"\t{line}" for line, needed in formats.items() if needed]
+    extensions = [f"\t{line}" for line, is_used in formats.items() if is_used]
     lines = [
         "[core]",
         f"\trepositoryformatversion = {int(bool(extensions))}",

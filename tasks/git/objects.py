@@ -47,15 +47,15 @@ class Blob:
     def __init__(self, oid: str, size: int, stream: IO[bytes]) -> None:
         self.oid = oid
         self.size = size
-        self._left = size
+        self._remaining = size
         self._stream = stream
 
     def read(self, count: int = -1) -> bytes:
-        size = self._left if count < 0 else min(count, self._left)
+        size = self._remaining if count < 0 else min(count, self._remaining)
         data = self._stream.read(size)
         if len(data) < size:
             raise TaskError(f"git ended within object {self.oid[:12]}", fix="git fsck")
-        self._left -= size
+        self._remaining -= size
         return data
 
     def drain(self) -> None:

@@ -231,8 +231,8 @@ def _unknown(repo: git.Repo, ref: str, name: str) -> BadInput:
         short = re.sub(r"^refs/(heads|tags|remotes/[^/]+)/", "", full)
         if short != "HEAD":
             names[short] = None
-    near = difflib.get_close_matches(name, list(names), n=_CLOSE, cutoff=0.5)
-    hint = f"; near it: {', '.join(map(console.printable, near))}" if near else ""
+    similar_names = difflib.get_close_matches(name, list(names), n=_CLOSE, cutoff=0.5)
+    hint = f"; near it: {', '.join(map(console.printable, similar_names))}" if similar_names else ""
     option = name.startswith("-")
     problem = "looks like an option and is no branch" if option else "is not in this clone"
     return BadInput(

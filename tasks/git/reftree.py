@@ -62,8 +62,8 @@ def shallow(store: Store, sha: str) -> list[str]:
     """Of the commits that `sha` reaches, those whose parents the clone lacks."""
     if not store.shallow:
         return []
-    reached = {line.decode() for line in store.lines("rev-list", sha)}
-    return sorted(reached & set(store.shallow))
+    reachable = {line.decode() for line in store.lines("rev-list", sha)}
+    return sorted(reachable & set(store.shallow))
 
 
 def _origin(store: Store, listed: list[tuple[bytes, int, str, int]]) -> str | None:
@@ -87,8 +87,8 @@ def _listed(store: Store, sha: str) -> Iterator[tuple[bytes, int, str, int]]:
     for line in raw.split(b"\0"):
         if not line:
             continue
-        about, _, path = line.partition(b"\t")
-        mode_text, _, oid, size = about.split()
+        description, _, path = line.partition(b"\t")
+        mode_text, _, oid, size = description.split()
         mode = int(mode_text, 8)
         if mode not in _KINDS:  # 100664 and the like, of old versions of git
             mode = 0o100755 if mode & 0o100 else 0o100644

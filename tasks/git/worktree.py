@@ -12,7 +12,7 @@ from tasks.base import console
 from tasks.base.errors import BadInput
 from tasks.git import attributes, folder_walk, indexfile, settings
 from tasks.git.file_ids import StatCache
-from tasks.git.folder_walk import Walk, few, printable
+from tasks.git.folder_walk import Walk, printable, shorten_list
 from tasks.git.tree import Entry, Tree
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ def _attributes(walk: Walk) -> dict[str, bytes]:
     if not listed:
         return {}
     start = len(walk.prefix)
-    shipped = [entry.path[start:] for entry in walk.entries
+    image_files = [entry.path[start:] for entry in walk.entries
                if entry.path.rpartition(b"/")[2] == attributes.FILE_NAME]  # fmt: skip
-    lines = attributes.overrides(walk.repo, paths, listed, shipped)
+    lines = attributes.overrides(walk.repo, paths, listed, image_files)
     oids = {entry.path[start:]: entry.oid for entry in walk.entries}
     for driver in walk.repo.filters:
         converted = [
@@ -87,7 +87,7 @@ def _attributes(walk: Walk) -> dict[str, bytes]:
             and oids.get(path, walk.tracked[path].oid) != walk.tracked[path].oid
         ]
         if converted:
-            names = few([printable(walk, path) for path in converted])
+            names = shorten_list([printable(walk, path) for path in converted])
             walk.notes.append(
                 f"git in the image has no filter driver {console.printable(driver)}, and lists as "
                 f"changed what it has converted here: {names}"
@@ -100,11 +100,17 @@ def _nested(walk: Walk, name: bytes, *, use_cache: bool) -> Tree | None:
     place = walk.repo.root / os.fsdecode(name)
     if not os.path.lexists(place / ".git"):
         return None  # gone since it was listed
-    repo = git.open_repo(place)
+    try:
+        repo = git.open_repo(place)
+    except BadInput:
+        if os.path.lexists(place / ".git"):
+            raise
+        return None
     if repo.root.resolve() != place.resolve():
         raise BadInput(
-            f"the submodule {printable(walk, name)} has a .git that is no git directory",
-            fix="git submodule update --init, or git submodule deinit",
+            f"the .git in {printable(walk, name)} is not of that folder, but of "
+            f"{console.printable(str(repo.root))}",
+            fix="for a submodule, git submodule update --init; or git config --unset core.worktree",
         )
     if not repo.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False):
         walk.notes.append(
@@ -128,6 +134,6 @@ def _nested(walk: Walk, name: bytes, *, use_cache: bool) -> Tree | None:
 def _refuse_unreadable(walk: Walk) -> None:
     if walk.unreadable:
         raise BadInput(
-            f"cannot read {few(walk.unreadable)}",
+            f"cannot read {shorten_list(walk.unreadable)}",
             fix="chmod u+r them, or add them to .gitignore",
         )

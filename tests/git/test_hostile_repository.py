@@ -199,10 +199,10 @@ def test_sessions_that_look_at_the_checkout(
 
 def test_a_bump_and_its_pull_request(repo: Path, canaries: Canaries, origin: Path) -> None:
     repos.write(repo, {"package.json": '{"bumped": true}\n'})
-    opened = git.open_repo(repo)
-    bump = proposal.prepare(opened)
+    checkout = git.open_repo(repo)
+    bump = proposal.prepare(checkout)
     assert bump
-    branch = ProposalBranch(opened, "bump")
+    branch = ProposalBranch(checkout, "bump")
     branch.require_in_base(bump.parent, "main")
     change = Change(parent=bump.parent, tree=bump.tree, title="Bump", body="")
     commit, is_pushed = branch.push(change)
@@ -221,10 +221,10 @@ def test_an_address_that_names_a_program(
     program = canaries.program("ext")
     repos.git(repo, "config", f"url.ext::{program} .insteadOf", str(origin))
     canaries.forget()
-    opened = git.open_repo(repo)
+    checkout = git.open_repo(repo)
     assert image.labels(source.from_working_tree(repo, build_args={}))
     with pytest.raises(TaskError, match="not allowed"):
-        ProposalBranch(opened, "bump").delete()
+        ProposalBranch(checkout, "bump").delete()
     repos.git(repo, "config", "remote.origin.url", f"ext::{program}")
     canaries.forget()
     with pytest.raises(TaskError, match="not allowed"):
@@ -300,9 +300,9 @@ def test_settings_that_are_data_still_count(tmp_path: Path) -> None:
     (repo / "run").chmod(0o755)
     repos.write(repo, {"x.tmp": "ignored"})
     assert repos.status(repo) == ""
-    opened = git.open_repo(repo)
-    assert opened.count_changes() == 0
-    assert (opened.flag("core.autocrlf"), opened.flag("core.fileMode")) == (True, False)
+    checkout = git.open_repo(repo)
+    assert checkout.count_changes() == 0
+    assert (checkout.flag("core.autocrlf"), checkout.flag("core.fileMode")) == (True, False)
     inside = repos.unpack(repo, tmp_path / "in")
     assert repos.status(inside) == ""
     assert not (inside / "x.tmp").exists()

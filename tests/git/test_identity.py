@@ -101,11 +101,11 @@ def test_what_git_in_the_image_says_is_part_of_the_identity(tmp_path: Path) -> N
         repos.git(repo, "config", name, value)
         identities.add(identity(repo))
         assert len(identities) == number, name
-    known = len(identities)
+    count = len(identities)
     repos.git(repo, "config", "user.name", "somebody")
     repos.git(repo, "config", "core.autocrlf", "1")  # as `yes`
     repos.git(repo, "config", "core.fileMode", "on")  # the default
-    assert len(identities | {identity(repo)}) == known
+    assert len(identities | {identity(repo)}) == count
 
 
 def test_a_sparse_checkout_says_the_same_in_the_image(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def test_an_index_says_nothing_of_this_machine(tmp_path: Path, form: str) -> Non
     indexfile.write(index, repo / ".git", into=second_index)
     assert second_index.read_bytes() == (repo / ".git/index").read_bytes()
     assert indexfile.read(git.open_repo(repo)) == index
-    shown = repos.git(repo, "ls-files", "--debug")
-    assert shown.count("  ctime: 0:0\n") == shown.count("  ctime: ") == len(index.entries) == 8
+    listing = repos.git(repo, "ls-files", "--debug")
+    assert listing.count("  ctime: 0:0\n") == listing.count("  ctime: ") == len(index.entries) == 8
     assert {path: path.stat().st_mtime_ns for path in original_objects} == original_objects
 
 

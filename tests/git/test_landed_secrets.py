@@ -199,20 +199,22 @@ def test_all_that_lands_has_been_looked_at(tmp_path: Path) -> None:
     repos.write(repo, {"staged.txt": "staged\n", "a.txt": "staged, too\n"})
     repos.git(repo, "add", "-A")
     repos.write(repo, {"staged.txt": "cleaned\n"})
-    seen: set[str] = set()
+    scanned_objects: set[str] = set()
 
-    def look(stored: Iterator[history.StoredObject]) -> Iterator[history.StoredObject]:
-        for item in stored:
-            seen.add(item.oid)
+    def look(stored_objects: Iterator[history.StoredObject]) -> Iterator[history.StoredObject]:
+        for item in stored_objects:
+            scanned_objects.add(item.oid)
             yield item
 
     real = history_scan.scan
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            history_scan, "scan", lambda store, stored, **more: real(store, look(stored), **more)
+            history_scan,
+            "scan",
+            lambda store, stored_objects, **options: real(store, look(stored_objects), **options),
         )
         of_the_working_tree(repo)
-    assert landed(repo, tmp_path / "out.git") == seen
+    assert landed(repo, tmp_path / "out.git") == scanned_objects
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ def test_what_killed_runs_left_goes_and_what_others_hold_stays(repo: git.Repo) -
     with objects.hold(repo, sha) as store:
         holds = store.git_dir.parent
     with subprocess.Popen(["sleep", "60"]) as child:
-        killed = liveness.current(child.pid)
+        killed_folder = liveness.current(child.pid)
         child.kill()
     owners = {
-        "hold-killed": killed,
+        "hold-killed": killed_folder,
         "hold-living": liveness.current(),
-        "hold-elsewhere": dataclasses.replace(killed, namespace="pid:[1]"),
-        "hold-forgotten": dataclasses.replace(killed, namespace="pid:[1]"),
+        "hold-elsewhere": dataclasses.replace(killed_folder, namespace="pid:[1]"),
+        "hold-forgotten": dataclasses.replace(killed_folder, namespace="pid:[1]"),
     }
     for name, owner in owners.items():
         (holds / name / "objects").mkdir(parents=True)
@@ -85,13 +85,13 @@ def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(
         return Path(result.stdout.strip())
 
     assert not run("").exists(), "an ordinary end"
-    killed = run("os.kill(os.getpid(), signal.SIGKILL)")
-    assert killed.is_dir()
-    opened = git.open_repo(repo)
+    killed_folder = run("os.kill(os.getpid(), signal.SIGKILL)")
+    assert killed_folder.is_dir()
+    checkout = git.open_repo(repo)
     isolation._sweep.cache_clear()
-    another = git.open_repo(repo)
-    assert not killed.exists()
-    assert opened.isolated.common.is_dir()
-    folder = another.isolated.common
-    del another
+    second_checkout = git.open_repo(repo)
+    assert not killed_folder.exists()
+    assert checkout.isolated.common.is_dir()
+    folder = second_checkout.isolated.common
+    del second_checkout
     assert not folder.exists()

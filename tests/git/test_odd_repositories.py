@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.base import project
-from tasks.base.errors import BadInput
+from tasks.base.errors import BadInput, TaskError
 from tasks.build import context, dockerfile, dockerignore, source
 from tasks.git import file_ids
 from tests.support import builder, repos
@@ -112,11 +113,41 @@ def test_tracked_files_that_dockerignore_takes_out_are_named(tmp_path: Path) -> 
         (repo / name).unlink()
     with pytest.raises(BadInput) as caught:
         dockerignore.refuse_left_out(source.from_working_tree(repo, build_args={}).tree)
-    shown = "docs/b/x2.md, pkg/node_modules/a/index.js, top.log"
-    assert caught.value.what == f".dockerignore keeps tracked files out of the build: {shown}"
+    listing = "docs/b/x2.md, pkg/node_modules/a/index.js, top.log"
+    assert caught.value.what == f".dockerignore keeps tracked files out of the build: {listing}"
     for name in ("pkg/node_modules/a/index.js", "top.log", "docs/b/x2.md"):
         repos.write(repo, {name: "x"})
     dockerignore.refuse_left_out(source.from_working_tree(repo, build_args={}).tree)
+
+
+def test_a_repository_whose_commit_is_lost_is_not_called_empty(tmp_path: Path) -> None:
+    origin = repos.new(tmp_path / "origin")
+    repos.git(tmp_path, "clone", "-q", "--shared", str(origin), str(tmp_path / "clone"))
+    origin.rename(tmp_path / "moved")
+    with pytest.raises(TaskError, match="not in this clone"):
+        source.from_working_tree(tmp_path / "clone", build_args={})
+
+
+@pytest.mark.parametrize("kind", ["work tree", "submodule"])
+def test_a_git_folder_of_another_folder_is_named(tmp_path: Path, kind: str) -> None:
+    repo = repos.new(tmp_path / "repo")
+    nested = repos.new(repo / "sub")
+    if kind == "submodule":
+        repos.git(repo, "add", "sub")
+        shutil.rmtree(nested / ".git")
+        (nested / ".git").mkdir()
+    else:
+        repos.git(nested, "config", "core.worktree", str(repo))
+    with pytest.raises(BadInput, match=r"sub.* (is not of that folder|has its files elsewhere)"):
+        source.from_working_tree(repo, build_args={})
+
+
+def test_a_checkout_whose_name_ends_in_a_line_break_is_the_one_that_is_built(
+    tmp_path: Path,
+) -> None:
+    repos.new(tmp_path / "repo", **{"wrong.txt": "x"})
+    repo = repos.new(tmp_path / "repo\n", **{"right.txt": "x"})
+    assert b"right.txt" in repos.listing(repos.unpack(repo, tmp_path / "in"))
 
 
 def test_deep_folders_are_built(tmp_path: Path) -> None:

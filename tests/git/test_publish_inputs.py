@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import re
 import socket
 import stat
-import subprocess
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.base.errors import BadInput
-from tasks.commands import snapshot_daytona
 from tasks.daytona import naming, request
 from tests.support import builder, repos
 
@@ -25,73 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.support.dry_run import DryRun
+
     Show = Callable[[str, object], None]
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    at = repos.new(tmp_path / "repo", **builder.buildable())
-    for number in range(3):
-        repos.write(at, {"n.txt": str(number)})
-        repos.commit(at)
-    return at
-
-
-@dataclass
-class DryRun:
-    """`snapshot_daytona -- --dry-run` in that repository, and what it started."""
-
-    repo: Path
-    capsys: pytest.CaptureFixture[str]
-    started: list[list[str]] = field(default_factory=list)
-
-    def __call__(self, *arguments: str) -> tuple[dict[str, Any], str]:
-        """Its JSON, and what it said to people."""
-        self.capsys.readouterr()
-        self.started.clear()
-        snapshot_daytona.main([*arguments, "--stage", "dev-x", "--dry-run", "--json"])
-        result = self.capsys.readouterr()
-        return json.loads(result.out), result.err
-
-    def refuses(self, ref: str) -> BadInput:
-        """In one line, with exit status 2; nothing is written, and git never sees the text."""
-        fingerprint = self._fingerprint()
-        with pytest.raises(BadInput) as caught:
-            self("--ref", ref)
-        assert caught.value.exit_status == 2
-        assert caught.value.fix
-        assert "\n" not in str(caught.value)
-        assert self._fingerprint() == fingerprint
-        assert {command[0] for command in self.started} == {"git"}
-        if len(ref.strip()) > 3:
-            assert not any(ref in word for command in self.started for word in command)
-        assert not any("fetch" in command for command in self.started)
-        return caught.value
-
-    def _fingerprint(self) -> dict[str, tuple[int, int]]:
-        paths = ((path, path.lstat()) for path in self.repo.parent.rglob("*"))
-        return {str(path): (s.st_mtime_ns, s.st_ctime_ns) for path, s in paths}
-
-
-@pytest.fixture
-def command(
-    repo: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> DryRun:
-    monkeypatch.setattr(request, "ROOT", repo)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("SANDBOX_ITERATE_REPO_REF", raising=False)
-    dry_run = DryRun(repo, capsys)
-    real = subprocess.Popen.__init__
-
-    def spy(self: Any, args: Any, *rest: Any, **options: Any) -> None:
-        dry_run.started.append([os.fsdecode(word) for word in args])
-        real(self, args, *rest, **options)
-
-    monkeypatch.setattr(subprocess.Popen, "__init__", spy)
-    return dry_run
 
 
 def sha(repo: Path, ref: str = "HEAD") -> str:
@@ -163,7 +95,7 @@ def test_a_branch_that_looks_like_an_option_is_published(command: DryRun, show: 
     for arguments in (["--ref", "-evil"], ["--ref=-evil"]):
         result, output = command(*arguments)
         assert result["sha"] == sha(command.repo, "HEAD~1")
-        assert not any(word == "-evil" for started in command.started for word in started)
+        assert not any(word == "-evil" for words in command.commands for word in words)
     show(
         "--ref -evil, a legal branch", next(line for line in output.splitlines() if "-evil" in line)
     )
@@ -271,16 +203,8 @@ def test_links_are_kept_and_never_followed(command: DryRun, tmp_path: Path, show
     context = builder.pack(command.repo, tmp_path / "parts")
     inside = builder.built(context, tmp_path / "in")
     assert {name: os.readlink(inside / name) for name in links} == links
-    assert b"canary-of-another-folder" not in contents(inside)
+    assert b"canary-of-another-folder" not in repos.contents(inside)
     show("links out of the tree, in a circle, to nothing", "kept as links; nothing is followed")
-
-
-def contents(inside: Path) -> bytes:
-    """Every file's bytes, and every object's in its git data, as git shows them."""
-    files = (path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
-    listed = repos.git(inside, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
-    objects = (repos.git(inside, "cat-file", "-p", line.split()[0]) for line in listed)
-    return b"".join([*(path.read_bytes() for path in files), *map(os.fsencode, objects)])
 
 
 @pytest.mark.case("N18")
@@ -302,64 +226,15 @@ def test_pipes_sockets_and_devices_are_not_opened(command: DryRun, show: Show) -
     show("a FIFO, a socket, a device in the tree", line)
 
 
-# In pieces: this file goes into the image, and is looked at for secrets like any other.
-SECRET = "ghp_" + "c3Z2" * 9
-TOKEN = "auth" + "Token"
-
-
-@pytest.mark.case("N22")
-def test_uncommitted_secrets_are_neither_packed_nor_shown(
-    command: DryRun, tmp_path: Path, show: Show
-) -> None:
-    repo = command.repo
-    repos.git(repo, "remote", "add", "origin", f"https://me:{SECRET}@git.example/a.git")
-    repos.git(repo, "config", "http.extraheader", f"AUTHORIZATION: basic {SECRET}")
-    repos.write(repo, {".env": SECRET, ".npmrc": f"//r.example/:_{TOKEN}={SECRET}",
-                       "id_rsa": SECRET, "sub/.env.local": SECRET})  # fmt: skip
-    _, output = command("--ref", "main")
-    assert SECRET not in output
-    assert not any(SECRET in word for started in command.started for word in started)
-    inside = builder.built(builder.pack(repo, tmp_path / "parts"), tmp_path / "in")
-    assert SECRET.encode() not in contents(inside)
-    show("secrets in .env, .npmrc, id_rsa, .git/config, the remote's URL: not committed",
-         next(line for line in output.splitlines() if "uncommitted" in line))  # fmt: skip
-
-
-@pytest.mark.case("N22")
-@pytest.mark.parametrize("name", [".env", ".npmrc", "id_rsa"])
-def test_a_secret_that_is_committed_is_refused(command: DryRun, name: str, show: Show) -> None:
-    content = f"//r.example/:_{TOKEN}={SECRET}" if name == ".npmrc" else SECRET
-    repos.write(command.repo, {name: content})
-    repos.commit(command.repo)
-    with pytest.raises(BadInput, match="secrets must not") as caught:
-        command("--ref", "main")
-    assert name in caught.value.what
-    assert SECRET not in str(caught.value)
-    show(f"a secret in a committed {name}", caught.value)
-
-
-@pytest.mark.case("N23")
-def test_a_secret_that_was_deleted_is_found(command: DryRun, show: Show) -> None:
-    repos.write(command.repo, {"notes.txt": f"token {SECRET}"})
-    repos.commit(command.repo)
-    repos.git(command.repo, "rm", "-q", "notes.txt")
-    repos.commit(command.repo)
-    with pytest.raises(BadInput, match="in the history") as caught:
-        command("--ref", "main")
-    assert "notes.txt" in caught.value.what
-    assert SECRET not in str(caught.value)
-    show("a secret that was committed once and deleted later", caught.value)
-
-
 @pytest.mark.case("F48")
 def test_a_git_gc_at_the_same_time_does_no_harm(command: DryRun, show: Show) -> None:
     """Twenty times, at whatever moment they meet; what is published stays the same."""
     clean, _ = command("--ref", "main")
-    over = threading.Event()
+    end = threading.Event()
     collected = []
 
     def collect() -> None:
-        while not over.is_set():
+        while not end.is_set():
             repos.git(command.repo, "repack", "-q", "-a", "-d", "-f", check=False)
             repos.git(command.repo, "gc", "-q", "--prune=now", check=False)
             collected.append(1)
@@ -377,6 +252,6 @@ def test_a_git_gc_at_the_same_time_does_no_harm(command: DryRun, show: Show) -> 
                 os.environ["XDG_CACHE_HOME"] = cache
             assert result["context"] == clean["context"]
     finally:
-        over.set()
+        end.set()
         thread.join()
     show("git gc --prune=now during a build from a ref", f"as ever; {len(collected)} times")

@@ -138,18 +138,18 @@ def test_ambiguous_names_list_what_they_could_be(repo: Path) -> None:
 
 
 def test_an_ambiguous_short_id(repo: Path) -> None:
-    seen: dict[str, str] = {}
+    commits: dict[str, str] = {}
     base = sha(repo, "HEAD^{tree}")
     for number in range(3000):
         commit = repos.git(repo, "commit-tree", base, "-m", str(number)).strip()
         prefix = commit[:4]
-        if prefix in seen:
+        if prefix in commits:
             with pytest.raises(BadInput, match="ambiguous") as caught:
                 resolve(repo, prefix)
             assert commit[:12] in caught.value.what
-            assert seen[prefix][:12] in caught.value.what
+            assert commits[prefix][:12] in caught.value.what
             return
-        seen[prefix] = commit
+        commits[prefix] = commit
     raise AssertionError("no two ids began alike")
 
 
@@ -167,10 +167,10 @@ def test_what_is_no_commit(repo: Path) -> None:
 def test_any_text_is_a_commit_or_refused(text: str) -> None:
     from tasks.base.project import ROOT
 
-    opened = git.open_repo(ROOT)
+    checkout = git.open_repo(ROOT)
     message = ""
     try:
-        assert len(refs.resolve(opened, text).sha) == 40
+        assert len(refs.resolve(checkout, text).sha) == 40
     except BadInput as error:
         message = str(error)
     assert "\n" not in message

@@ -186,14 +186,14 @@ def test_a_half_done_sync_is_completed_by_the_next(
     repos.write(host, {f"{n}.txt": f"changed {n}" for n in range(10)})
     copy, copies = sync._bring, 0
 
-    def killed(source: bytes, to: bytes, entry: Entry) -> None:
+    def interrupt(source: bytes, to: bytes, entry: Entry) -> None:
         nonlocal copies
         copies += 1
         if copies == 5:
             raise KeyboardInterrupt
         copy(source, to, entry)
 
-    monkeypatch.setattr(sync, "_bring", killed)
+    monkeypatch.setattr(sync, "_bring", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sync.mirror(host, inside)
     monkeypatch.setattr(sync, "_bring", copy)
@@ -222,11 +222,11 @@ def test_a_change_while_copying_leads_to_a_second_pass(
 
 def test_a_host_that_never_holds_still_is_an_error_not_a_mixture(tmp_path: Path) -> None:
     host, inside = pair(tmp_path)
-    over = threading.Event()
+    end = threading.Event()
 
     def write_on() -> None:
         number = 0
-        while not over.is_set():
+        while not end.is_set():
             number += 1
             (host / "readme.txt").write_text(str(number))
 
@@ -236,7 +236,7 @@ def test_a_host_that_never_holds_still_is_an_error_not_a_mixture(tmp_path: Path)
         with pytest.raises(TaskError, match="keep changing"):
             sync.mirror(host, inside)
     finally:
-        over.set()
+        end.set()
         writer.join()
     sync.mirror(host, inside)
     assert_same_content(host, inside)

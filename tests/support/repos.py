@@ -102,6 +102,14 @@ def listing(at: Path) -> dict[bytes, tuple[str, bytes]]:
     return entries
 
 
+def contents(inside: Path) -> bytes:
+    """Every file's bytes, and every object's in its git data, as git shows them."""
+    files = (path for path in inside.rglob("*") if path.is_file() and not path.is_symlink())
+    lines = git(inside, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
+    objects = (git(inside, "cat-file", "-p", line.split()[0]) for line in lines)
+    return b"".join([*(path.read_bytes() for path in files), *map(os.fsencode, objects)])
+
+
 def same(outside: Path, inside: Path) -> None:
     """What the image gets equals what is outside: files, modes, `git status`, history."""
     ignored_names = git(outside, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory")

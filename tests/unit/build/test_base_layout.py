@@ -20,7 +20,7 @@ CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_
 LAYER = b"a layer's tar"
 
 
-def saved(to: Path, *, config: str, layers: dict[str, bytes], names: list[str]) -> Path:
+def save_archive(to: Path, *, config: str, layers: dict[str, bytes], names: list[str]) -> Path:
     """An archive as `docker save` writes it; a name of `names` not in `layers` is a link."""
     with tarfile.open(to, "w") as tar:
         image = [{"Config": config, "RepoTags": ["debian:x"], "Layers": names}]
@@ -58,7 +58,7 @@ def read(layout: Path) -> list[tuple[str, bytes]]:
 
 def test_of_engine_25_and_newer(tmp_path: Path) -> None:
     blob = "blobs/sha256/"
-    archive = saved(
+    archive = save_archive(
         tmp_path / "a.tar", config=f"{blob}c", layers={f"{blob}l": LAYER}, names=[f"{blob}l"]
     )
     base_layout.convert(archive, tmp_path / "out")
@@ -68,7 +68,7 @@ def test_of_engine_25_and_newer(tmp_path: Path) -> None:
 
 
 def test_of_engine_23_where_a_layer_twice_is_a_link(tmp_path: Path) -> None:
-    archive = saved(
+    archive = save_archive(
         tmp_path / "a.tar", config="c.json", layers={"1/layer.tar": LAYER},
         names=["1/layer.tar", "2/layer.tar"],
     )  # fmt: skip
@@ -77,21 +77,21 @@ def test_of_engine_23_where_a_layer_twice_is_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("packed", "kind"),
+    ("layer", "kind"),
     [(gzip.compress(LAYER), ".tar+gzip"), (b"\x28\xb5\x2f\xfd" + LAYER, ".tar+zstd")],
     ids=["gzip", "zstd"],
 )
 def test_of_the_containerd_store_whose_layers_are_packed(
-    tmp_path: Path, packed: bytes, kind: str
+    tmp_path: Path, layer: bytes, kind: str
 ) -> None:
-    archive = saved(tmp_path / "a.tar", config="c", layers={"l": packed}, names=["l"])
+    archive = save_archive(tmp_path / "a.tar", config="c", layers={"l": layer}, names=["l"])
     base_layout.convert(archive, tmp_path / "out")
-    assert read(tmp_path / "out") == [(kind, packed)]
+    assert read(tmp_path / "out") == [(kind, layer)]
 
 
 def test_the_same_image_gives_the_same_layout(tmp_path: Path) -> None:
     for number, config in enumerate(["c.json", "blobs/sha256/c"]):
-        archive = saved(tmp_path / "a.tar", config=config, layers={"l": LAYER}, names=["l"])
+        archive = save_archive(tmp_path / "a.tar", config=config, layers={"l": LAYER}, names=["l"])
         base_layout.convert(archive, tmp_path / str(number))
     first, second = ((tmp_path / n / "index.json").read_bytes() for n in "01")
     assert first == second

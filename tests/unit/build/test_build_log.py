@@ -3,7 +3,7 @@ from __future__ import annotations
 from tasks.build import build_log
 
 # As `docker buildx build --progress=plain` of buildx 0.13.1 printed it, shortened.
-FAILED = """\
+FAILED_BUILD = """\
 #0 building with "default" instance using docker driver
 
 #1 [internal] load build definition from Dockerfile
@@ -50,17 +50,17 @@ def fed(text: str) -> build_log.Build:
 
 
 def test_a_failed_build_names_its_step_and_last_lines() -> None:
-    build = fed(FAILED)
-    assert build.failed is not None
-    assert build.failed.name == "[pi 2/2] RUN sh npm-tool.sh pi"
-    assert list(build.failed.output)[-1] == "npm error notarget No matching version found"
+    build = fed(FAILED_BUILD)
+    assert build.failed_step is not None
+    assert build.failed_step.name == "[pi 2/2] RUN sh npm-tool.sh pi"
+    assert list(build.failed_step.output)[-1] == "npm error notarget No matching version found"
     assert build.trailer.endswith("exit code: 1")
     assert build.counts() == (3, 1)
     assert build.steps[7].seconds == 3.2
 
 
 def test_running_steps_are_known_at_any_moment() -> None:
-    build = fed("\n".join(FAILED.splitlines()[:12]))
+    build = fed("\n".join(FAILED_BUILD.splitlines()[:12]))
     assert [step.name for step in build.running] == ["[pi 2/2] RUN sh npm-tool.sh pi"]
 
 
@@ -75,8 +75,8 @@ def test_internal_steps_are_not_counted_but_their_failure_is_found() -> None:
     name = "#2 [internal] load metadata for docker.io/library/debian:trixie-slim"
     build = fed(f"{name}\n#2 ERROR: failed to do request: dial tcp: no such host\n")
     assert build.counts() == (0, 0)
-    assert build.failed is not None
-    assert "no such host" in build.failed.error
+    assert build.failed_step is not None
+    assert "no such host" in build.failed_step.error
 
 
 # BuildKit 0.13 with `--cache-from` and `--cache-to …,ignore-error=true`; first nobody answers.
@@ -98,7 +98,7 @@ NO_CACHE = """\
  > importing cache manifest from 127.0.0.1:5/x/y:c:
 ------
 """
-FETCHED = """\
+FETCHED_LAYERS = """\
 #4 importing cache manifest from 127.0.0.1:5000/x/y:c
 #4 inferred cache manifest type: application/vnd.oci.image.manifest.v1+json done
 #4 DONE 0.0s
@@ -132,24 +132,26 @@ FETCHED = """\
 
 def test_a_cache_that_is_away_fails_no_build() -> None:
     build = fed(NO_CACHE)
-    assert build.failed is None
-    read, written = build.cache("read"), build.cache("write")
+    assert build.failed_step is None
+    read, write = build.cache("read"), build.cache("write")
     assert read is not None
-    assert written is not None
-    assert (read.state, written.state) == ("failed", "failed")
+    assert write is not None
+    assert (read.state, write.state) == ("failed", "failed")
     assert read.error.endswith("connection refused")
     assert build.counts() == (1, 0)
 
 
 def test_the_step_that_broke_is_named_although_the_cache_failed_first() -> None:
-    broken = NO_CACHE.replace("#7 DONE 1.2s", "#7 ERROR: process did not complete: exit code: 2")
-    failed = fed(broken).failed
-    assert failed is not None
-    assert failed.name == "[one 1/2] RUN make"
+    failing_step = NO_CACHE.replace(
+        "#7 DONE 1.2s", "#7 ERROR: process did not complete: exit code: 2"
+    )
+    failed_step = fed(failing_step).failed_step
+    assert failed_step is not None
+    assert failed_step.name == "[one 1/2] RUN make"
 
 
 def test_what_a_shared_cache_had_counts_as_cached() -> None:
-    build = fed(FETCHED)
+    build = fed(FETCHED_LAYERS)
     assert build.counts() == (2, 3)
     assert {n: s.state for n, s in build.steps.items() if not s.internal} == {
         7: "cached",

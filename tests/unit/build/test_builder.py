@@ -49,7 +49,7 @@ Endpoint:  tcp://127.0.0.1:34562
 Status:    inactive
 Platforms: linux/arm64
 """
-DOWN = """\
+SILENT_BUILDER = """\
 Name:   far
 Driver: remote
 
@@ -58,7 +58,7 @@ Name:     far0
 Endpoint: tcp://127.0.0.1:1
 Status:   inactive
 """
-STOPPED = """\
+STOPPED_BUILDER = """\
 Name:   box
 Driver: docker-container
 
@@ -109,9 +109,9 @@ class Docker:
         return self
 
     @property
-    def asked(self) -> list[str]:
-        asked = self._folder / "asked"
-        return asked.read_text().splitlines() if asked.exists() else []
+    def requests(self) -> list[str]:
+        requests = self._folder / "asked"
+        return requests.read_text().splitlines() if requests.exists() else []
 
     @property
     def engine(self) -> Engine:
@@ -136,19 +136,19 @@ def info(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_without_a_name_it_is_what_buildx_would_take(docker: Docker) -> None:
     chosen_builder = builder.require(docker.says(inspect=OWN_BUILDER).engine)
-    assert (chosen_builder.name, chosen_builder.driver, chosen_builder.own) == (
+    assert (chosen_builder.name, chosen_builder.driver, chosen_builder.is_engines) == (
         "default",
         "docker",
         True,
     )
-    assert docker.asked == ["buildx inspect"]
+    assert docker.requests == ["buildx inspect"]
 
 
 def test_a_remote_one_builds_for_the_engine(docker: Docker) -> None:
     chosen_builder = builder.require(docker.says(inspect=REMOTE).engine, "far")
-    assert (chosen_builder.name, chosen_builder.own) == ("far", False)
+    assert (chosen_builder.name, chosen_builder.is_engines) == ("far", False)
     assert str(chosen_builder) == "far (remote, tcp://127.0.0.1:34561)"
-    assert docker.asked == ["buildx inspect far"]
+    assert docker.requests == ["buildx inspect far"]
 
 
 def test_all_nodes_are_read() -> None:
@@ -178,18 +178,18 @@ def test_the_candidates_of_old_and_new_lists(text: str) -> None:
 
 def test_one_that_does_not_answer_is_said_at_once(docker: Docker) -> None:
     with pytest.raises(builder.NoBuilder, match=r"far .*tcp://127.0.0.1:1.* does not answer"):
-        builder.require(docker.says(inspect=DOWN).engine, "far")
+        builder.require(docker.says(inspect=SILENT_BUILDER).engine, "far")
 
 
 def test_why_it_does_not_answer_is_quoted(docker: Docker) -> None:
-    failing = DOWN.replace("Status:   inactive", "Error:    tls: bad \x1b[31mcertificate")
+    failing = SILENT_BUILDER.replace("Status:   inactive", "Error:    tls: bad \x1b[31mcertificate")
     with pytest.raises(builder.NoBuilder, match=r"tls: bad \\x1b\[31mcertificate"):
         builder.require(docker.says(inspect=failing).engine, "far")
 
 
 def test_one_that_starts_when_it_is_needed_may_be_down(docker: Docker) -> None:
-    chosen_builder = builder.require(docker.says(inspect=STOPPED).engine, "box")
-    assert (chosen_builder.driver, chosen_builder.own) == (
+    chosen_builder = builder.require(docker.says(inspect=STOPPED_BUILDER).engine, "box")
+    assert (chosen_builder.driver, chosen_builder.is_engines) == (
         "docker-container",
         False,
     )
@@ -206,12 +206,12 @@ def test_another_engine_keeps_its_images_to_itself(docker: Docker) -> None:
     with pytest.raises(builder.NoBuilder) as caught:
         builder.require(docker.says(inspect=description, id="theirs\n").engine, "office")
     assert "--driver docker-container office" in caught.value.fix
-    assert docker.asked[-1] == "--context office info --format {{.ID}}"
+    assert docker.requests[-1] == "--context office info --format {{.ID}}"
 
 
 def test_our_engine_under_another_name_is_ours(docker: Docker) -> None:
     description = OWN_BUILDER.replace("default", "desktop-linux")
-    assert builder.require(docker.says(inspect=description, id="ours\n").engine).own
+    assert builder.require(docker.says(inspect=description, id="ours\n").engine).is_engines
 
 
 @pytest.mark.parametrize("name", ["", "-x", "--builder=x", "a b", "a\n", "../x", "ü"])
@@ -242,14 +242,14 @@ def test_it_can_with_the_containerd_store(docker: Docker, info: dict[str, Any]) 
     plan = builder.plan_build(
         docker.says(inspect=OWN_BUILDER).engine, environment={CACHE: "registry:host.example/a"}
     )
-    assert plan.builder.own
+    assert plan.builder.is_engines
     assert str(plan.cache) == "registry:host.example/a"
 
 
 def test_a_setting_that_cannot_be_is_said_before_anybody_is_asked(docker: Docker) -> None:
     with pytest.raises(BadInput):
         builder.plan_build(docker.engine, "far", environment={CACHE: "yes"})
-    assert docker.asked == []
+    assert docker.requests == []
 
 
 def test_the_variable_chooses(docker: Docker) -> None:
@@ -257,7 +257,7 @@ def test_the_variable_chooses(docker: Docker) -> None:
         docker.says(inspect=REMOTE).engine,
         environment={builder.VARIABLE: "far", CACHE: "registry:host.example/a"},
     )
-    assert docker.asked == ["buildx inspect far"]
+    assert docker.requests == ["buildx inspect far"]
     assert (plan.builder.name, str(plan.cache)) == (
         "far",
         "registry:host.example/a",

@@ -42,7 +42,7 @@ FORMS = [
 
 
 def only_definition(text: str, name: str) -> dockerfile_env.Definition:
-    return dockerfile_env.only(dockerfile_env.definitions(text), name)
+    return dockerfile_env.single_definition(dockerfile_env.definitions(text), name)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -12,8 +12,8 @@ from tasks.build.layer_cache import Cache
 from tasks.engine.errors import EngineDown
 from tests.support import repos
 
-OWN_BUILDER = Builder("default", "docker", "default", own=True)
-REMOTE_BUILDER = Builder("far", "remote", "tcp://far.example:1234", own=False)
+OWN_BUILDER = Builder("default", "docker", "default", is_engines=True)
+REMOTE_BUILDER = Builder("far", "remote", "tcp://far.example:1234", is_engines=False)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_the_platform_is_part_of_the_identity(tmp_path: Path) -> None:
      (" linux/arm/v7 ", "linux/arm/v7"), ("aarch64", "linux/arm64"), ("", None)],
 )  # fmt: skip
 def test_the_variable_is_read_as_docker_does(text: str, platform: str | None) -> None:
-    assert platforms.requested({platforms.VARIABLE: text}) == platform
+    assert platforms.requested_platform({platforms.VARIABLE: text}) == platform
 
 
 @pytest.mark.parametrize("text", ["windows/amd64", "linux/", "a/b/c/d", "linux arm64", "linux\n"])

@@ -62,8 +62,13 @@ def test_changes_that_do_not(tmp_path: Path, change: Callable[[Path], object]) -
 
 def test_build_arguments_count(tmp_path: Path) -> None:
     repo = repos.new(tmp_path / "repo")
-    seen = {identity(repo), identity(repo, A="1"), identity(repo, A="2"), identity(repo, B="1")}
-    assert len(seen) == 4
+    identities = {
+        identity(repo),
+        identity(repo, A="1"),
+        identity(repo, A="2"),
+        identity(repo, B="1"),
+    }
+    assert len(identities) == 4
 
 
 def test_trusting_the_index_or_not_is_the_same(tmp_path: Path) -> None:
