@@ -258,6 +258,7 @@ def _git_data(source: Source, store: Store, files: dict[str, Any], into: Path) -
     order = {
         "format": FORMAT,
         "sha": source.sha,
+        # restore.py of older commits gives it to the files.
         "time": commits.read(store, source.sha).committed,
         "files": {**files, **listed},
         "thin": [name for name in files if name.startswith(f"{THIN}/")],
