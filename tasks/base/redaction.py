@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from tasks.base import tokens
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,6 +28,7 @@ PATTERNS: Final = (
     re.compile(r"(://[^/\s:@]+:)[^@\s/]+(?=@)"),
     re.compile(r"()\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|npm_\w{20,})"),
 )
+_REST_OF_TOKEN: Final = re.compile(rb"[\w.+/=~-]*")
 #: The first and the last line of a key (RFC 7468).
 KEY_BOUNDARY: Final = re.compile(r"-----(?P<side>BEGIN|END) [A-Z ]{0,40}PRIVATE KEY-----")
 
@@ -46,7 +49,23 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text = text.replace(secret, MASK)
     for pattern in PATTERNS:
         text = pattern.sub(rf"\1{MASK}", text)
-    return _without_keys(text)
+    return _without_keys(_without_tokens(text))
+
+
+def _without_tokens(text: str) -> str:
+    """`text` without what has the form of an issuer's token, each to the end of its word."""
+    raw = text.encode("utf-8", "surrogatepass")
+    parts: list[bytes] = []
+    at = 0
+    for token in tokens.find(raw):
+        if token.start < at:
+            continue
+        end = _REST_OF_TOKEN.match(raw, token.end)
+        parts += [raw[at : token.start], MASK.encode()]
+        at = end.end() if end else token.end
+    if not parts:
+        return text
+    return b"".join([*parts, raw[at:]]).decode("utf-8", "surrogatepass")
 
 
 def _without_keys(text: str) -> str:

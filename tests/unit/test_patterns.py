@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.base import redaction
+from tasks.base import redaction, tokens
 from tasks.base.project import ROOT
 from tasks.git.secrets import containers, rules, values
 from tests.support import regex_attacks, regex_work
@@ -212,8 +212,8 @@ def test_the_counter_matches_as_python_does(pattern: str, text: str) -> None:
 #: Many are made of parts, which a reader of the source alone does not see.
 SECRET_FORMS = [
     *(form for _, form in rules.CONTENT.values()),
-    *(form for forms in rules.TOKENS.values() for _, form in forms),
-    rules.BEGINNING, values.KEYED, values.LOOSE, values.URL, values.JWT,
+    *(form for forms in tokens.BY_BEGINNING.values() for _, form in forms),
+    tokens.BEGINNING, values.KEYED, values.LOOSE, values.URL, values.JWT,
     *containers.FORMS.values(),
 ]  # fmt: skip
 

@@ -11,15 +11,15 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tasks.git.secrets import containers, tokens, values
+from tasks.base import tokens
+from tasks.git.secrets import containers, names, values
 from tasks.git.secrets.names import by_name, is_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["by_content", "by_name", "by_stream", "digest", "is_store", "worth_reading"]
 
@@ -74,48 +74,6 @@ _PUBLISHED: Final = (b"EXAMPLE", b"4eC39HqLyjWDarjt", b"TYooMQauvdEDq54N")
 _STAND_INS: Final = re.compile(rb"(?i)x{4}|your[_-]|placeholder|example|(.)\1{7}|\.\.\.", re.DOTALL)
 
 
-def _prefix(form: str) -> bytes:
-    """How all tokens of a form begin."""
-    return re.split(r"[\[(\\]", form.replace(r"\.", "."), maxsplit=1)[0].encode()
-
-
-def _any_of(words: Iterable[bytes]) -> bytes:
-    """A form of all the words that looks at each character of a text a few times at most.
-
-    >>> _any_of([b"ghp_", b"gho_", b"sk-"])
-    b'(?:g(?:h(?:o(?:_)|p(?:_)))|s(?:k(?:-)))'
-    """
-    branches: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for word in sorted(words):
-        branches[word[:1]].append(word[1:])
-    alternatives = (
-        re.escape(first) + (b"" if b"" in rest else _any_of(rest))
-        for first, rest in branches.items()
-    )
-    return b"(?:" + b"|".join(alternatives) + b")"
-
-
-def _by_beginning() -> dict[bytes, list[tuple[str, re.Pattern[bytes]]]]:
-    compiled = []
-    for kind, forms in tokens.FORMS.items():
-        for form in forms:
-            beginning = _prefix(form)
-            # In a database's file, say, the text before a token is another's end.
-            is_distinct = "(?<=" in form or (len(beginning) > 3 and beginning.endswith(b"_"))
-            boundary = "" if is_distinct else "(?<![A-Za-z0-9])"
-            compiled.append((beginning, (kind, re.compile(f"{boundary}{form}".encode()))))
-    beginnings = {beginning for beginning, _ in compiled}
-    # What begins with another's beginning is found by that.
-    return {
-        shortest: [form for beginning, form in compiled if beginning.startswith(shortest)]
-        for shortest in beginnings
-        if not any(shortest != other and shortest.startswith(other) for other in beginnings)
-    }
-
-
-#: Beginning of a token → what it may be.
-TOKENS: Final = _by_beginning()
-BEGINNING: Final = re.compile(_any_of(TOKENS))
 _BASE64: Final = re.compile(rb"(?<![\w+/.-])[A-Za-z0-9+/]{24,}")
 
 
@@ -174,11 +132,9 @@ def _words(text: bytes) -> Iterator[bytes]:
 
 def _by_tokens(words: bytes) -> str | None:
     for text in (words, _decoded(words)):
-        for beginning in BEGINNING.finditer(text):
-            for kind, form in TOKENS[beginning[0]]:
-                match = form.match(text, beginning.start())
-                if match and not _is_stand_in(match[0]):
-                    return kind
+        for token in tokens.find(text):
+            if not _is_stand_in(text[token.start : token.end]):
+                return token.kind
         if b"eyJ" in text and any(values.live_jwts(text)):
             return "JSON Web Token"
         if b"PRIVATE KEY" in text and CONTENT["private key"][1].search(text):
@@ -206,11 +162,9 @@ def _decoded(words: bytes) -> bytes:
 @functools.cache
 def digest() -> str:
     """Identifies these rules: what was scanned with other rules is scanned again."""
-    folder = Path(__file__).parent
-    sources = [
-        folder / f"{name}.py" for name in ("containers", "names", "rules", "tokens", "values")
-    ]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    modules = (containers, names, tokens, values)
+    files = [__file__, *(str(module.__file__) for module in modules)]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def worth_reading(size: int) -> bool:

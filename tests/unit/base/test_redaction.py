@@ -43,6 +43,10 @@ def test_a_short_value_is_not_taken_for_a_secret(short: str) -> None:
         ("/auth?token=0123456789&x=1", f"/auth?token={MASK}&x=1"),
         ("key sk-ant-" + "a" * 20 + " end", f"key {MASK} end"),
         ("ghp_" + "a" * 36, MASK),
+        ("id AKIA" + "ABCDEFGH23456723, x", f"id {MASK}, x"),
+        ("é glpat-" + "a1B2" * 6 + "!", f"é {MASK}!"),
+        ("at xoxb-" + "1234567890-abcdefghijKLMNOP\n", f"at {MASK}\n"),
+        ("dtn_" + "0a" * 32 + " dtn_" + "1b" * 32, f"{MASK} {MASK}"),
         (
             "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----",
             MASK,

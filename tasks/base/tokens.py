@@ -1,15 +1,17 @@
 """Tokens whose form leaves no doubt: their issuers publish it so that scanners find them.
 
-The forms are the issuers'; tests/git/test_secret_rules.py holds them against gitleaks.
+The forms are the issuers'; tests/git/test_canaries.py holds them against gitleaks.
 No form has an open end: each place of a text costs no more than a form is long.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: Of a form, the characters that all its tokens are made of.
 _A: Final = "[A-Za-z0-9]"
@@ -131,3 +133,64 @@ FORMS: Final[Mapping[str, tuple[str, ...]]] = {
         f"sdk-{_UUID}", f"s-s4t2[ua][df]-{_X}{{64}}", f"cfut_{_W}{{40}}", f"lob_live_{_X}{{35}}",
     ),
 }  # fmt: skip
+
+
+class Token(NamedTuple):
+    """What is at text[start:end]."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def _prefix(form: str) -> bytes:
+    """How all tokens of a form begin."""
+    return re.split(r"[\[(\\]", form.replace(r"\.", "."), maxsplit=1)[0].encode()
+
+
+def _any_of(words: Iterable[bytes]) -> bytes:
+    """A form of all the words that looks at each character of a text a few times at most.
+
+    >>> _any_of([b"ghp_", b"gho_", b"sk-"])
+    b'(?:g(?:h(?:o(?:_)|p(?:_)))|s(?:k(?:-)))'
+    """
+    branches: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for word in sorted(words):
+        branches[word[:1]].append(word[1:])
+    alternatives = (
+        re.escape(first) + (b"" if b"" in rest else _any_of(rest))
+        for first, rest in branches.items()
+    )
+    return b"(?:" + b"|".join(alternatives) + b")"
+
+
+def _by_beginning() -> dict[bytes, list[tuple[str, re.Pattern[bytes]]]]:
+    compiled = []
+    for kind, forms in FORMS.items():
+        for form in forms:
+            beginning = _prefix(form)
+            # In a database's file, say, the text before a token is another's end.
+            is_distinct = "(?<=" in form or (len(beginning) > 3 and beginning.endswith(b"_"))
+            boundary = "" if is_distinct else "(?<![A-Za-z0-9])"
+            compiled.append((beginning, (kind, re.compile(f"{boundary}{form}".encode()))))
+    beginnings = {beginning for beginning, _ in compiled}
+    # What begins with another's beginning is found by that.
+    return {
+        shortest: [form for beginning, form in compiled if beginning.startswith(shortest)]
+        for shortest in beginnings
+        if not any(shortest != other and shortest.startswith(other) for other in beginnings)
+    }
+
+
+#: Beginning of a token → what it may be.
+BY_BEGINNING: Final = _by_beginning()
+BEGINNING: Final = re.compile(_any_of(BY_BEGINNING))
+
+
+def find(text: bytes) -> Iterator[Token]:
+    """The tokens of `text`, placeholders of their form among them; each as far as its form goes."""
+    for beginning in BEGINNING.finditer(text):
+        for kind, form in BY_BEGINNING[beginning[0]]:
+            match = form.match(text, beginning.start())
+            if match:
+                yield Token(kind, match.start(), match.end())
