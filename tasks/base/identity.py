@@ -7,11 +7,13 @@ change it. What cannot read that table is compared with it by tasks/testing/iden
 from __future__ import annotations
 
 import re
-import tomllib
+import reprlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.base import console
 from tasks.base.errors import BadInput
+from tasks.base.parsing import parse_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,16 +81,16 @@ def read(pyproject: Path) -> Identity:
     """The identity in a pyproject.toml. Raises `BadInput` for a value that cannot be used."""
     try:
         text = pyproject.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{pyproject} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{pyproject} cannot be read: {error}", fix="correct it") from error
     return parse(text)
 
 
 def parse(pyproject: str) -> Identity:
     """As `read`, of the file's text. A key that is missing has its default."""
     try:
-        table: Any = tomllib.loads(pyproject)
-    except tomllib.TOMLDecodeError as error:
+        table: Any = parse_toml(pyproject)
+    except ValueError as error:
         raise BadInput(f"pyproject.toml is not valid TOML: {error}") from error
     for name in ("tool", "sandbox"):
         table = table.get(name, {}) if isinstance(table, dict) else None
@@ -98,7 +100,8 @@ def parse(pyproject: str) -> Identity:
     settings = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if unknown := sorted(settings.keys() - keys):
         raise BadInput(
-            f"{TABLE}: unknown key `{unknown[0]}`", fix=f"the keys are: {', '.join(sorted(keys))}"
+            f"{TABLE}: unknown key `{console.printable(unknown[0])[:80]}`",
+            fix=f"the keys are: {', '.join(sorted(keys))}",
         )
     values = {key.replace("-", "_"): _valid(key, value) for key, value in settings.items()}
     identity = Identity(**values)
@@ -117,4 +120,4 @@ def _valid(key: str, value: object) -> Any:
         description = f"a number from {low} to {high}"
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-    raise BadInput(f"{TABLE}: `{key}` is {value!r}", fix=f"it has to be {description}")
+    raise BadInput(f"{TABLE}: `{key}` is {reprlib.repr(value)}", fix=f"it has to be {description}")

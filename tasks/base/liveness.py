@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from tasks.base.parsing import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -47,7 +49,7 @@ class Owner:
     def from_label(cls, text: str) -> Owner | None:
         """The owner that a label names; None for a text that is not one of our labels."""
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
             owner = cls(**fields)
         except (ValueError, TypeError):
             return None

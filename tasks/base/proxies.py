@@ -117,7 +117,7 @@ def _entries(no_proxy: str) -> Iterator[tuple[str, int | None]]:
     """Names in lower case without `*.` or a dot before them, and their ports."""
     for word in re.split(r"[,\s]+", no_proxy.lower()):
         name, port = word, None
-        if match := re.fullmatch(r"\[([^]]*)\](?::(\d+))?|([^:]+):(\d+)", word):
+        if match := re.fullmatch(r"\[([^]]*)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", word):
             name = match[1] or match[3] or ""
             digits = match[2] or match[4]
             port = int(digits) if digits else None

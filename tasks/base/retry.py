@@ -36,6 +36,8 @@ Kind = Literal[
 #: What is worth another try. Everything else is said once, at once.
 PASSING: Final[frozenset[Kind]] = frozenset({"rate", "transient", "network"})
 
+#: Seconds; no server asks for more in earnest.
+_LONGEST_WAIT: Final = 1e9
 _QUOTA: Final = re.compile(
     r"quota|maximum allowed|limit (?:exceeded|reached|of)|exceeds? .{0,300}limit", re.IGNORECASE
 )
@@ -124,7 +126,7 @@ def asked_to_wait(headers: Mapping[str, str], *, current_time: float | None = No
 
 def _seconds(value: str, current_time: float | None) -> float | None:
     if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-        return float(value)
+        return min(float(value), _LONGEST_WAIT)
     date = parse_date(value)
     if date is None:
         return None

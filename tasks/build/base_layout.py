@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from tasks.base import console, files, process, project
+from tasks.base.parsing import parse_json
 
 if TYPE_CHECKING:
     from tasks.engine.engine import Engine
@@ -61,7 +62,7 @@ def of(engine: Engine, name: str, into: Path | None = None) -> Layout | None:
                     raise
         files.remove_unused(into, seconds=_MAX_AGE)
     os.utime(folder)
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    index = parse_json((folder / "index.json").read_text(encoding="utf-8"))
     return Layout(folder, index["manifests"][0]["digest"])
 
 

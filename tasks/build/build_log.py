@@ -14,11 +14,11 @@ from typing import Final, Literal
 State = Literal["running", "done", "cached", "failed"]
 CacheUse = Literal["read", "write"]
 
-_LINE: Final = re.compile(r"^#(\d+) (.*)$")
+_LINE: Final = re.compile(r"^#(\d{1,9}) (.*)$")
 _NAME: Final = re.compile(
     r"^\[(?:(?P<stage>[^\]]*?) ?(?P<at>\d{1,6}/\d{1,6})|(?P<other>[^\]]*))\] ?(?P<text>.*)$"
 )
-_DONE_LINE: Final = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
+_DONE_LINE: Final = re.compile(r"^DONE (\d{1,9}(?:\.\d{1,9})?)s$")
 _OUTPUT: Final = re.compile(r"^\d+\.\d+ ?(.*)$")
 _TRAILER: Final = re.compile(r"^ERROR: (?:failed to build: )?(?:failed to solve: )?(.*)$")
 #: What a cache shared between machines is read and written by: it never fails a build.

@@ -7,11 +7,11 @@ it does (read in its source, v0.190.0, and tried with SDK 0.226.1) is checked he
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tasks.base.parsing import parse_json
 from tasks.build import dockerfile_env
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ class Instruction:
         words = self.value.split()
         while words and words[0].startswith("--"):
             words.pop(0)
-        text = " ".join(words)
-        return list(map(str, json.loads(text))) if text.startswith("[") else words
+        try:
+            listed = parse_json(" ".join(words))
+        except ValueError:
+            return words
+        return list(map(str, listed)) if isinstance(listed, list) else words
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _entrypoint(text: str, instructions: list[Instruction]) -> Iterator[Finding]
         yield Finding(extra.line, "a second ENTRYPOINT: Daytona takes the last in the text")
     for entry in entries:
         try:
-            words = json.loads(entry.value)
+            words = parse_json(entry.value)
         except ValueError:
             words = None
         if entry.lines > 1 or not isinstance(words, list) or not words:

@@ -64,7 +64,7 @@ def _rules(text: str) -> list[tuple[re.Pattern[str], bool]]:
         expression = "".join(
             _WILDCARDS.get(token, re.escape(token[-1])) for token in _TOKEN.findall(path)
         )
-        rules.append((re.compile(expression, re.DOTALL), is_exception))
+        rules.append((re.compile(rf"{expression}\Z", re.DOTALL), is_exception))
     return rules
 
 
@@ -74,6 +74,6 @@ def _is_ignored(name: str, rules: list[tuple[re.Pattern[str], bool]]) -> bool:
     prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
     verdict = False
     for pattern, is_exception in rules:
-        if any(pattern.fullmatch(prefix) for prefix in prefixes):
+        if any(pattern.match(prefix) for prefix in prefixes):
             verdict = not is_exception
     return verdict

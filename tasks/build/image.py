@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,11 +11,12 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from tasks.base import console, process
 from tasks.base.errors import BadInput, TaskError
+from tasks.base.parsing import parse_json
 from tasks.base.project import BASE_IMAGE, DOCKERFILE, LABEL, LOCAL_IMAGE
 from tasks.build import base_layout, build_log, builder, context, parts, platforms
 from tasks.build.build_display import BuildDisplay
 from tasks.engine.errors import EngineDown
-from tasks.git import object_cache, settings
+from tasks.git import commits, object_cache, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def find(engine: Engine, tag: str) -> Image | None:
     )
     if result.returncode:
         return None
-    attributes: dict[str, Any] = json.loads(result.stdout)[0]
+    attributes: dict[str, Any] = parse_json(result.stdout)[0]
     labels = attributes["Config"].get("Labels") or {}
     variant = attributes.get("Variant")
     fields = (attributes["Os"], attributes["Architecture"], *([variant] if variant else []))
@@ -222,6 +222,9 @@ def arguments(
     options += ["--file", "Dockerfile" if source.ref else DOCKERFILE, "--tag", tag]
     for name, value in BUILD_ARGS.items():
         options += ["--build-arg", f"{name}={value}"]
+    # BuildKit's own argument: the time that the image names as its creation. It keeps the cache.
+    # https://github.com/moby/buildkit/blob/master/docs/build-repro.md
+    options += ["--build-arg", f"SOURCE_DATE_EPOCH={_committed(source)}"]
     for name in plan.proxies(environment, PROXIES):
         options += ["--build-arg", name]  # docker takes the value from the environment
     own_labels = [f"{name}={value}" for name, value in labels(source).items()]
@@ -230,6 +233,10 @@ def arguments(
     if ca_bundle:
         options += ["--secret", f"id=ca_bundle,src={ca_bundle}"]
     return options
+
+
+def _committed(source: Source) -> int:
+    return commits.read(source.tree.repo, source.sha).committed
 
 
 def labels(source: Source) -> dict[str, str]:

@@ -51,7 +51,7 @@ THIN: Final = "sandbox-packs"
 #: A remote builder holds the whole context in memory.
 LIMIT: Final = 4 << 30
 
-_FORM: Final = re.compile(rb"^FORMAT = (\d+)$", re.MULTILINE)
+_FORM: Final = re.compile(rb"^FORMAT = (\d{1,9})$", re.MULTILINE)
 _LARGEST: Final = 5
 
 
@@ -258,6 +258,7 @@ def _git_data(source: Source, store: Store, files: dict[str, Any], into: Path) -
     order = {
         "format": FORMAT,
         "sha": source.sha,
+        # restore.py of older commits gives it to the files.
         "time": commits.read(store, source.sha).committed,
         "files": {**files, **listed},
         "thin": [name for name in files if name.startswith(f"{THIN}/")],

@@ -6,11 +6,11 @@ Pure: lock texts in, data out. The locks are npm's, version 3:
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasks.base.parsing import parse_json
 from tasks.bump.registries.model import mapping, text
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class DependencyTree:
     def parse(cls, lock: str, package: str) -> DependencyTree:
         """The tree below `package`. Raises ValueError for a text that is not a lock of npm's."""
         try:
-            entries = dict(json.loads(lock)["packages"])
-        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            entries = dict(parse_json(lock)["packages"])
+        except (LookupError, TypeError, ValueError) as error:
             raise ValueError("not a lock file of npm") from error
         if "" not in entries:
             raise ValueError("a lock file without the package that it is for")

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base.errors import TaskError
+from tasks.base.parsing import parse_json
 from tasks.bump import documents, edit
 from tasks.bump.edit import PinMove
 
@@ -60,7 +61,7 @@ def restore(root: Path, state: Path, *, work: Path) -> list[PinMove]:
 
 def _read(file: Path) -> list[PinMove]:
     try:
-        entries: Any = json.loads(file.read_text())
+        entries: Any = parse_json(file.read_text())
         moves = [PinMove(**entry) for entry in entries]
     except (OSError, ValueError, TypeError) as error:
         raise BumpOnTrial(

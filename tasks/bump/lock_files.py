@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import console, process
 from tasks.base.errors import CommandFailed, TaskError, TimedOut
+from tasks.base.parsing import parse_json
 from tasks.base.project import SANDBOX_DIR
 from tasks.bump import documents
 from tasks.bump.ranges import any_satisfies
@@ -89,7 +90,7 @@ def make_npm_lock(pin: Pin, release: Release, *, cutoff: datetime, root: Path, w
         _resolve(folder, cutoff)
         text = documents.read_if_present(folder / "package-lock.json") or ""
     try:
-        lock = json.loads(text)
+        lock = parse_json(text)
     except ValueError as error:
         raise NotInstallable("npm wrote no lock file") from error
     for defect in find_defects(mapping(lock), pin, release):

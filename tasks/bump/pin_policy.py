@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tasks.base.errors import BadInput
+from tasks.base.parsing import parse_toml
 from tasks.bump import ranges
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def read_overrides(
 
 def _pins_table(pyproject: str) -> dict[str, Any]:
     try:
-        table: Any = tomllib.loads(pyproject)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        table: Any = parse_toml(pyproject)
+    except ValueError as error:
         raise BadInput(f"pyproject.toml: {error}") from error
     for name in ("tool", "sandbox", "pins"):
         table = table.get(name, {})

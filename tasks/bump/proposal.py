@@ -47,9 +47,11 @@ class Proposal:
 
     @property
     def text(self) -> str:
-        """The moves in Markdown."""
+        """The moves in Markdown, each with a link to what changed."""
+        by_variable = {pin.variable: pin for pin in pins.PINS}
         return "".join(
-            f"- {markdown.plain(f'{pins.short_name(name)} {old} → {new}')}\n"
+            f"- {markdown.plain(f'{pins.short_name(name)} {old} → {new}')}"
+            f"{f': {by_variable[name].changelog_of(new)}' if name in by_variable else ''}\n"
             for name, (old, new) in self.moves.items()
         )
 

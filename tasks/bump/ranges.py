@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import process
 from tasks.base.errors import TaskError
+from tasks.base.parsing import parse_json
 from tasks.bump import semver
 from tasks.bump.registries import npm_program
 
@@ -73,7 +74,7 @@ def _ask_npm(question: list[object]) -> Any:
         try:
             child.stdin.write(json.dumps(question).encode() + b"\n")  # type: ignore[union-attr]
             child.stdin.flush()  # type: ignore[union-attr]
-            return json.loads(child.stdout.readline())  # type: ignore[union-attr]
+            return parse_json(child.stdout.readline())  # type: ignore[union-attr]
         except (OSError, ValueError) as error:
             raise TaskError("npm's code for version ranges ended without an answer") from error
 

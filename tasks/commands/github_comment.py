@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks.base import console
 from tasks.base.errors import BadInput
 from tasks.base.options import Once, Parser, add_json
+from tasks.base.parsing import parse_json
 from tasks.daytona import naming
 from tasks.github import comment, job, rest
 
@@ -83,7 +83,7 @@ def read(path: Path) -> Mapping[str, Any]:
     """The record of a snapshot; raises `BadInput` for a file that is none."""
     problem = ""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         problem = f"cannot be read as JSON: {type(error).__name__}"
     else:

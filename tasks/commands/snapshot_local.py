@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import git
 from tasks.base import certificates, console, markdown
+from tasks.base.errors import BadInput
 from tasks.base.options import Parser, add_json, add_ref
 from tasks.base.project import LOCAL_IMAGE, ROOT, new_log
-from tasks.build import builder, context, image, layer_cache, parts, platforms, source
+from tasks.build import (
+    builder,
+    context,
+    image,
+    image_comparison,
+    layer_cache,
+    parts,
+    platforms,
+    source,
+)
 from tasks.engine import discovery
 from tasks.git import object_cache, refs
 from tasks.github import job
@@ -48,17 +58,19 @@ def main(arguments: list[str]) -> None:
     result |= _record(build_source)
     plan = builder.plan_build(engine, builder_name) if builder_name else None
     existing_image = image.find(engine, tag)
+    compared_image = _compared_image(engine, options.compare) if options.compare else None
     if existing_image and _is_current(engine, existing_image, build_source, options):
         console.good(f"{tag} is this source already; nothing to do (-- --force builds it again)")
         built = existing_image
         result |= {"reused": True}
     else:
         with job.log_group(f"Build {tag}"):
-            built = _build(
-                engine, build_source, options, plan or builder.plan_build(engine), result
-            )
-        if existing_image and existing_image.id != built.id:
-            image.forget(engine, existing_image)
+            plan = plan or builder.plan_build(engine)
+            built = _build(engine, build_source, options, plan, result)
+    if compared_image:
+        result |= _compare(engine, compared_image, built, options)
+    if existing_image and existing_image.id != built.id:
+        image.forget(engine, existing_image)
     result |= {"image_id": built.id, "bytes": built.size, "seconds": round(watch.elapsed, 1)}
     _finish(result, json=options.json)
 
@@ -77,6 +89,25 @@ def _is_current(
     if not is_built and existing_image.identity == build_source.identity:
         console.step(f"{options.tag} has another base image or other labels: it is built again")
     return is_built
+
+
+def _compare(
+    engine: Engine, first: image.Image, second: image.Image, options: argparse.Namespace
+) -> dict[str, Any]:
+    changes = image_comparison.compare(engine, first.id, second.id)
+    image_comparison.show(changes, options.compare, options.tag)
+    return {"differences": [asdict(change) for change in changes]}
+
+
+def _compared_image(engine: Engine, name: str) -> image.Image:
+    """Before the build, which may move the name; raises `BadInput`."""
+    compared_image = image.find(engine, name)
+    if compared_image is None:
+        raise BadInput(
+            f"the engine has no image {console.printable(name)} to compare with",
+            fix="docker image ls shows those it has",
+        )
+    return compared_image
 
 
 def _announce(build_source: Source, report: context.ContextReport) -> dict[str, Any]:
@@ -238,6 +269,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--builder",
         metavar="NAME",
         help=f"buildx builder to build on (default: ${builder.VARIABLE}, then buildx's own choice)",
+    )
+    parser.add_argument(
+        "--compare", metavar="IMAGE", help="say in which files the result differs from that image"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would go in; build nothing"

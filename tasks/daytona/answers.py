@@ -6,9 +6,9 @@ field is taken for what it should be: each reader checks, and `UnexpectedAnswer`
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.base.parsing import parse_json
 from tasks.base.retry import RemoteFailed
 from tasks.daytona.service import DAYTONA
 
@@ -40,8 +40,8 @@ def parse(doing: str, body: bytes) -> JsonAnswer:
     if not body.strip():
         return JsonAnswer({}, doing=doing)
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = parse_json(body)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         # Never the text itself: nobody knows what a foreign page repeats.
@@ -61,8 +61,8 @@ def describe_form(body: bytes) -> str:
     if is_page(body):
         return "a web page"
     try:
-        return _KINDS[type(json.loads(body))]
-    except (ValueError, RecursionError):
+        return _KINDS[type(parse_json(body))]
+    except ValueError:
         return "a text that is not JSON"
 
 

@@ -11,13 +11,13 @@ in ways that nobody sees (SDK 0.226.1, check again at each upgrade):
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tasks.base import addresses, console, http, project, retry
 from tasks.base.errors import TaskError
 from tasks.base.http import Response
+from tasks.base.parsing import parse_json
 from tasks.base.retry import RemoteFailed
 from tasks.daytona import answers, masking, service
 from tasks.daytona.answers import UnexpectedAnswer
@@ -141,8 +141,8 @@ def _message(body: bytes) -> str:
     what a foreign text repeats.
     """
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = parse_json(body)
+    except ValueError:
         return answers.describe_form(body)
     if not isinstance(value, dict):
         return answers.describe_form(body)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks.base import console
+from tasks.base.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,9 +64,9 @@ class LedgerEntry:
     def from_message(cls, text: str) -> LedgerEntry | None:
         """None for a commit that is not a move of ours."""
         try:
-            fields: Any = json.loads(text.partition("\n\n")[2])
+            fields: Any = parse_json(text.partition("\n\n")[2])
             entry = cls(**{_KEYS[key]: value for key, value in fields.items()})
-        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        except (ValueError, TypeError, AttributeError, LookupError):
             return None
         return entry if all(isinstance(value, str) for value in entry.record().values()) else None
 

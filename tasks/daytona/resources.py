@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import console
 from tasks.base.errors import BadInput
 from tasks.base.options import Once
+from tasks.base.parsing import parse_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,7 @@ def from_options(options: argparse.Namespace, pyproject: Path) -> Resources:
 def read_table(pyproject: Path) -> Resources:
     """What the file says. A file that is not there says nothing."""
     try:
-        document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+        document = parse_toml(pyproject.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Resources()
     except (OSError, ValueError) as error:

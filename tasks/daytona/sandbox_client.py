@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.base.parsing import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -177,8 +179,8 @@ class SandboxClient:
         )
         text = body.decode(errors="replace")
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = parse_json(text)
+        except ValueError:
             return text
         if isinstance(value, dict):
             streams = f"{value.get('stdout', '')}{value.get('stderr', '')}"

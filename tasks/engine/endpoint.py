@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final, Literal
 
 from tasks.base import console, process
 from tasks.base.errors import TimedOut
+from tasks.base.parsing import parse_json
 from tasks.engine.errors import ContextUnusable
 
 DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
@@ -61,7 +61,7 @@ def configured_endpoint(cli: str | None, *, timeout: float) -> Endpoint:
     args = [cli or "docker", "context", "inspect", context]
     try:
         result = process.capture(args, timeout=timeout, check=False)
-        return parse_context(json.loads(result.stdout)[0])
+        return parse_context(parse_json(result.stdout)[0])
     except TimedOut as error:
         raise ContextUnusable(error.what, fix="docker context ls") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -106,7 +106,7 @@ def home_folder() -> Path:
 def _current_context() -> str:
     folder = os.environ.get("DOCKER_CONFIG") or str(home_folder() / ".docker")
     try:
-        config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
+        config = parse_json(Path(folder, "config.json").read_text(encoding="utf-8"))
         return str(config.get("currentContext") or "")
     except (OSError, ValueError, AttributeError):
         return ""  # the docker CLI, too, goes on with its defaults

@@ -72,5 +72,5 @@ class Engine:
 
 def version_numbers(version: str) -> tuple[int, ...]:
     """`26.1.5+dfsg1` → (26, 1, 5); (0,) for a text that does not start with a number."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", version, re.ASCII)
+    match = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version, re.ASCII)
     return tuple(int(part) for part in match[1].split(".")) if match else (0,)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import re
 import shutil
 import socket
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tasks.base import certificates, console, process, proxies
+from tasks.base.parsing import parse_json
 from tasks.engine.endpoint import EngineTls
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class EngineReply:
     body: bytes
 
     def json(self) -> Any:
-        return json.loads(self.body)
+        return parse_json(self.body)
 
 
 def get(endpoint: Endpoint, path: str, *, timeout: float) -> EngineReply:

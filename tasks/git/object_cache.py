@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base import files
+from tasks.base.parsing import parse_json
 from tasks.base.project import cache_dir
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def folder() -> Path:
 def load(path: Path) -> Any:
     """The value that `save` has put there, which is kept for longer now; None for none."""
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_text())
         os.utime(path)
     except (OSError, ValueError):
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, Final
 
 from tasks.base import console
 from tasks.base.errors import BadInput, CommandFailed
+from tasks.base.parsing import parse_toml
 from tasks.git import folder_walk, indexfile, lfs, objects, settings
 from tasks.git.indexfile import Index, IndexEntry
 from tasks.git.tree import Entry, Tree
@@ -71,9 +71,9 @@ def _origin(store: Store, listed: list[tuple[bytes, int, str, int]]) -> str | No
     for path, _, oid, _ in listed:
         if path == b"pyproject.toml":
             try:
-                tables = tomllib.loads(store.content(oid).decode(errors="replace"))
+                tables = parse_toml(store.content(oid).decode(errors="replace"))
                 origin = tables["tool"]["sandbox"]["origin"]
-            except (tomllib.TOMLDecodeError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError):
                 return None
             return origin if isinstance(origin, str) else None
     return None

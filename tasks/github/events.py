@@ -7,7 +7,6 @@ https://docs.github.com/webhooks/webhook-events-and-payloads
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tasks.base import console, stages
 from tasks.base.errors import BadInput
+from tasks.base.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ def plan(event: Event, *, production: bool) -> SandboxPlan:
     """
     try:
         return _for_production(event) if production else _for_branch(event)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadInput(
             f"the event `{console.printable(event.name)}` is not as GitHub sends it: has no {error}"
         ) from None
@@ -89,7 +89,7 @@ def _variable(name: str) -> str:
 
 def _payload(path: str) -> dict[str, Any]:
     try:
-        payload = json.loads(Path(path).read_text(encoding="utf-8"))
+        payload = parse_json(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"the event in {path} cannot be read: {error}") from None
     if not isinstance(payload, dict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.base import console
 from tasks.base.errors import BadInput, TaskError
+from tasks.base.parsing import parse_json
 
 #: The one job that may be skipped, and the job whose outputs say why.
 OPTIONAL: Final = "sandbox"
@@ -46,7 +46,7 @@ def read(text: str) -> dict[str, Any]:
     without them everything would pass.
     """
     try:
-        needs = json.loads(text)
+        needs = parse_json(text)
         is_valid = all(isinstance(need["result"], str) for need in needs.values())
     except (ValueError, TypeError, KeyError, AttributeError):
         is_valid = False

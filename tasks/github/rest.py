@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from tasks.base import addresses, console, project, retry
 from tasks.base.errors import BadInput
 from tasks.base.http import Client, Limits, Service
+from tasks.base.parsing import parse_json
 from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _LIMITS: Final = Limits(connect=10.0, idle=30.0, total=120.0)
 _REDIRECTS: Final = 3
 #: Seconds that GitHub asks to wait for where a rate limit does not say how long.
 _MINUTE: Final = 60.0
+#: Seconds since 1970: later than any date that is meant.
+_LATEST_RESET: Final = 1e11
 _FIXES: Final[dict[Kind, str]] = {
     "auth": "check GITHUB_TOKEN: it is wrong, has expired, or is for another server",
     "scope": "give the token that permission",
@@ -207,7 +210,7 @@ class GitHubApi:
 
     def _read(self, doing: str, status: int, headers: Mapping[str, str], raw: bytes) -> _Reply:
         try:
-            body = json.loads(raw) if raw.strip() else None
+            body = parse_json(raw) if raw.strip() else None
         except ValueError:
             if status < 300:
                 raise RemoteFailed(
@@ -256,7 +259,8 @@ def judge(
     if status in {403, 429} and is_limit:
         reset = _header(headers, "X-RateLimit-Reset")
         if delay is None and is_spent and reset.isdecimal():
-            delay = max(0.0, float(reset) - (time.time() if clock is None else clock))
+            moment = time.time() if clock is None else clock
+            delay = max(0.0, min(float(reset), _LATEST_RESET) - moment)
         return "rate", _MINUTE if delay is None else delay
     return retry.classify(status), delay
 

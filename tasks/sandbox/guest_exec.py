@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tasks.base.parsing import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -104,7 +106,7 @@ def parse(text: str) -> GuestResult | None:
     if not lines:
         return None
     try:
-        reply = json.loads(lines[-1].removeprefix(_PREFIX))
+        reply = parse_json(lines[-1].removeprefix(_PREFIX))
         return GuestResult(
             status=int(reply["status"]),
             stdout=base64.b64decode(reply["out"]),

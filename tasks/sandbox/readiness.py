@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tasks.base import console, project, waiting
 from tasks.base.errors import TaskError
 from tasks.base.http import Client, Limits, Service
+from tasks.base.parsing import parse_json
 from tasks.base.progress import ProgressLine
 from tasks.base.retry import RemoteFailed
 from tasks.sandbox.errors import SandboxEnded, ServiceFailed
@@ -98,7 +98,7 @@ class _ReadinessWait:
             response = client.send("GET", f"{url}/readyz", doing="/readyz", headers=headers)
             self._last = f"/readyz: {response.status} {console.printable(response.text)[:300]}"
             if response.status == 200:
-                return dict(json.loads(response.body))
+                return dict(parse_json(response.body))
         except RemoteFailed as error:
             if not error.passing:
                 raise

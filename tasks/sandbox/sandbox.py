@@ -6,12 +6,12 @@ and `how_to_reach`. The rest is made of these, or belongs to a capability that i
 
 from __future__ import annotations
 
-import json
 import shlex
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tasks.base import console, project
+from tasks.base.parsing import parse_json
 from tasks.sandbox import marked_processes, readiness
 from tasks.sandbox.errors import ExecFailed, ExecTimedOut, NotOffered
 
@@ -165,7 +165,7 @@ class Sandbox(ABC):
         return self.exec(["cat", "--", path], user="root").stdout_bytes
 
     def read_json(self, path: str) -> Any:
-        return json.loads(self.read(path))
+        return parse_json(self.read(path))
 
     def write(
         self, path: str, content: bytes, *, mode: int = 0o644, user: str = project.USER

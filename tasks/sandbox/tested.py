@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tasks.base import files
+from tasks.base.parsing import parse_json
 from tasks.base.project import state_dir
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def record(image: str) -> Passed:
 def find(image: str) -> Passed | None:
     """When it passed; None for an image that has not, or of which nobody knows."""
     try:
-        test_record = Passed(**json.loads(_path(image).read_text()))
+        test_record = Passed(**parse_json(_path(image).read_text()))
     except (OSError, ValueError, TypeError):
         return None
     return test_record if test_record.image == image else None

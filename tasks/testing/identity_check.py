@@ -30,7 +30,6 @@ _ENVIRONMENT: Final = f"{_SANDBOX}/lib/environment.py"
 _HEALTH: Final = f"{_SANDBOX}/lib/health.sh"
 _DAEMON_RUN: Final = f"{_SANDBOX}/s6-daemons/iterate-daemon/run"
 _OPENCODE_RUN: Final = f"{_SANDBOX}/s6-daemons/opencode/run"
-_OPENCODE_CHECK: Final = f"{_SANDBOX}/s6-daemons/opencode/data/check"
 _DAEMON_CONFIG: Final = "apps/daemon/iterate_daemon/config.py"
 _VITE_CONFIG: Final = "apps/daemon/web/vite.config.ts"
 _OVERVIEW: Final = "docs/images/overview.svg"
@@ -167,18 +166,18 @@ RULES: Final = (
     ),
     Rule(
         key="daemon_port",
-        pattern=re.compile(r"_PORT=(\d+)|on port (\d+)", _FLAGS),
+        pattern=re.compile(r"DAEMON_PORT=(\d+)|on port (\d+)", _FLAGS),
         paths=(_DAEMON_RUN,),
     ),
     Rule(
         key="opencode_port",
-        pattern=re.compile(r"--port (\d+)|on port (\d+)", _FLAGS),
-        paths=(_OPENCODE_RUN,),
+        pattern=re.compile(r"GATEWAY_PORT=(\d+)|OpenCode, on (\d+)", _FLAGS),
+        paths=(_DAEMON_RUN,),
     ),
     Rule(
         key="opencode_port",
-        pattern=re.compile(r"127\.0\.0\.1:(\d+)/", _FLAGS),
-        paths=(_OPENCODE_CHECK,),
+        pattern=re.compile(r"on port (\d+)", _FLAGS),
+        paths=(_OPENCODE_RUN,),
     ),
     Rule(
         key="daemon_port",

@@ -109,7 +109,7 @@ def test_a_pull_request_is_opened_then_updated_then_closed(desk: ProposalDesk) -
     ]  # fmt: skip
     (pull,) = desk.hub.pulls.values()
     assert pull["title"] == "Bump bun 1.1.0"
-    assert "| bun | `1.0.0` | `1.1.0` | https://github.com/oven-sh/bun" in pull["body"]
+    assert "- bun 1.0.0 → 1.1.0: https://github.com/oven-sh/bun" in pull["body"]
     assert [label["name"] for label in pull["labels"]] == ["dependencies"]
     assert desk.hub.runs[0]["head_sha"] == desk.tip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from tasks import git
@@ -86,3 +88,18 @@ def test_every_route_gives_the_commit(workshop: Workshop, tmp_path: Path) -> Non
     second_result = workshop.attempt(local, "--ref", sha[:10])
     assert json.loads(second_result.stdout)["reused"] is True
     assert "uncommitted changes are not in" in second_result.stderr
+
+
+def test_a_build_without_the_cache_gives_the_same_files(workshop: Workshop) -> None:
+    """Of what it makes anew, only the record of the build and the time of two folders differ."""
+    usual, anew = workshop.tag("usual"), workshop.tag("anew")
+    workshop.build(usual)
+    record = workshop.build(anew, "--no-cache", "--compare", usual)
+    differences = {change["path"]: change["aspects"] for change in record["differences"]}
+    assert differences.pop(project.BUILD_INFO) == ["content"]
+    assert set(differences) <= {str(PurePath(project.BUILD_INFO).parent), project.REPO}
+    assert all(aspects == ["time"] for aspects in differences.values())
+    created = ["docker", "image", "inspect", "--format", "{{.Created}}", anew]
+    shown = subprocess.run(created, check=True, capture_output=True, text=True, timeout=60).stdout
+    commit_time = repos.git(workshop.root, "log", "-1", "--format=%ct").strip()
+    assert datetime.fromisoformat(shown.strip()).timestamp() == int(commit_time)

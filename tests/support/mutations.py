@@ -59,7 +59,7 @@ class DifferentFactsSameIdentity(AssertionError):
 
 
 @dataclass
-class Checkout:
+class MutableCheckout:
     """A checkout with a submodule, cloned from `origin`; `home` has its user's configuration."""
 
     folder: Path
@@ -146,7 +146,7 @@ class Checkout:
             return name, "missing"
 
 
-def _other_bytes(checkout: Checkout) -> None:
+def _other_bytes(checkout: MutableCheckout) -> None:
     """Of the same size and mtime."""
     path = checkout.pick_file()
     if path.is_file() and not path.is_symlink():
@@ -155,44 +155,44 @@ def _other_bytes(checkout: Checkout) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _mode(checkout: Checkout) -> None:
+def _mode(checkout: MutableCheckout) -> None:
     path = checkout.pick_file()
     if path.is_file() and not path.is_symlink():
         path.chmod(checkout.choice.choice([0o644, 0o755, 0o600]))
 
 
-def _link(checkout: Checkout) -> None:
+def _link(checkout: MutableCheckout) -> None:
     path = checkout.pick_file()
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to(checkout.choice.choice(["a.txt", "b.sh", "nowhere"]))
 
 
-def _write(checkout: Checkout) -> None:
+def _write(checkout: MutableCheckout) -> None:
     path = checkout.pick_file()
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_text(checkout.choice.choice(_CONTENTS), newline="")
 
 
-def _remove(checkout: Checkout) -> None:
+def _remove(checkout: MutableCheckout) -> None:
     checkout.pick_file().unlink(missing_ok=True)
 
 
-def _rename(checkout: Checkout) -> None:
+def _rename(checkout: MutableCheckout) -> None:
     old, new = checkout.pick_file(), checkout.pick_file()
     if os.path.lexists(old):
         new.parent.mkdir(exist_ok=True)
         old.rename(new)
 
 
-def _touch(checkout: Checkout) -> None:
+def _touch(checkout: MutableCheckout) -> None:
     path = checkout.pick_file()
     if path.is_file():
         os.utime(path)
 
 
-def _stage(checkout: Checkout) -> None:
+def _stage(checkout: MutableCheckout) -> None:
     name = str(checkout.pick_file().relative_to(checkout.root))
     actions = [
         ("add", "-f"), ("add", "-N", "-f"), ("rm", "--cached", "-q"), ("reset", "-q"),
@@ -203,18 +203,18 @@ def _stage(checkout: Checkout) -> None:
     checkout.git(*checkout.choice.choice(actions), "--", name)
 
 
-def _check_out(checkout: Checkout) -> None:
+def _check_out(checkout: MutableCheckout) -> None:
     """Write a file anew, with the attributes of this moment."""
     path = checkout.pick_file()
     path.unlink(missing_ok=True)
     checkout.git("checkout", "-q", "--", str(path.relative_to(checkout.root)))
 
 
-def _refresh(checkout: Checkout) -> None:
+def _refresh(checkout: MutableCheckout) -> None:
     checkout.git("update-index", "-q", "--refresh")
 
 
-def _history(checkout: Checkout) -> None:
+def _history(checkout: MutableCheckout) -> None:
     actions = [
         ("commit", "-q", "--allow-empty", "-m", "x"), ("commit", "-q", "-a", "-m", "y"),
         ("checkout", "-q", "-B", "side"), ("checkout", "-q", "-B", "main"),
@@ -223,12 +223,12 @@ def _history(checkout: Checkout) -> None:
     checkout.git(*checkout.choice.choice(actions))
 
 
-def _depth(checkout: Checkout) -> None:
+def _depth(checkout: MutableCheckout) -> None:
     option = checkout.choice.choice(["--depth=2", "--depth=4", "--deepen=1", "--unshallow"])
     checkout.git("fetch", "-q", option, f"file://{checkout.origin}", "main")
 
 
-def _submodule(checkout: Checkout) -> None:
+def _submodule(checkout: MutableCheckout) -> None:
     module = checkout.root / "module"
     action = checkout.choice.randrange(3)
     if action == 0:
@@ -240,7 +240,7 @@ def _submodule(checkout: Checkout) -> None:
         checkout.git("add", "module")
 
 
-def _rules(checkout: Checkout, name: str, texts: tuple[str, ...], info: str) -> None:
+def _rules(checkout: MutableCheckout, name: str, texts: tuple[str, ...], info: str) -> None:
     home = Path(repos.GIT_ENV["HOME"]) / ".config/git"
     places = [checkout.root / f".git{name}", checkout.root / f"sub/.git{name}",
               checkout.root / ".git/info" / info, home / name, checkout.folder / name]  # fmt: skip
@@ -256,15 +256,15 @@ def _rules(checkout: Checkout, name: str, texts: tuple[str, ...], info: str) -> 
         checkout.git("config", setting, str(place))
 
 
-def _attributes(checkout: Checkout) -> None:
+def _attributes(checkout: MutableCheckout) -> None:
     _rules(checkout, "attributes", _ATTRIBUTES, "attributes")
 
 
-def _ignore_rules(checkout: Checkout) -> None:
+def _ignore_rules(checkout: MutableCheckout) -> None:
     _rules(checkout, "ignore", _IGNORED, "exclude")
 
 
-def _setting(checkout: Checkout) -> None:
+def _setting(checkout: MutableCheckout) -> None:
     name = checkout.choice.choice(list(_SETTINGS))
     value = checkout.choice.choice([*_SETTINGS[name], ""])
     if value:
@@ -277,7 +277,7 @@ def _setting(checkout: Checkout) -> None:
         checkout.settings[name] = meaning
 
 
-def _input(checkout: Checkout) -> None:
+def _input(checkout: MutableCheckout) -> None:
     action = checkout.choice.randrange(3)
     if action == 0:
         checkout.platform = checkout.choice.choice(_PLATFORMS)
@@ -287,7 +287,7 @@ def _input(checkout: Checkout) -> None:
         checkout.inputs["OTHER"] = checkout.choice.choice(["1", "2"])
 
 
-MUTATIONS: Final[tuple[Callable[[Checkout], None], ...]] = (
+MUTATIONS: Final[tuple[Callable[[MutableCheckout], None], ...]] = (
     _other_bytes, _other_bytes, _mode, _link, _write, _remove, _rename, _touch, _stage, _stage,
     _check_out, _check_out, _refresh, _history, _depth, _submodule, _attributes, _attributes,
     _ignore_rules, _setting, _input,
@@ -303,7 +303,7 @@ def run(count: int, seed: int, folder: Path) -> Counter[str]:
     tally: Counter[str] = Counter()
     for life in range(0, count, _LIFE):
         shutil.rmtree(Path(repos.GIT_ENV["HOME"]) / ".config", ignore_errors=True)
-        checkout = Checkout(folder / str(life), choice)
+        checkout = MutableCheckout(folder / str(life), choice)
         states: dict[str, tuple[list[str], int]] = {}
         names: list[str] = []
         for _ in range(min(_LIFE, count - life)):

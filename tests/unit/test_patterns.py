@@ -106,7 +106,7 @@ def _pattern(call: ast.Call, path: Path) -> re.Pattern[Any]:
     try:
         source = _value(call.args[0], names)
     except NameError:
-        source = _value(_WithoutLocals().visit(call.args[0]), names)
+        source = _value(_WithoutLocals(names).visit(call.args[0]), names)
     return re.compile(source, sum(_value(flag, names) for flag in flags))
 
 
@@ -116,8 +116,16 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 class _WithoutLocals(ast.NodeTransformer):
+    """What only a call knows stands there as `x`."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
+
     def visit_FormattedValue(self, _node: ast.FormattedValue) -> ast.Constant:
         return ast.Constant("x")
+
+    def visit_Name(self, node: ast.Name) -> ast.Name | ast.Constant:
+        return node if node.id in self._names else ast.Constant("x")
 
 
 @functools.cache

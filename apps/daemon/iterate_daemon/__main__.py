@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uvicorn
 
 from iterate_daemon import __version__
 from iterate_daemon.app import create_app
-from iterate_daemon.config import ConfigError, from_env
-
-if TYPE_CHECKING:
-    from iterate_daemon.config import Config
+from iterate_daemon.config import Config, ConfigError, from_env
+from iterate_daemon.connections import BoundedProtocol
 
 #: sysexits.h: the environment is wrong, and trying again will not help.
 EX_CONFIG: Final = 78
@@ -55,52 +54,67 @@ def main() -> int:
         config = from_env(os.environ)
     except ConfigError as error:
         return _fail(str(error), EX_CONFIG)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_RedactingFormatter(config.token))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _configure_logging(config.token)
     try:
-        listener = _listen(config)
+        listeners = _listeners(config)
     except OSError as error:
-        address = f"{config.host}:{config.port}"
         return _fail(
-            f"cannot listen on {address}: {error.strerror} → end what uses it "
-            "(`ss -ltnp`), or set ITERATE_DAEMON_HOST and ITERATE_DAEMON_PORT",
+            f"cannot listen on {error.filename}: {error.strerror} → end what uses it (`ss -ltnp`),"
+            " or set ITERATE_DAEMON_HOST, ITERATE_DAEMON_PORT and ITERATE_GATEWAY_PORT",
             1,
         )
     server = _NotifyingServer(
         uvicorn.Config(
             create_app(config),
             access_log=False,
-            http="h11",
+            http=BoundedProtocol,
             lifespan="on",
-            limit_concurrency=256,
             log_config=None,
             loop="asyncio",
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=1,
             workers=1,  # else uvicorn reads WEB_CONCURRENCY
-            ws="none",
+            ws="websockets-sansio",
         ),
         notify_fd=config.notify_fd,
     )
-    host, port = listener.getsockname()[:2]
-    _log.info("iterate-daemon %s listens on %s:%d", __version__, host, port)
-    server.run([listener])
+    for listener in listeners:
+        host, port = listener.getsockname()[:2]
+        _log.info("iterate-daemon %s listens on %s:%d", __version__, host, port)
+    server.run(listeners)
     return 0
 
 
-def _listen(config: Config) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+def _configure_logging(token: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_RedactingFormatter(token))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _listeners(config: Config) -> list[socket.socket]:
+    """Raises `OSError`, with the address as its file name."""
+    with contextlib.ExitStack() as stack:
+        listeners = [
+            stack.enter_context(_listen(config.host, port))
+            for port in (config.port, config.gateway_port)
+            if port is not None
+        ]
+        stack.pop_all()
+    return listeners
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((config.host, config.port))
-    except BaseException:
+        listener.bind((host, port))
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
     return listener
 
 

@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 
 from iterate_daemon import opencode
 from iterate_daemon.auth import SESSION_SECONDS, GuessBudget, Sessions, secrets_match
+from iterate_daemon.gateway import Gateway
 from iterate_daemon.guard import Guard
 from iterate_daemon.health import Health
 from iterate_daemon.ui import Assets, IndexPage
@@ -57,7 +58,16 @@ def create_app(config: Config) -> Starlette:
             Route("/", IndexPage(config.ui_dir).__call__),
             Mount("/assets", Assets(config.ui_dir)),
         ],
-        middleware=[Middleware(Guard, allowed_hosts=config.allowed_hosts)],
+        middleware=[
+            Middleware(
+                Gateway,
+                port=config.gateway_port,
+                url=config.opencode_url,
+                allowed_hosts=config.allowed_hosts,
+                guesses=GuessBudget(burst=20),
+            ),
+            Middleware(Guard, allowed_hosts=config.allowed_hosts),
+        ],
         exception_handlers={HTTPException: _error_as_json},
         lifespan=lifespan,
     )
@@ -73,7 +83,7 @@ class DaemonApi:
 
     def __init__(self, config: Config) -> None:
         self._token = config.token
-        self._sessions = Sessions(config.token)
+        self._sessions = Sessions(config.token, config.ended_sessions_file)
         self._guess_budget = GuessBudget()
         self._warned_at = -math.inf
 

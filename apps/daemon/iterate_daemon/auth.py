@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import json
+import logging
+import os
 import secrets
 import time
 from collections import OrderedDict
@@ -14,20 +17,28 @@ from itsdangerous import BadSignature, TimestampSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+_log = logging.getLogger("iterate_daemon")
 
 SESSION_SECONDS: Final = 12 * 3600
 
 
 class Sessions:
     """Signed, expiring session cookies. Their key comes from the token, so that they outlive a
-    restart of the daemon and end with the token.
+    restart of the daemon and end with the token. So does what was signed out of: in `ended_file`,
+    if that can be written.
     """
 
-    def __init__(self, token: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, token: str, ended_file: Path | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         key = hashlib.sha256(b"iterate session\0" + token.encode(errors="surrogateescape")).digest()
         self._signer = _Signer(key, clock=clock)
         self._clock = clock
-        self._ended_sessions: dict[str, float] = {}
+        self._ended_file = ended_file
+        #: A session's digest → when its cookie expires.
+        self._ended_sessions = _read_ended(ended_file) if ended_file else {}
         # Cookies do not know ports: with the key in the name, sandboxes on several ports of one
         # host do not sign each other out.
         self.cookie_name: Final = f"iterate_session_{hashlib.sha256(key).hexdigest()[:8]}"
@@ -37,7 +48,7 @@ class Sessions:
 
     def is_valid(self, cookie: str) -> bool:
         session = self._session(cookie)
-        return session is not None and session not in self._ended_sessions
+        return session is not None and _digest(session) not in self._ended_sessions
 
     def end(self, cookie: str) -> None:
         """Refuse this session from now on, also to whoever has copied its cookie."""
@@ -45,13 +56,41 @@ class Sessions:
         self._ended_sessions = {s: end for s, end in self._ended_sessions.items() if end > moment}
         session = self._session(cookie)
         if session is not None:
-            self._ended_sessions[session] = moment + SESSION_SECONDS
+            self._ended_sessions[_digest(session)] = moment + SESSION_SECONDS
+            if self._ended_file is not None:
+                _write_ended(self._ended_file, self._ended_sessions)
 
     def _session(self, cookie: str) -> str | None:
         try:
             return self._signer.unsign(cookie, max_age=SESSION_SECONDS).decode()
         except (BadSignature, UnicodeError):
             return None
+
+
+def _digest(session: str) -> str:
+    return hashlib.sha256(session.encode()).hexdigest()
+
+
+def _read_ended(file: Path) -> dict[str, float]:
+    try:
+        data = json.loads(file.read_text())
+        return {str(digest): float(end) for digest, end in data.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        _log.warning("sessions that were ended before this start may be valid again: %s", error)
+        return {}
+
+
+def _write_ended(file: Path, ended_sessions: dict[str, float]) -> None:
+    """A warning where it cannot: the session has ended for this process anyway."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(ended_sessions))
+        temporary.replace(file)
+    except OSError as error:
+        _log.warning("a restart of the daemon makes this session valid again: %s", error)
 
 
 class _Signer(TimestampSigner):

@@ -23,6 +23,8 @@ class Config:
     token: str = field(repr=False)
     host: str = "127.0.0.1"
     port: int = 3000
+    #: Where OpenCode is reached from outside, through the daemon; None: nowhere.
+    gateway_port: int | None = None
     notify_fd: int | None = None
     allowed_hosts: tuple[str, ...] = ()
     opencode_url: str = "http://127.0.0.1:4096"
@@ -31,6 +33,8 @@ class Config:
     build_info: Path = Path("/etc/sandbox-build.json")
     state_file: Path = Path("/run/iterate/state.json")
     environment_file: Path = Path("/run/iterate/environment.json")
+    #: None: an end of a session is forgotten at the daemon's restart.
+    ended_sessions_file: Path | None = None
     ui_dir: Path = _UI_DIR
 
 
@@ -43,10 +47,13 @@ def from_env(env: Mapping[str, str]) -> Config:
         )
     notify_fd = _number(env, "ITERATE_DAEMON_NOTIFY_FD", low=0, high=1023)
     port = _number(env, "ITERATE_DAEMON_PORT", low=0, high=65535)
+    ended_file = env.get("ITERATE_ENDED_SESSIONS_FILE")
+    gateway_port = _number(env, "ITERATE_GATEWAY_PORT", low=1, high=65535)
     return Config(
         token=token,
         host=env.get("ITERATE_DAEMON_HOST") or Config.host,
         port=Config.port if port is None else port,
+        gateway_port=gateway_port,
         notify_fd=notify_fd,
         allowed_hosts=_hosts(env.get("ITERATE_ALLOWED_HOSTS", "")),
         opencode_url=env.get("ITERATE_OPENCODE_URL") or Config.opencode_url,
@@ -55,6 +62,7 @@ def from_env(env: Mapping[str, str]) -> Config:
         build_info=Path(env.get("ITERATE_BUILD_INFO") or Config.build_info),
         state_file=Path(env.get("ITERATE_STATE_FILE") or Config.state_file),
         environment_file=Path(env.get("ITERATE_ENVIRONMENT_FILE") or Config.environment_file),
+        ended_sessions_file=Path(ended_file) if ended_file else None,
         ui_dir=Path(env.get("ITERATE_UI_DIR") or Config.ui_dir),
     )
 

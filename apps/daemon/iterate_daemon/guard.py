@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +15,8 @@ from starlette.responses import PlainTextResponse
 from iterate_daemon import hosts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger("iterate_daemon.access")
@@ -39,7 +42,29 @@ _QUIET: Final = {
     "/api/status": {200},
     "/api/session": {200},
 }
+_HEALTH: Final = frozenset({"/healthz", "/readyz"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+#: Requests that are answered at the same time. Health is answered beyond that, too.
+ACTIVE_LIMIT: Final = 256
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer instead of the application's; the connection ends with it."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {"Connection": "close", **self.headers}
+        response = PlainTextResponse(f"{self.text}\n", status_code=self.status, headers=headers)
+        await response(scope, receive, send)
+
+
+BUSY: Final = Refusal(503, "Too many requests at a time; try again.", {"Retry-After": "1"})
 
 
 class Guard:
@@ -51,6 +76,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, allowed_hosts: tuple[str, ...]) -> None:
         self._app = app
         self._allowed_hosts = allowed_hosts
+        self._active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -73,42 +99,70 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        self._active += 1
         try:
             refusal = self._refusal(scope)
             if refusal is None:
                 await self._app(scope, receive, send_guarded)
             else:
-                code, text = refusal
-                response = PlainTextResponse(
-                    f"{text}\n", status_code=code, headers={"Connection": "close"}
-                )
-                await response(scope, receive, send_guarded)
+                await refusal.respond(scope, receive, send_guarded)
         except asyncio.CancelledError:
             # The server ends, and does not wait for this request any longer.
             if not status:
                 response = PlainTextResponse("The daemon is ending.\n", status_code=503)
                 await response(scope, receive, send_guarded)
         finally:
+            self._active -= 1
             _log_request(scope, status or 500, time.monotonic() - start)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        if refusal := refuse_malformed(scope, self._allowed_hosts):
+            return refusal
         headers = Headers(scope=scope)
-        values = headers.getlist("host")
-        host = hosts.parse_authority(values[0]) if len(values) == 1 else None
-        if host is None:
-            return 400, "Bad request: one well-formed Host header is needed."
-        if not hosts.is_allowed(host, self._allowed_hosts):
-            return 421, (
-                "This host name is not allowed. Use localhost or an IP address, or start the "
-                "sandbox with the name in ITERATE_ALLOWED_HOSTS."
-            )
-        if _is_odd(scope["path"], headers):
-            return 400, "Bad request: a plain path as target is needed, and one length at most."
         if "websocket" in headers.get("upgrade", "").lower() or "sec-websocket-key" in headers:
-            return 403, "There are no WebSockets here."
-        if scope["method"] not in _READING and not _is_own_page(headers, host):
-            return 403, "This request comes from a foreign page."
-        return None
+            return Refusal(403, "There are no WebSockets here.")
+        if self._active > ACTIVE_LIMIT and scope["path"] not in _HEALTH:
+            return BUSY
+        return None if scope["method"] in _READING else refuse_foreign(scope)
+
+
+def refuse_malformed(scope: Scope, allowed_hosts: tuple[str, ...]) -> Refusal | None:
+    """A request that names no host or a foreign one, or that proxies could read differently."""
+    headers = Headers(scope=scope)
+    host = _host(headers)
+    if host is None:
+        return Refusal(400, "Bad request: one well-formed Host header is needed.")
+    if not hosts.is_allowed(host, allowed_hosts):
+        return Refusal(
+            421,
+            "This host name is not allowed. Use localhost or an IP address, or start the "
+            "sandbox with the name in ITERATE_ALLOWED_HOSTS.",
+        )
+    if _is_odd(scope["path"], headers):
+        return Refusal(
+            400, "Bad request: a plain path as target is needed, and one length at most."
+        )
+    return None
+
+
+def refuse_foreign(scope: Scope) -> Refusal | None:
+    """A request that another page makes. Browsers tell where a request comes from; programs do
+    not, and send no cookies.
+    """
+    headers = Headers(scope=scope)
+    origins = headers.getlist("origin")
+    is_own = headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
+    if origins:
+        host = _host(headers)
+        is_own &= len(origins) == 1 and host is not None and hosts.is_same_origin(origins[0], host)
+    elif scope.get("method") not in _READING:
+        is_own &= "cookie" not in headers
+    return None if is_own else Refusal(403, "This request comes from a foreign page.")
+
+
+def _host(headers: Headers) -> hosts.Authority | None:
+    values = headers.getlist("host")
+    return hosts.parse_authority(values[0]) if len(values) == 1 else None
 
 
 def _is_odd(path: str, headers: Headers) -> bool:
@@ -116,16 +170,6 @@ def _is_odd(path: str, headers: Headers) -> bool:
     if "transfer-encoding" in headers and "content-length" in headers:
         return True
     return not path.startswith("/") or _CONTROL.search(path) is not None
-
-
-def _is_own_page(headers: Headers, host: hosts.Authority) -> bool:
-    """Browsers tell where a writing request comes from; programs do not, and send no cookies."""
-    origins = headers.getlist("origin")
-    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-        return False
-    if not origins:
-        return "cookie" not in headers
-    return len(origins) == 1 and hosts.is_same_origin(origins[0], host)
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

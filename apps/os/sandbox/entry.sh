@@ -22,7 +22,7 @@ case $(id -u) in
     exit 1
     ;;
 esac
-# shellcheck source=lib/ca.sh
+# shellcheck source=ca.sh
 . "$lib/ca.sh"
 
 # In the background, since bash acts on signals only between commands: `docker stop` must not

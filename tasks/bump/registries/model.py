@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.base.errors import TaskError
+from tasks.base.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +74,8 @@ class Package:
 def read_json(body: bytes, name: str) -> dict[str, Any]:
     """The object in `body`; raises `SourceError` for anything else that a server may send."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(body)
+    except ValueError as error:
         start = body[:200].lstrip().lower()
         is_page = start.startswith((b"<!doctype", b"<html"))
         raise SourceError(

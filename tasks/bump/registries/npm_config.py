@@ -7,7 +7,6 @@ those stand in the npmrc files that it names.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tasks.base import process, proxies
 from tasks.base.errors import BadInput
+from tasks.base.parsing import parse_json
 from tasks.base.transport import Tls
 from tasks.bump.registries import npm_program
 from tasks.bump.registries.client import PackageRegistryAccess
@@ -42,7 +42,7 @@ def npm_settings(root: Path) -> dict[str, Any]:
         [*npm_program.npm_command(), "config", "ls", "--json"], cwd=root, timeout=30
     )
     try:
-        settings = json.loads(result.stdout)
+        settings = parse_json(result.stdout)
     except ValueError as error:
         raise BadInput("`npm config ls --json` prints no JSON", fix="npm config ls") from error
     return settings if isinstance(settings, dict) else {}

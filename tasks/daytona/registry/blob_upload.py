@@ -4,6 +4,7 @@ the upload goes on from there, or is begun anew.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -130,7 +131,8 @@ class BlobUpload:
             raise self._forgotten_error(reply.status) from error
         end = reply.headers.get("Range", "0-0").rpartition("-")[2]
         # The specification has no range for nothing: "0-0" is what registries answer then.
-        new_position = 0 if end in {"", "0"} or not end.isdecimal() else int(end) + 1
+        is_number = re.fullmatch(r"[0-9]{1,18}", end) is not None
+        new_position = int(end) + 1 if is_number and end != "0" else 0
         if new_position == start:
             raise error
         return self._client.location(reply), new_position

@@ -6,7 +6,6 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
 from __future__ import annotations
 
 import base64
-import json
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from tasks.base import addresses, http, retry
 from tasks.base.errors import TaskError
 from tasks.base.http import Limits, Response, Service
+from tasks.base.parsing import parse_json
 from tasks.daytona import answers, masking
 from tasks.daytona.answers import UnexpectedAnswer
 from tasks.daytona.service import DAYTONA
@@ -161,7 +161,7 @@ class ImageRegistryClient:
 def _message(body: bytes) -> str:
     """What a refusal says, in the form of the specification; of another one only the form."""
     try:
-        errors = json.loads(body)["errors"]
+        errors = parse_json(body)["errors"]
         return "; ".join(str(error.get("message") or error["code"]) for error in errors)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return answers.describe_form(body)

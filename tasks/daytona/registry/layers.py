@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import re
 import shutil
 import tarfile
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from tasks.base import console, files, process
 from tasks.base.errors import TaskError
+from tasks.base.parsing import parse_json
 from tasks.base.project import cache_dir
 from tasks.build.base_layout import COMPRESSED_LAYERS
 
@@ -56,11 +56,11 @@ def unpack(engine: Engine, image: str, folder: Path) -> tuple[ImageBlob, list[Im
         timeout=900,
     )
     with tarfile.open(archive) as tar:
-        listing = json.loads(_read(tar, "manifest.json"))[0]
+        listing = parse_json(_read(tar, "manifest.json"))[0]
         content = _read(tar, listing["Config"])
         config = folder / "config.json"
         config.write_bytes(content)
-        ids = json.loads(content)["rootfs"]["diff_ids"]
+        ids = parse_json(content)["rootfs"]["diff_ids"]
         layers = [
             pack_layer(tar, name, identity)
             for name, identity in zip(listing["Layers"], ids, strict=True)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tasks.base import files, liveness
 from tasks.base.errors import TaskError
+from tasks.base.parsing import parse_json
 from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def sweep(client: ImageRegistryClient, folder: Path) -> None:
             if time.time() - note.stat().st_mtime > _EXPIRY:
                 note.unlink(missing_ok=True)
                 continue
-            fields = json.loads(note.read_text())
+            fields = parse_json(note.read_text())
             if urlsplit(fields["place"]).netloc != client.target.registry:
                 continue
             owner = liveness.Owner.from_label(fields["owner"])

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tasks.base import console, files, liveness
+from tasks.base.parsing import parse_json
 from tasks.base.retry import RemoteFailed
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class OpenUploads:
         """End what runs that surely live no more left open in that bucket."""
         for file in self._folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                note = json.loads(file.read_text())
+                note = parse_json(file.read_text())
                 access = self._storage.access
                 if (note["url"], note["bucket"]) != (access.url, access.bucket):
                     if time.time() - file.stat().st_mtime > _EXPIRY:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tasks.base import console
 from tasks.base.errors import BadInput
+from tasks.base.parsing import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ class SecretFinding:
 def read_allowed_in(root: Path) -> list[str]:
     """The patterns that the pyproject.toml of the checkout at `root` allows."""
     try:
-        return read_allowed((root / "pyproject.toml").read_text())
+        return read_allowed((root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return []
 
@@ -62,8 +62,8 @@ def read_allowed(pyproject: str) -> list[str]:
     ids of contents. Raises `BadInput` where that is no list of strings.
     """
     try:
-        settings: object = tomllib.loads(pyproject)
-    except (ValueError, RecursionError):  # also a number, or a nesting, that Python does not read
+        settings: object = parse_toml(pyproject)
+    except ValueError:  # also a number, or a nesting, that Python does not read
         return []
     for name in ("tool", "sandbox", "secrets"):
         settings = settings.get(name, {}) if isinstance(settings, dict) else None

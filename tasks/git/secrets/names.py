@@ -102,7 +102,7 @@ class _Forms:
         self._plain = plain
         self._globs = globs
         any_glob = "|".join(map(translate, globs))
-        self._any_glob = re.compile(f"{any_glob}")
+        self._any_glob = re.compile(any_glob)
         self._paths = paths
         self._folders = {form.split("/")[0] for form in paths}
         self.kind_of_name = functools.lru_cache(maxsize=1 << 14)(self._kind_of_name)

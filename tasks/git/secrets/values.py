@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 import time
 from typing import TYPE_CHECKING, Any, Final
+
+from tasks.base.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +37,14 @@ _SEPARATOR: Final = rb"[\"'\]\)]{0,2}[ \t]{0,8}(?:=>|:=|[=:]|\"[ \t]{0,4},)[ \t]
 KEYED: Final = re.compile(
     rb"(?i:" + _NAME + rb"(?:" + _SEPARATOR + rb"|[\"',]{0,2}[ \t=]{1,4}(?=[\"']?[\w+/.=~-]{16})))"
     rb"(?:[rbfu]?[\"'`]|@\")?(?:(?i:bearer|basic|token)[ ]{1,2})?"
-    rb"(?P<value>[\w+/.~-]{16,400}={0,2})(?=[\s\"'`,;&\\)}\]<#]|\Z)"
+    rb"(?P<value>[\w+/.~-]{16,400}+={0,2}+)(?=[\s\"'`,;&\\)}\]<#]|\Z)"
 )
 #: Where the file is known to hold credentials, a name may say less and a value may be shorter.
 LOOSE: Final = re.compile(
     rb"(?i:(?:" + _NAME + rb"|auth|key|pat|pass|pw|authident|dsn|cookie|sid|creds?|sig)"
     rb"(?:[\"'\]]{0,2}[ \t]{0,8}(?:=>|:=|[=:]|,)|\"[ \t]{1,4}value=|[\"'][ \t]{0,4},)[ \t]{0,8})"
     rb"(?:[\"'`]{0,2})(?:(?i:bearer|basic|token)[ ]{1,2})?"
-    rb"(?P<value>[^\s\"'`,;&<>{}()\[\]|]{6,400})(?=[\s\"'`,;&<}\])|]|\Z)"
+    rb"(?P<value>[^\s\"'`,;&<>{}()\[\]|]{6,400}+)(?=[\s\"'`,;&<}\])|]|\Z)"
 )
 #: `<password>value</password>`
 ELEMENT: Final = re.compile(
@@ -193,7 +194,7 @@ def live_jwts(text: bytes) -> Iterator[bytes]:
 
 def _json(part: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
+        value = parse_json(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
+    except (ValueError, binascii.Error):
         return None
     return value if isinstance(value, dict) else None

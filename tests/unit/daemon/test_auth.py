@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from iterate_daemon.auth import SESSION_SECONDS, GuessBudget, Sessions, secrets_match
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Clock:
@@ -39,6 +44,36 @@ def test_an_ended_session_leaves_the_next_one_valid() -> None:
     sessions.end(first)
     assert not sessions.is_valid(first)
     assert sessions.is_valid(second)
+
+
+def test_an_ended_session_stays_ended_after_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "ended.json"
+    sessions = Sessions("token", file)
+    first, second = sessions.start(), sessions.start()
+    sessions.end(first)
+    restarted = Sessions("token", file)
+    assert not restarted.is_valid(first)
+    assert restarted.is_valid(second)
+    assert [path.name for path in file.parent.iterdir()] == ["ended.json"]
+    assert first.partition(".")[0] not in file.read_text()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"a": null}', '{"a": []}', "[" * 100_000])
+def test_an_unreadable_list_of_ended_sessions_is_begun_anew(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "ended.json"
+    file.write_text(content)
+    sessions = Sessions("token", file)
+    cookie = sessions.start()
+    sessions.end(cookie)
+    assert not Sessions("token", file).is_valid(cookie)
+
+
+def test_a_session_ends_although_that_cannot_be_stored(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    sessions = Sessions("token", tmp_path / "file" / "ended.json")
+    cookie = sessions.start()
+    sessions.end(cookie)
+    assert not sessions.is_valid(cookie)
 
 
 def test_ended_sessions_are_forgotten_once_expired() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -28,6 +29,9 @@ DAEMON = Path(__file__).parents[3] / "apps" / "daemon"
 
 
 class Running:
+    #: Where its gateway to OpenCode listens, if it has one.
+    gateway_port = 0
+
     def __init__(self, folder: Path, *, port: int = 0, **env: str) -> None:
         self.notified, notify = os.pipe()
         self.log = folder / "log"
@@ -258,6 +262,55 @@ def test_a_websocket_handshake_is_refused(daemon: Running, origin: bytes) -> Non
         b"Authorization: Bearer " + TOKEN.encode() + b"\r\n\r\n",
     )
     assert status(answer) == 403
+
+
+def test_health_is_answered_while_hundreds_of_clients_are_silent(tmp_path: Path) -> None:
+    """Some say nothing at all, some begin a request, some have had an answer before."""
+    with running(tmp_path) as daemon:
+        address = ("127.0.0.1", daemon.port)
+        clients = [socket.create_connection(address) for _ in range(600)]
+        for client in clients[::3]:
+            client.sendall(b"GET /heal")
+        answer = raw(daemon.port, b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert status(answer) == 200
+        # The oldest have made room for the newest.
+        clients[0].settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            assert clients[0].recv(1) == b""
+        clients[-1].sendall(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert status(clients[-1].recv(4096)) == 200
+        for client in clients:
+            client.close()
+
+
+def test_a_client_that_sends_no_request_is_let_go(daemon: Running) -> None:
+    """Whatever it dribbles: only a whole request counts."""
+    beginnings = {
+        "nothing": b"",
+        "half a request": b"GET /heal",
+        "after an answer": b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\nGET /",
+    }
+    with contextlib.ExitStack() as stack:
+        clients = {}
+        for name, beginning in beginnings.items():
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", daemon.port)))
+            client.sendall(beginning)
+            client.settimeout(0.2)
+            clients[name] = client
+        deadline = time.monotonic() + 60
+        while clients and time.monotonic() < deadline:
+            clients = {name: client for name, client in clients.items() if _is_open(client)}
+        assert not clients
+
+
+def _is_open(client: socket.socket) -> bool:
+    try:
+        client.sendall(b"x")
+        return bool(client.recv(4096))
+    except TimeoutError:
+        return True
+    except (ConnectionResetError, BrokenPipeError):
+        return False
 
 
 def test_the_token_is_in_no_log(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.base import console, project
+from tasks.base import console, process, project
 from tasks.base.errors import BadInput, TaskError
 from tasks.build import context, dockerignore, source
 from tasks.git import gitdir
@@ -45,6 +45,17 @@ def main(out: Path) -> None:
             (tree / folder).unlink()
     _lay_out_lib(tree, out / "lib")
     (out / "sandbox-build.json").write_text(json.dumps(_complete(record), indent=2) + "\n")
+    _set_times(out)
+
+
+def _set_times(out: Path) -> None:
+    """The commit's time for every file and folder, so that two builds of it do not differ."""
+    command = ["git", "--git-dir", str(out / "git"), "log", "-1", "--format=%ct"]
+    time = int(process.capture(command).stdout)
+    for folder, folders, names in os.walk(out):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for path in [folder, *(os.path.join(folder, name) for name in [*links, *names])]:
+            os.utime(path, (time, time), follow_symlinks=False)
 
 
 def _lay_out_lib(tree: Path, lib: Path) -> None:

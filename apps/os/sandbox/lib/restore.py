@@ -53,7 +53,6 @@ def main(tree: Path) -> None:
     # no filter driver, here or in the image.
     _git(tree, "read-tree", request["sha"])
     _git(tree, "checkout-index", "--all", "--force")
-    _set_times(os.fsencode(tree), request["time"])
 
 
 def _check(path: Path, size: int, digest: str) -> None:
@@ -79,14 +78,6 @@ def _git(tree: Path, *args: str, stdin: IO[bytes] | None = None) -> None:
     )  # fmt: skip
     if result.returncode:
         sys.exit(f"git {' '.join(args)} ended with status {result.returncode}")
-
-
-def _set_times(root: bytes, time: int) -> None:
-    for folder, folders, files in os.walk(root):
-        if b".git" in folders:
-            folders.remove(b".git")
-        for name in files:
-            os.utime(os.path.join(folder, name), (time, time), follow_symlinks=False)
 
 
 if __name__ == "__main__":
