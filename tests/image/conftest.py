@@ -84,14 +84,15 @@ class Workshop:
         self.root = root
         self.run = run
         self._count = 0
+        # The same at each build: another time of creation would be another image.
+        self._labels = [f"{name}={value}" for name, value in run.labels("image").items()]
 
     def tag(self, purpose: str) -> str:
         self._count += 1
         return f"{project.IMAGE}-test:{self.run.id}-{self._count}-{purpose}"
 
     def command(self, *arguments: str) -> list[str]:
-        labels = [f"{name}={value}" for name, value in self.run.labels("image").items()]
-        options = [word for label in labels for word in ("--label", label)]
+        options = [word for label in self._labels for word in ("--label", label)]
         return [sys.executable, "-m", "tasks", "snapshot-local", *arguments, *options]
 
     def build(self, tag: str, *arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
