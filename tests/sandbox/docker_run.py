@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tasks.base import certificates, project, waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasks.sandbox.run import Run
 
 Result = subprocess.CompletedProcess[str]
@@ -51,12 +53,19 @@ class Container:
     def is_ready(self) -> bool:
         return self.exec("/usr/local/lib/sandbox/health.sh").returncode == 0
 
-    def wait_until_ready(self, timeout: float = 60) -> None:
-        def is_ready() -> bool:
-            assert self.state()["Running"], self.log()
-            return self.is_ready()
+    def wait_until_ready(self, timeout: float = 90) -> None:
+        self._wait(self.is_ready, what=f"readiness of {self.name}", timeout=timeout)
 
-        waiting.until(is_ready, what=f"{self.name}", timeout=timeout, state=self.log)
+    def wait_until_answering(self, timeout: float = 60) -> None:
+        curl = ("curl", "--silent", "--fail", "http://127.0.0.1:3000/healthz")
+        self._wait(lambda: self.exec(*curl).returncode == 0, what="the daemon", timeout=timeout)
+
+    def _wait(self, check: Callable[[], bool], *, what: str, timeout: float) -> None:
+        def is_true() -> bool:
+            assert self.state()["Running"], self.log()
+            return check()
+
+        waiting.until(is_true, what=what, timeout=timeout, state=self.log)
 
     def wait_until_ended(self, timeout: float = 30) -> int:
         waiting.until(

@@ -48,7 +48,7 @@ def _faults_of_folder(service: str) -> Iterator[str]:
     if f"\nbecome {service}\n" not in (folder / "run").read_text():
         yield f"{service}/run does not become {service}"
     log = (folder / "log/run").read_text()
-    if f'p"{service}: "' not in log or not re.search(rf"/var/log/{service}$", log, re.MULTILINE):
+    if not log.endswith(f"/service-log.sh {service}\n"):
         yield f"{service}/log/run writes the log of another service"
 
 

@@ -123,7 +123,7 @@ def secret(value: str, name: str, *folders: str) -> tuple[str, str]:
             return value, ""
         return value, (
             f"{folders[0]} cannot be used ({trouble.strerror}), so {name} is in {folder} instead"
-            f" → let {folders[0]} belong to uid {os.getuid()}"
+            f" → let uid {os.getuid()} write to {folders[0]}"
         )
     raise trouble
 
@@ -182,7 +182,7 @@ if __name__ == "__main__":
         sys.exit(main(*sys.argv[1:]))
     except OSError as error:
         sys.stderr.write(
-            f"environment: no secret can be kept ({error.strerror}) → let ~/.iterate belong to uid"
-            f" {os.getuid()}, or set {' and '.join(SECRETS)}\n"
+            f"environment: no secret can be kept ({error.strerror}) → let uid {os.getuid()} write"
+            f" to ~/.iterate, or set {' and '.join(SECRETS)}\n"
         )
         sys.exit(1)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import build
+import folders
+import host_reader
 import services
 import sync
 
@@ -36,23 +38,22 @@ COMMAND_FILE = Path("/run/iterate/command")
 
 def main(*, for_a_command: bool) -> None:
     started_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    services.writable(STATE_FILE.parent)
-    problems: list[dict[str, str]] = []
+    folders.require(STATE_FILE.parent)
+    problems = [_problem("folders", message) for message in folders.mend(Path.home())]
     sync.unlock(REPO)
     local = MOUNT.exists()
     if local:
-        _step("sync", partial(sync.mirror, MOUNT, REPO))
+        _step("sync", partial(host_reader.mirror, MOUNT, REPO))
         steps = {step.name: step.run for step in build.STEPS} | {"home": build.set_up_home}
         for name, work in steps.items():
             try:
                 _step(name, partial(work, REPO))
             except (TaskError, OSError) as error:
-                console.fail(f"{name}: {error}")
-                problems.append({"step": name, "message": str(error)})
+                problems.append(_problem(name, str(error)))
     if for_a_command:
         COMMAND_FILE.touch()
     else:
-        services.lay_out(REPO)
+        problems += [_problem("services", message) for message in services.lay_out(REPO)]
     state = {
         "mode": "local" if local else "baked",
         "started_at": started_at,
@@ -60,6 +61,12 @@ def main(*, for_a_command: bool) -> None:
         "problems": problems,
     }
     STATE_FILE.write_text(json.dumps(state, indent=2) + "\n")
+
+
+def _problem(step: str, message: str) -> dict[str, str]:
+    """For the daemon's health, and in the log."""
+    console.fail(f"{step}: {message}")
+    return {"step": step, "message": message}
 
 
 def _step(name: str, work: Callable[[], str]) -> None:
