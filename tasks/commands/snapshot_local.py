@@ -21,7 +21,7 @@ from tasks.build import (
     source,
 )
 from tasks.engine import discovery
-from tasks.git import object_cache, refs
+from tasks.git import line_ends, object_cache, refs
 from tasks.github import job
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> None:
     watch = console.Stopwatch()
     platform = platforms.requested_platform()
     build_source = _source(options.ref, platform or platforms.of_machine())
+    line_ends.refuse_crlf(build_source.tree, is_ref=build_source.ref is not None)
     report = context.report(build_source)
     result = {**_announce(build_source, report), "image": tag, "context": asdict(report)}
     if options.dry_run:

@@ -218,3 +218,20 @@ def test_a_checkout_closed_to_the_sandboxs_user_is_read(
     [line] = refused.stderr.splitlines()
     assert message in line
     assert "setfacl -R -m u:1000:rX CHECKOUT" in line
+
+
+def test_a_checkout_with_windows_line_ends_is_named(
+    containers: Containers, checkout: Checkout
+) -> None:
+    names = [f"{project.SANDBOX_DIR}/{name}"
+             for name in ("setup-home.sh", "s6-daemons/opencode/run")]  # fmt: skip
+    for name in names:
+        file = checkout.path / name
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    container = containers.start("-v", f"{checkout.path}:{project.LOCAL_MOUNT}:ro", *ca_options())
+    container.wait_until_answering(timeout=120)
+    problems = {problem["step"]: problem["message"] for problem in container.healthz()["problems"]}
+    assert all(name in problems["line-ends"] for name in names)
+    assert "CRLF" in problems["line-ends"]
+    assert "opencode cannot be started" in problems["services"]
+    assert problems["line-ends"] in container.log()

@@ -23,7 +23,7 @@ from typing import Any
 from tasks.base import console, process, project
 from tasks.base.errors import BadInput, TaskError
 from tasks.build import context, dockerignore, source
-from tasks.git import gitdir
+from tasks.git import gitdir, line_ends
 
 PINS = Path("/pins")
 INSTALLED_LIB = "/usr/local/lib/sandbox"
@@ -85,6 +85,7 @@ def _clean_by_hand(tree: Path, out: Path) -> dict[str, Any]:
     for note in build_source.tree.all_notes():
         console.warn(note)
     dockerignore.refuse_left_out(build_source.tree)
+    line_ends.refuse_crlf(build_source.tree, is_ref=False)
     context.refuse_secrets(build_source)
     for number, part in enumerate(build_source.tree.trees()):
         clean = out / f"git-{number}" if number else out / "git"

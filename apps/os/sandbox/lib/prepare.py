@@ -25,6 +25,7 @@ import sync
 from tasks import git
 from tasks.base import console, project
 from tasks.base.errors import TaskError
+from tasks.git import line_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,9 @@ def main(*, for_a_command: bool) -> None:
     local = MOUNT.exists()
     if local:
         _step("sync", partial(host_reader.mirror, MOUNT, REPO))
+        if names := line_ends.find_crlf(str(REPO)):
+            message = f"{line_ends.describe(names)} → {line_ends.CURE}, on the host"
+            problems.append(_problem("line-ends", message))
         steps = {step.name: step.run for step in build.STEPS} | {"home": build.set_up_home}
         for name, work in steps.items():
             try:
