@@ -135,7 +135,7 @@ FORMS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-class Token(NamedTuple):
+class TokenSpan(NamedTuple):
     """What is at text[start:end]."""
 
     kind: str
@@ -187,10 +187,10 @@ BY_BEGINNING: Final = _by_beginning()
 BEGINNING: Final = re.compile(_any_of(BY_BEGINNING))
 
 
-def find(text: bytes) -> Iterator[Token]:
+def find(text: bytes) -> Iterator[TokenSpan]:
     """The tokens of `text`, placeholders of their form among them; each as far as its form goes."""
     for beginning in BEGINNING.finditer(text):
         for kind, form in BY_BEGINNING[beginning[0]]:
             match = form.match(text, beginning.start())
             if match:
-                yield Token(kind, match.start(), match.end())
+                yield TokenSpan(kind, match.start(), match.end())

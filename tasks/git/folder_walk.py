@@ -33,7 +33,7 @@ class Walk:
 
     repo: Repo
     prefix: bytes
-    ignored: frozenset[bytes]
+    ignored_paths: frozenset[bytes]
     tracked: dict[bytes, indexfile.IndexEntry]
     cache: StatCache | None
     trust_modes: bool
@@ -58,7 +58,7 @@ def gather(walk: Walk) -> None:
                 )
             continue
         path = folder.path + item.name
-        if item.name == b".git" or (path in walk.ignored and path not in walk.tracked):
+        if item.name == b".git" or (path in walk.ignored_paths and path not in walk.tracked):
             folder.is_filled = True
             continue
         try:

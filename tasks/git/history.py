@@ -130,8 +130,8 @@ def changes(store: Store, segment: Segment) -> Iterator[tuple[str, str]]:
     options = ("--stdin", "-r", "-c", "--root", "--raw", "--no-renames", "--no-abbrev")
     try:
         for line in store.lines("diff-tree", *options, stdin=commits):
-            about, tab, path = line.partition(b"\t")
-            oid = about.split()[-2:-1]
+            header, tab, path = line.partition(b"\t")
+            oid = header.split()[-2:-1]
             if tab and oid and oid[0].strip(b"0"):
                 yield oid[0].decode(), os.fsdecode(_unquoted(path))
     except CommandFailed as error:
@@ -155,7 +155,7 @@ def files(store: Store, sha: str) -> dict[bytes, str]:
     """The files of the commit's own tree, with the ids of their contents."""
     raw = store.git("ls-tree", "-r", "-z", "--full-tree", sha)
     lines = (line.partition(b"\t") for line in raw.split(b"\0") if line)
-    return {path: about.split()[2].decode() for about, _, path in lines}
+    return {path: header.split()[2].decode() for header, _, path in lines}
 
 
 def _lines(values: list[str]) -> bytes:

@@ -40,7 +40,7 @@ def _scan(repo: Repo, prefix: bytes, *, use_cache: bool) -> Tree:
     walk = Walk(
         repo=repo,
         prefix=prefix,
-        ignored=frozenset(name.rstrip(b"/") for name in listed.split(b"\0") if name),
+        ignored_paths=frozenset(name.rstrip(b"/") for name in listed.split(b"\0") if name),
         tracked={entry.path: entry for entry in index.entries if entry.stage in {0, 2}},
         cache=StatCache(repo.root, sha256=sha256) if use_cache else None,
         trust_modes=repo.flag("core.fileMode") is not False,

@@ -110,8 +110,8 @@ def test_the_tests_of_a_case_are_documented() -> None:
 
 
 def test_each_case_has_a_test_and_each_marker_is_a_case() -> None:
-    marked = {case for test in TESTS.values() for case in test.marked}
-    assert sorted(marked) == sorted(CASES)
+    marked_cases = {case for test in TESTS.values() for case in test.marked}
+    assert sorted(marked_cases) == sorted(CASES)
 
 
 def test_cases_are_those_of_publishing() -> None:

@@ -62,7 +62,7 @@ def event(payload: Any, name: str = "pull_request") -> None:
         events.plan(occasion, production=False)
 
 
-class Parser(NamedTuple):
+class Reader(NamedTuple):
     """`faults` are what it may raise; `units` are pieces that its texts are made of."""
 
     read: Callable[[str], object]
@@ -80,65 +80,65 @@ TOML = ("[tool.sandbox]\n", "[tool.sandbox.secrets]\n", "[tool]\n", "sandbox = "
         '"a\\u0007"', "'''", "{", "}", "[", "]", "\n", ",", "1979-05-27", "nan",
         NESTED)  # fmt: skip
 PARSERS = {
-    "JSON": Parser(parsing.parse_json, JSON, (ValueError,)),
-    "TOML": Parser(parsing.parse_toml, TOML, (ValueError,)),
-    "identity": Parser(identity.parse, TOML),
-    "allowed secrets": Parser(findings.read_allowed, TOML),
-    "environment file": Parser(
+    "JSON": Reader(parsing.parse_json, JSON, (ValueError,)),
+    "TOML": Reader(parsing.parse_toml, TOML, (ValueError,)),
+    "identity": Reader(identity.parse, TOML),
+    "allowed secrets": Reader(findings.read_allowed, TOML),
+    "environment file": Reader(
         raw(envfile.parse), ("A", "=", '"', "'", "\n", "\\", "#", " ", "export ", "\0", "$", "\r"),
     ),
-    "Dockerfile": Parser(
+    "Dockerfile": Reader(
         dockerfile.lint, ("RUN ", "COPY ", "[", '["a", "b"]', "<<E\n", "E\n", "\\\n", "# x=", "'",
                           "ENTRYPOINT ", "FROM x", "ENV a=", "--from=", "\n", NUMBER, NESTED),
     ),
-    "ENV lines": Parser(
+    "ENV lines": Reader(
         dockerfile_env.definitions, ("ENV ", "A=1 ", "\\\n", "\\", '"', "'", " ", "\n",
                                      "# escape=`", "RUN <<E\n", "E\n"),
     ),
-    "build log": Parser(fed, ("#1 ", "[a 1/2] ", "DONE ", "1.0s", "\n", "ERROR: ", "#", NUMBER)),
-    "builder": Parser(builder.parse, ("Name:", "Driver:", "Nodes:", " a", "\n", ": ", "Endpoint:")),
-    "layer cache": Parser(layer_cache.parse, ("type=", "local", ",", "dest=", "src=", "=", "gha")),
-    "answer of Daytona": Parser(raw(partial(answers.parse, "x")), JSON),
-    "entry of the ledger": Parser(LedgerEntry.from_message, ("\n\n", '{"snapshot":', *JSON)),
-    "name of a snapshot": Parser(
+    "build log": Reader(fed, ("#1 ", "[a 1/2] ", "DONE ", "1.0s", "\n", "ERROR: ", "#", NUMBER)),
+    "builder": Reader(builder.parse, ("Name:", "Driver:", "Nodes:", " a", "\n", ": ", "Endpoint:")),
+    "layer cache": Reader(layer_cache.parse, ("type=", "local", ",", "dest=", "src=", "=", "gha")),
+    "answer of Daytona": Reader(raw(partial(answers.parse, "x")), JSON),
+    "entry of the ledger": Reader(LedgerEntry.from_message, ("\n\n", '{"snapshot":', *JSON)),
+    "name of a snapshot": Reader(
         SnapshotName.parse, ("prd--", "20260116-230007", "-", "a", NUMBER),
     ),
-    "package of npm": Parser(raw(lambda body: npm.parse(body, "x")), JSON),
-    "package of PyPI": Parser(raw(lambda body: pypi.parse(body, "x")), JSON),
-    "lock of npm": Parser(
+    "package of npm": Reader(raw(lambda body: npm.parse(body, "x")), JSON),
+    "package of PyPI": Reader(raw(lambda body: pypi.parse(body, "x")), JSON),
+    "lock of npm": Reader(
         lambda text: DependencyTree.parse(text, "x"), ('{"packages":', '"":', *JSON), (ValueError,)
     ),
-    "version of an engine": Parser(version_numbers, ("1", ".", "v", "+", NUMBER)),
-    "index": Parser(
+    "version of an engine": Reader(version_numbers, ("1", ".", "v", "+", NUMBER)),
+    "index": Reader(
         raw(lambda text: list(indexfile._entries(text))),
         (f"100644 {'a' * 40} 0\t", "a\0", "  ctime: 1:2\n" * 4 + "  size: 1\tflags: 0\n", "\0",
          "\t", " "),
     ),
-    "attributes": Parser(raw(attributes._parse), ("a\0", "text\0", "set\0", "\0", "\n")),
-    "commit": Parser(
+    "attributes": Reader(raw(attributes._parse), ("a\0", "text\0", "set\0", "\0", "\n")),
+    "commit": Reader(
         raw(commits.parse), ("tree a\n", "committer A <a> ", NUMBER, "\n\n", "parent ", "<", ">"),
     ),
-    "reply of a guest": Parser(guest_exec.parse, (guest_exec._PREFIX, "\n", '"status":', *JSON)),
-    "services given up": Parser(readiness.parse_given_up, ("a", ":", " ", "\n", "/")),
-    "no_proxy": Parser(
+    "reply of a guest": Reader(guest_exec.parse, (guest_exec._PREFIX, "\n", '"status":', *JSON)),
+    "services given up": Reader(readiness.parse_given_up, ("a", ":", " ", "\n", "/")),
+    "no_proxy": Reader(
         lambda text: list(proxies._entries(text)), ("a.b", ",", "[::1]", ":", NUMBER, "*", " "),
     ),
-    "Retry-After": Parser(
+    "Retry-After": Reader(
         lambda text: console.seconds(retry.asked_to_wait({"Retry-After": text}) or 0),
         (NUMBER, ".", "Wed, 21 Oct 2015 07:28:00 GMT", " ", "-0000"),
     ),
-    "event": Parser(
+    "event": Reader(
         lambda text: event(parsing.parse_json(text)),
         ('{"pull_request":', '{"number":', '"x"', *JSON), (TaskError, ValueError),
     ),
-    "packages of apt": Parser(apt.parse_policy, ("a:\n", "  Candidate: 1\n", "Candidate:", "\n")),
-    "table in Markdown": Parser(markdown.code, ("`", "|", "\n", "<", "a")),
-    "log to redact": Parser(
+    "packages of apt": Reader(apt.parse_policy, ("a:\n", "  Candidate: 1\n", "Candidate:", "\n")),
+    "table in Markdown": Reader(markdown.code, ("`", "|", "\n", "<", "a")),
+    "log to redact": Reader(
         redaction.redact, ("token=", "a", "-", "://a:b@", "Bearer ", "ghp_", "=", " ", "\n",
                            "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
     ),
-    "line to print": Parser(console.printable_lines, ("\x1b[1m", "\udc80", "\n", "a", "\u202e")),
-    "file to search for secrets": Parser(
+    "line to print": Reader(console.printable_lines, ("\x1b[1m", "\udc80", "\n", "a", "\u202e")),
+    "file to search for secrets": Reader(
         raw(lambda text: rules.by_content(text, b".npmrc")),
         ("ghp_", "a1B2" * 9, "sk-", "T3BlbkFJ", "eyJ", ".", "://", "a:b@",
          "-----BEGIN PRIVATE KEY-----", "token=", '"password": "', "key", "\0", "_auth=", " ", "\n",
@@ -147,16 +147,16 @@ PARSERS = {
 }  # fmt: skip
 
 
-def accept(parser: Parser, text: str) -> None:
+def accept(parser: Reader, text: str) -> None:
     with contextlib.suppress(*parser.faults):
         parser.read(text)
 
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
-def test_any_text_gets_an_answer(parser: Parser) -> None:
+def test_any_text_gets_an_answer(parser: Reader) -> None:
     for unit in parser.units:
-        for other in parser.units:
-            accept(parser, unit + other)
+        for second_unit in parser.units:
+            accept(parser, unit + second_unit)
     accept(parser, "".join(parser.units))
 
     @settings(max_examples=60)
@@ -173,35 +173,35 @@ def test_any_text_gets_an_answer(parser: Parser) -> None:
     answer_to_bytes()
 
 
-SHORT, TIMES, ALLOWED = 4_000, 16, 64
+SHORT, TIMES, GROWTH = 4_000, 16, 64
 #: Seconds of processor time; less is noise.
 NOISE = 0.001
 
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
-def test_work_grows_with_the_text(parser: Parser) -> None:
+def test_work_grows_with_the_text(parser: Reader) -> None:
     """Of a text 16 times as long, 16 times the work; the square would be 256 times. Compared within
     this process, by its own processor time.
     """
     for unit in (unit for unit in parser.units if len(unit) < 200):
         for end in ("", "x"):
-            assert growth(parser, unit, end) <= ALLOWED, f"{unit!r} repeated, then {end!r}"
+            assert growth(parser, unit, end) <= GROWTH, f"{unit!r} repeated, then {end!r}"
 
 
-def growth(parser: Parser, unit: str, end: str) -> float:
+def growth(parser: Reader, unit: str, end: str) -> float:
     short, long = (f"{unit * (size // len(unit))}{end}" for size in (SHORT, SHORT * TIMES))
     return seconds(parser, long) / max(seconds(parser, short), NOISE)
 
 
 def test_a_parser_that_is_too_slow_is_noticed() -> None:
-    square = Parser(lambda text: [text[at:].count("b") for at in range(len(text))], ("a",))
-    assert growth(square, "a", "") > ALLOWED
+    square = Reader(lambda text: [text[at:].count("b") for at in range(len(text))], ("a",))
+    assert growth(square, "a", "") > GROWTH
 
 
-def seconds(parser: Parser, text: str) -> float:
-    started = time.process_time()
+def seconds(parser: Reader, text: str) -> float:
+    start = time.process_time()
     accept(parser, text)
-    return time.process_time() - started
+    return time.process_time() - start
 
 
 VALUES = st.recursive(

@@ -96,19 +96,22 @@ def refuse(findings: Iterable[SecretFinding], patterns: Iterable[str]) -> None:
     that are allowed are counted in a line; where the error has no room for all, the log has them.
     """
     allowing = list(patterns)
-    allowed = Counter[str]()
+    allowed_counts = Counter[str]()
     remaining = set()
     for finding in _one_each(findings):
         pattern = _allowing(finding, allowing)
         if pattern is None:
             remaining.add(finding)
         else:
-            allowed[pattern] += 1
-    if allowed:
-        counts = ", ".join(f"{count} by {pattern!r}" for pattern, count in allowed.most_common())
-        what = "secret is" if allowed.total() == 1 else "secrets are"
+            allowed_counts[pattern] += 1
+    if allowed_counts:
+        counts = ", ".join(
+            f"{count} by {pattern!r}" for pattern, count in allowed_counts.most_common()
+        )
+        subject = "secret is" if allowed_counts.total() == 1 else "secrets are"
         console.step(
-            f"{allowed.total()} {what} let through by {_ALLOW}: {console.printable(counts)}"
+            f"{allowed_counts.total()} {subject} let through by {_ALLOW}:"
+            f" {console.printable(counts)}"
         )
     if not remaining:
         return

@@ -56,7 +56,7 @@ class Scan:
 
 def scan(
     store: Store,
-    stored: Iterable[StoredObject],
+    stored_objects: Iterable[StoredObject],
     *,
     paths: Iterable[tuple[str, str]] = (),
     limit: int = LIMIT,
@@ -64,19 +64,19 @@ def scan(
     """Look for secrets, by name and content, in every file and message of `stored`; `paths` are
     ids and paths of files, beyond the one path that each of `stored` has.
     """
-    texts = {item.oid: item for item in stored if item.kind != "tree"}
+    texts = {item.oid: item for item in stored_objects if item.kind != "tree"}
     blobs = [item for item in texts.values() if item.kind == "blob"]
-    named = {*((item.oid, item.path) for item in blobs), *paths}
-    hits = [Hit(path, kind, oid, by_name=True) for oid, path in named
+    named_blobs = {*((item.oid, item.path) for item in blobs), *paths}
+    hits = [Hit(path, kind, oid, by_name=True) for oid, path in named_blobs
             if (kind := rules.by_name(_bytes(path), tracked=True))]  # fmt: skip
     configuration: defaultdict[str, list[str]] = defaultdict(list)
-    for oid, path in named:
+    for oid, path in named_blobs:
         if rules.is_store(_bytes(path)):
             configuration[oid].append(path)
     older = [oid for oid in configuration if oid not in texts]
     for oid, size in (store.sizes(older) if older else {}).items():
         texts[oid] = StoredObject(oid, "blob", size, configuration[oid][0])
-    names, unread = _chosen(list(texts.values()), limit)
+    names, unread = _choose(list(texts.values()), limit)
     size = sum(item.size for item in texts.values()) - unread
     if size > _SAID_FROM:
         console.step(f"looking for secrets in {console.size(size)} of history, once")
@@ -92,7 +92,7 @@ def scan(
     return Scan(tuple(hits), tuple(largest[:_LARGEST]), unread)
 
 
-def _chosen(texts: list[StoredObject], limit: int) -> tuple[dict[str, str], int]:
+def _choose(texts: list[StoredObject], limit: int) -> tuple[dict[str, str], int]:
     """The objects to read, with their names, and the bytes of those that are too many: the largest
     are left out.
     """
@@ -143,8 +143,12 @@ def scan_staged(store: Store, staged: dict[str, str], into: Path) -> Scan:
     index_scan = _load(cache)
     if index_scan is None:
         sizes = store.sizes(staged.values())
-        stored = [StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()]
-        index_scan = scan(store, stored, paths=[(item.oid, item.path) for item in stored])
+        stored_objects = [
+            StoredObject(oid, "blob", sizes[oid], path) for path, oid in staged.items()
+        ]
+        index_scan = scan(
+            store, stored_objects, paths=[(item.oid, item.path) for item in stored_objects]
+        )
         object_cache.save(cache, asdict(index_scan))
     return index_scan
 
@@ -173,8 +177,8 @@ def findings(
 
 
 def _scan(store: Store, segment: Segment) -> Scan:
-    stored = [*history.reached(store, segment.revisions())]
-    return scan(store, stored, paths=history.changes(store, segment))
+    stored_objects = [*history.reached(store, segment.revisions())]
+    return scan(store, stored_objects, paths=history.changes(store, segment))
 
 
 def _load(cache: Path) -> Scan | None:
