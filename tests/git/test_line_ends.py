@@ -61,7 +61,7 @@ def test_a_script_with_windows_line_ends_is_named_before_the_build(
 
 
 def test_windows_line_ends_in_a_commit_are_named(clone: Path) -> None:
-    (clone / ".gitattributes").unlink()
+    (clone / ".gitattributes").write_text("")  # without the file, git takes the index's
     repos.git(clone, "config", "core.autocrlf", "false")
     (clone / SCRIPT).write_bytes(b"#!/bin/sh\r\n")
     repos.commit(clone, "CRLF")
