@@ -86,4 +86,4 @@ def test_svstat_tells_when_it_is_ready(fresh_sandbox: Sandbox) -> None:
         fresh_sandbox.login(f"{S6DIR}; s6-svc -k $S6DIR/{service}")
         up_again(fresh_sandbox, service, than=old)
         assert svstat(fresh_sandbox, service, "ready") == "true"
-    assert answers(fresh_sandbox)
+    until_ready(fresh_sandbox)
