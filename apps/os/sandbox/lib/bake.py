@@ -20,7 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.base import console, process, project
+import times
+
+from tasks.base import console, project
 from tasks.base.errors import BadInput, TaskError
 from tasks.build import context, dockerignore, source
 from tasks.git import gitdir, line_ends
@@ -49,13 +51,13 @@ def main(out: Path) -> None:
 
 
 def _set_times(out: Path) -> None:
-    """The commit's time for every file and folder, so that two builds of it do not differ."""
-    command = ["git", "--git-dir", str(out / "git"), "log", "-1", "--format=%ct"]
-    time = int(process.capture(command).stdout)
+    """The same for every build: a layer in the cache may stem from another commit with the same
+    files.
+    """
     for folder, folders, names in os.walk(out):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for path in [folder, *(os.path.join(folder, name) for name in [*links, *names])]:
-            os.utime(path, (time, time), follow_symlinks=False)
+            os.utime(path, (times.TIME, times.TIME), follow_symlinks=False)
 
 
 def _lay_out_lib(tree: Path, lib: Path) -> None:
