@@ -311,7 +311,7 @@ def test_the_next_run_deletes_what_a_killed_run_left(
         with Run(provider):
             remote = [belonging.run for belonging in provider.belongings()]
             assert remote == [living.id]
-    lines = [line for line in capsys.readouterr().err.splitlines() if "that died" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "which died" in line]
     assert len(lines) == remaining
     show(f"SIGKILL between create and knowing the id, {remaining} sandboxes", lines[0])
 

@@ -20,15 +20,17 @@ _REGISTRY_PROGRAMS = ("docker-registry", "registry")
 
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
-    end = threading.Event()
+    # A pipe, not a threading.Event: a signal that comes while the main thread begins to wait would
+    # find the event's lock taken by that thread, and wait for it for ever.
+    end, ending = os.pipe()
     if options.leash:
-        threading.Thread(target=_wait_for_end_of_input, args=(end,), daemon=True).start()
+        threading.Thread(target=_wait_for_end_of_input, args=(ending,), daemon=True).start()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, lambda *_details: end.set())
+        signal.signal(signum, lambda *_details: os.write(ending, b"\n"))
     try:
         with running(_stand_in_options(options)) as server:
             print(json.dumps(server.description), flush=True)
-            end.wait()
+            os.read(end, 1)
     except StandInError as error:
         sys.stderr.write(f"daytona_standin: {error}\n")
         return 1
@@ -89,10 +91,10 @@ def _stand_in_options(options: argparse.Namespace) -> StandInOptions:
     )
 
 
-def _wait_for_end_of_input(end: threading.Event) -> None:
+def _wait_for_end_of_input(ending: int) -> None:
     while os.read(0, 4096):  # not sys.stdin, whose lock would outlive the interpreter
         pass
-    end.set()
+    os.write(ending, b"\n")
 
 
 if __name__ == "__main__":
