@@ -113,6 +113,37 @@ def registry(bench: PublishingBench, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield counted
 
 
+# The first of all, since it needs a registry that has no layer of the project yet.
+@pytest.mark.timeout(600)
+def test_a_commit_of_one_line_sends_its_own_layers_alone(
+    bench: PublishingBench, registry: CountedRegistry, clone: Path, images_of_clone: set[str]
+) -> None:
+    """And a forced build of the same commit sends nothing but the names of its layers."""
+    first, first_bytes = registry.bytes_of(resolve("push", "dev-d"))
+    (clone / "README.md").write_text((clone / "README.md").read_text() + "One line more.\n")
+    repos.commit(clone)
+    request = resolve("push", "dev-d")
+    images_of_clone.add(image.tag_of(request.source))
+    second, second_bytes = registry.bytes_of(request)
+    assert first_bytes > 300_000_000
+    assert second_bytes <= first_bytes * 0.05
+    assert first.name != second.name
+    for publication in (first, second):
+        identity = publication.request.source.identity
+        assert content.identity_of(publication.active.snapshot) == identity
+        assert content.is_ours(publication.active.snapshot)
+    forced_request = resolve("push", "dev-d", rebuild="t0")
+    forced, forced_bytes = registry.bytes_of(forced_request)
+    assert forced.active.outcome == "built"
+    assert content.rebuild_of(forced.active.snapshot) == "t0"
+    assert forced_bytes <= first_bytes * 0.05
+    # The newest build of a source is what the next publication finds.
+    assert publish(bench.api, resolve("push", "dev-d")).name == forced.name
+    for publication in (first, second, forced):
+        deletion.delete(bench.api, publication.active.snapshot)
+    print(f"sent: {first_bytes}, then {second_bytes}, then {forced_bytes} bytes")
+
+
 @pytest.mark.timeout(600)
 def test_both_roads_lead_to_the_same_sandbox(bench: PublishingBench) -> None:
     descriptions = {}
@@ -145,36 +176,6 @@ def describe(bench: PublishingBench, snapshot: str) -> dict[str, Any]:
             "tree": sandbox.exec(["bash", "-c", TREE, "tree", project.REPO], timeout=120).stdout,
             "tools": sandbox.exec(versions, timeout=120).stdout,
         }
-
-
-@pytest.mark.timeout(600)
-def test_a_commit_of_one_line_sends_its_own_layers_alone(
-    bench: PublishingBench, registry: CountedRegistry, clone: Path, images_of_clone: set[str]
-) -> None:
-    """And a forced build of the same commit sends nothing but the names of its layers."""
-    first, first_bytes = registry.bytes_of(resolve("push", "dev-d"))
-    (clone / "README.md").write_text((clone / "README.md").read_text() + "One line more.\n")
-    repos.commit(clone)
-    request = resolve("push", "dev-d")
-    images_of_clone.add(image.tag_of(request.source))
-    second, second_bytes = registry.bytes_of(request)
-    assert first_bytes > 300_000_000
-    assert second_bytes <= first_bytes * 0.05
-    assert first.name != second.name
-    for publication in (first, second):
-        identity = publication.request.source.identity
-        assert content.identity_of(publication.active.snapshot) == identity
-        assert content.is_ours(publication.active.snapshot)
-    forced_request = resolve("push", "dev-d", rebuild="t0")
-    forced, forced_bytes = registry.bytes_of(forced_request)
-    assert forced.active.outcome == "built"
-    assert content.rebuild_of(forced.active.snapshot) == "t0"
-    assert forced_bytes <= first_bytes * 0.05
-    # The newest build of a source is what the next publication finds.
-    assert publish(bench.api, resolve("push", "dev-d")).name == forced.name
-    for publication in (first, second, forced):
-        deletion.delete(bench.api, publication.active.snapshot)
-    print(f"sent: {first_bytes}, then {second_bytes}, then {forced_bytes} bytes")
 
 
 def test_an_image_that_fails_its_tests_is_not_sent(bench: PublishingBench) -> None:
