@@ -69,8 +69,10 @@ VALUES: Final[Mapping[str, Callable[..., str]]] = {
 def decide(job: WorkflowJob, text: str, results: set[str]) -> bool:
     """An `if:`, after what ended with `results`. Raises `CannotRun` for one not in the table."""
     condition = workflow_rules.condition_of(text)
-    if condition in {"always()", "failure()"}:
-        return condition == "always()" or "failure" in results
+    if condition in {"always()", "!cancelled()"}:
+        return condition == "always()" or "cancelled" not in results
+    if condition == "failure()":
+        return "failure" in results
     if condition not in CONDITIONS:
         raise CannotRun(f"the table CONDITIONS does not have {condition}")
     return results <= {"success"} and CONDITIONS[condition](job)
